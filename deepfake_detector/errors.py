@@ -1,0 +1,50 @@
+"""Everything that can go wrong on purpose, as one tree.
+
+    DetectorError
+    ├── UnusablePicture      one file can't be judged; a batch skips it and goes on
+    ├── UnknownName          an encoder, head, crop or dataset that does not exist
+    ├── WeightsUnavailable   an encoder's weights are not here and could not be fetched
+    ├── CacheError           the embedding cache can't be opened or written
+    ├── DatasetError         a folder or manifest holds no labelled pictures
+    ├── TableError           a table is malformed, or does not fit what it is used with
+    ├── TrainingError        a head can't be trained or measured on this table
+    └── BundleError          a trained model on disk is missing, damaged or of another kind
+
+Each message names what was expected, what came, and the next step. `cli.main` prints one as a single line.
+"""
+
+
+class DetectorError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class UnusablePicture(DetectorError):
+    """One file can't be judged; the message is the reason, without the file's name."""
+
+
+class UnknownName(DetectorError):
+    """An encoder, head, crop or dataset that does not exist."""
+
+
+class WeightsUnavailable(DetectorError):
+    """An encoder's weights are not here and could not be fetched."""
+
+
+class CacheError(DetectorError):
+    """The embedding cache can't be opened or written."""
+
+
+class DatasetError(DetectorError):
+    """A folder or manifest holds no labelled pictures."""
+
+
+class TableError(DetectorError):
+    """A table is malformed, or does not fit what it is used with."""
+
+
+class TrainingError(DetectorError):
+    """A head can't be trained or measured on this table."""
+
+
+class BundleError(DetectorError):
+    """A trained model on disk is missing, damaged or of another kind."""

@@ -1,0 +1,120 @@
+"""The values that travel between the stages: frozen, and carrying their own identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+REAL, FAKE = 0, 1  # label 1 is fake, everywhere
+LABEL_NAMES = ("real", "fake")
+
+Answer = Literal["real", "fake", "unsure"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture of a dataset.
+
+    `path` is where its bytes are; `name` is how the table calls it (relative to the data set's root). All
+    pictures of a `group` land on one side of every split. `split` is the data set's own hint: train, val, test or "".
+    """
+
+    path: str
+    name: str
+    label: int
+    generator: str
+    group: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What makes two embeddings comparable: everything that changes the numbers, and nothing else.
+
+    `weights` names the weights by content (`sha256:…`), `layers` the outputs taken, `preprocessing` the way from
+    picture to input, `dim` the width of a row.
+    """
+
+    name: str
+    architecture: str
+    weights: str
+    layers: str
+    pixels: int
+    preprocessing: str
+    normalised: bool
+    dim: int
+
+    @property
+    def key(self) -> str:
+        """A short hash of all fields: equal keys mean interchangeable embeddings."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> EncoderSpec:
+        return cls(**fields)
+
+    def differences(self, other: EncoderSpec) -> str:
+        """The fields in which two specs differ, as `field: mine ≠ theirs`, for an error message."""
+        mine, theirs = asdict(self), asdict(other)
+        return "; ".join(f"{f}: {mine[f]!r} ≠ {theirs[f]!r}" for f in mine if mine[f] != theirs[f])
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """A table in memory: one row an embedded picture.
+
+    `rows` has the columns path, label, generator, group, split, sha256; `X` is (n, spec.dim) float32 in the same order.
+    """
+
+    rows: pd.DataFrame
+    X: np.ndarray
+    spec: EncoderSpec
+    crop: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, which: np.ndarray) -> Embeddings:
+        """The rows that an index array or boolean mask picks out."""
+        return Embeddings(self.rows[which] if which.dtype == bool else self.rows.iloc[which], self.X[which], self.spec, self.crop)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Probabilities of being fake: at or below `real` the answer is real, at or above `fake` it is fake, else unsure."""
+
+    real: float
+    fake: float
+
+    def answer(self, p_fake: float) -> Answer:
+        if p_fake >= self.fake:
+            return "fake"
+        return "real" if p_fake <= self.real else "unsure"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What every door shows for one picture.
+
+    `p_fake` is calibrated, in 0..1; `seconds` is the time from bytes to verdict; `cached` says that the encoder was
+    not run; `notes` are things the reader should know about the file (an animation's first frame, say).
+    """
+
+    verdict: Answer
+    p_fake: float
+    thresholds: Thresholds
+    model: str
+    encoder: str
+    sha256: str
+    cached: bool
+    seconds: float
+    notes: tuple[str, ...] = ()
