@@ -1,0 +1,183 @@
+"""Bytes → regions → vectors, remembered: the one path by which a picture becomes an embedding, for every door.
+
+Threads read, hash, look up, decode, crop and resize ahead of the encoder; the encoder only ever sees full batches of
+what the cache did not know; results come out in the order in which the pictures went in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from deepfake_detector import registry
+from deepfake_detector.cache import Cache, Remembered, cache_key
+from deepfake_detector.encoders import PictureEncoder
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.images import open_picture
+
+Item = TypeVar("Item")
+
+MAX_FILE_BYTES = 200 * 2**20
+_MAX_WAITING = 2048  # results held back for the order's sake before a part-filled batch is encoded
+
+
+@dataclass
+class Embedded(Generic[Item]):
+    """What became of one item: `error` is set, or `remembered` is. `cached` says that the encoder was not run for it."""
+
+    item: Item
+    sha256: str = ""
+    remembered: Remembered | None = None
+    cached: bool = False
+    error: str | None = None
+
+
+@dataclass
+class Timing:
+    """Where the time went, in seconds of the calling thread, and what it did."""
+
+    waiting: float = 0.0
+    encoding: float = 0.0
+    batches: int = 0
+    encoded: int = 0
+    cached: int = 0
+    errors: int = 0
+
+
+@dataclass
+class _Read(Generic[Item]):
+    """An item on its way: a final result, or the prepared regions that wait for the encoder."""
+
+    result: Embedded[Item]
+    key: bytes = b""
+    prepared: np.ndarray | None = None  # (regions, …)
+    boxes: np.ndarray | None = None  # (regions, 4) int32
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Embedder:
+    """An encoder, a crop and a cache (or None) working together; safe to use from several threads."""
+
+    encoder: PictureEncoder
+    crop: str = "whole"
+    cache: Cache | None = None
+    batch_size: int = 32
+    workers: int = field(default_factory=lambda: min(16, 2 * (os.cpu_count() or 1)))
+
+    def __post_init__(self):
+        self._crop: Callable = registry.load("crops", self.crop).crop
+
+    def embed(self, items: Iterable[Item], read: Callable[[Item], bytes], timing: Timing | None = None) -> Iterator[Embedded[Item]]:
+        """Yield what became of each item, in order; only one bad picture's own result is lost to it.
+
+        `read` gives an item's bytes and may raise OSError or UnusablePicture; it is called from the worker threads.
+        """
+        timing = timing if timing is not None else Timing()
+        _ = self.encoder.spec  # where it needs a weights file that is missing, say so before any thread starts
+        ahead: deque[Future[_Read[Item]]] = deque()
+        waiting: deque[_Read[Item]] = deque()
+        misses: dict[bytes, list[_Read[Item]]] = {}  # of `waiting`: each distinct unknown picture, then its twins
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
+            source = iter(items)
+            try:
+                while True:
+                    while len(ahead) < 2 * self.batch_size + self.workers:
+                        try:
+                            ahead.append(pool.submit(self._read, next(source), read))
+                        except StopIteration:
+                            break
+                    if not ahead:
+                        break
+                    began = time.perf_counter()
+                    one = ahead.popleft().result()
+                    timing.waiting += time.perf_counter() - began
+                    waiting.append(one)
+                    if one.prepared is not None:
+                        misses.setdefault(one.key, []).append(one)
+                    if sum(len(same[0].prepared) for same in misses.values()) >= self.batch_size or len(waiting) >= _MAX_WAITING:
+                        self._encode(misses, timing)
+                        misses = {}
+                    if not misses:
+                        yield from self._release(waiting, timing)
+                self._encode(misses, timing)
+                yield from self._release(waiting, timing)
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def embed_one(self, content: bytes) -> Embedded[None]:
+        """One picture's bytes in the calling thread; raises UnusablePicture."""
+        one = self._read(None, lambda _: content)
+        if one.result.error:
+            raise UnusablePicture(one.result.error)
+        if one.prepared is not None:
+            self._encode({one.key: [one]}, Timing())
+        return one.result
+
+    def _read(self, item: Item, read: Callable[[Item], bytes]) -> _Read[Item]:
+        """Bytes, hash, cache; and for the unknown: decode, crop, prepare. Runs in a worker thread."""
+        result = Embedded(item)
+        try:
+            content = read(item)
+            result.sha256 = hashlib.sha256(content).hexdigest()
+            key = cache_key(result.sha256, self.crop, self.encoder.spec)
+            if self.cache and (known := self.cache.get(key)):
+                result.remembered, result.cached = known, True
+                return _Read(result, key)
+            picture = open_picture(content)
+            regions = self._crop(picture.image)
+            prepared = np.stack([self.encoder.prepare(r.picture) for r in regions])
+            return _Read(result, key, prepared, np.array([r.box for r in regions], np.int32), picture.notes)
+        except UnusablePicture as error:
+            result.error = str(error)
+        except OSError as error:
+            result.error = f"can't be read ({error.strerror or error})"
+        return _Read(result)
+
+    def _encode(self, misses: dict[bytes, list[_Read[Item]]], timing: Timing) -> None:
+        """Fill in the results of unknown pictures, each distinct one encoded once, and remember them in one transaction."""
+        if not misses:
+            return
+        began = time.perf_counter()
+        firsts = [same[0] for same in misses.values()]
+        vectors = self.encoder.encode(np.concatenate([first.prepared for first in firsts]))
+        ends = np.cumsum([len(first.prepared) for first in firsts])
+        entries = {}
+        for (key, same), rows in zip(misses.items(), np.split(vectors, ends[:-1]), strict=True):
+            entries[key] = Remembered(rows, same[0].boxes, same[0].notes)
+            for nth, one in enumerate(same):
+                one.result.remembered, one.result.cached = entries[key], nth > 0
+                one.prepared = None  # free the pixels
+        if self.cache:
+            self.cache.put(self.encoder.spec.name, entries)
+        timing.encoding += time.perf_counter() - began
+        timing.batches += 1
+        timing.encoded += len(entries)
+
+    def _release(self, waiting: deque[_Read[Item]], timing: Timing) -> Iterator[Embedded[Item]]:
+        while waiting:
+            one = waiting.popleft()
+            timing.cached += one.result.cached
+            timing.errors += one.result.error is not None
+            yield one.result
+
+
+def read_file(path: str) -> bytes:
+    """A file's bytes; refuses one too large to be a picture, and anything that is not a plain file, before opening it."""
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):
+        raise UnusablePicture("not a plain file")  # opening a named pipe would wait for ever
+    if state.st_size > MAX_FILE_BYTES:
+        raise UnusablePicture(f"too large a file ({state.st_size / 2**20:.0f} MiB; at most {MAX_FILE_BYTES // 2**20} MiB)")
+    return Path(path).read_bytes()
