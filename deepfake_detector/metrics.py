@@ -1,0 +1,450 @@
+"""The figures by which a detector is judged, each with its bootstrap interval; label 1 is fake.
+
+Everything is read off one table of counts: how many fakes and reals, in each bootstrap draw, share each distinct score.
+
+    auroc(labels, p_fake)                                             one figure; raises if it needs a class that is missing
+    summary(labels, p_fake, thresholds)                               all figures, ready for JSON; None where undefined
+    bootstrap(labels, p_fake, figures(thresholds), groups=groups)     their 95 % intervals, under the same names
+
+In every function `labels` is (n,) of 0 and 1, and `p_fake` is (n,) float: higher means fake.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from deepfake_detector.errors import TrainingError
+from deepfake_detector.types import FAKE, REAL, Thresholds
+
+CHUNK = 500_000  # counts held at a time (draws × rows), 4 MB an array: small enough to stay in a processor's cache
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Right and wrong answers at one threshold; `p` (positive) is fake. Counts, or arrays (draws,) of them.
+
+    A share is NaN where its denominator is 0; precision and F1 also where a class is missing, as they depend on the mix.
+    """
+
+    tn: Any
+    fp: Any
+    fn: Any
+    tp: Any
+
+    @property
+    def both(self) -> Any:
+        """Whether both classes are there."""
+        return (self.tp + self.fn > 0) & (self.tn + self.fp > 0)
+
+    @property
+    def accuracy(self) -> Any:
+        return _ratio(self.tp + self.tn, self.tp + self.tn + self.fp + self.fn)
+
+    @property
+    def precision(self) -> Any:
+        return _ratio(self.tp, (self.tp + self.fp) * self.both)
+
+    @property
+    def recall(self) -> Any:
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> Any:
+        return _ratio(2 * self.tp, (2 * self.tp + self.fp + self.fn) * self.both)
+
+    @property
+    def fpr(self) -> Any:
+        """The share of reals called fake."""
+        return _ratio(self.fp, self.tn + self.fp)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """How many fakes and reals share each distinct score, from the highest down: all that the figures need.
+
+    `scores` is (m,), `fake` and `real` are (draws, m). Every figure is (draws,), NaN where a class that it needs is missing.
+    """
+
+    scores: np.ndarray
+    fake: np.ndarray
+    real: np.ndarray
+
+    @classmethod
+    def of(cls, labels: Any, p_fake: Any, weights: Any = None) -> Curve:
+        """Counts of a set of pictures; row i counts `weights[..., i]` times: (n,) or (draws, n), whole numbers."""
+        labels, p_fake = _checked(labels, p_fake)
+        weights = np.ones((1, len(labels))) if weights is None else np.atleast_2d(weights)
+        return _Ranking(labels, p_fake).curve(weights)
+
+    @cached_property
+    def tp(self) -> np.ndarray:
+        """(draws, m): fakes at or above each score."""
+        return np.cumsum(self.fake, axis=1)
+
+    @cached_property
+    def fp(self) -> np.ndarray:
+        """(draws, m): reals at or above each score."""
+        return np.cumsum(self.real, axis=1)
+
+    @property
+    def n_fake(self) -> np.ndarray:
+        return self.tp[:, -1]
+
+    @property
+    def n_real(self) -> np.ndarray:
+        return self.fp[:, -1]
+
+    def auroc(self) -> np.ndarray:
+        """The chance that a fake scores above a real; a tie counts half."""
+        wins = np.einsum("dm,dm->d", self.real, self.tp - self.fake / 2)
+        return _ratio(wins, self.n_fake * self.n_real)
+
+    def average_precision(self) -> np.ndarray:
+        """Precision at each step of recall, without interpolation, as scikit-learn has it."""
+        shown = self.tp + self.fp
+        precision = np.divide(self.tp, shown, out=np.zeros_like(shown), where=shown > 0)
+        return _ratio(np.einsum("dm,dm->d", self.fake, precision), self.n_fake * (self.n_real > 0))
+
+    def eer(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the straight-line ROC has FPR = FNR: that rate, and the highest score at which FPR has reached FNR."""
+        fakes, reals = self.n_fake[:, None], self.n_real[:, None]
+        before = self.tp * reals + self.fp * fakes < fakes * reals  # FPR < FNR, in whole numbers and so exact
+        after = np.minimum(before.sum(axis=1, keepdims=True), len(self.scores) - 1)
+        (fpr_0, tpr_0), (fpr_1, tpr_1) = (
+            (_ratio(_before(self.fp, k), reals), _ratio(_before(self.tp, k), fakes)) for k in (after, after + 1)
+        )
+        step = _ratio(1 - tpr_0 - fpr_0, tpr_1 - tpr_0 + fpr_1 - fpr_0)
+        rate = (fpr_0 + step * (fpr_1 - fpr_0))[:, 0]
+        return rate, np.where(np.isnan(rate), np.nan, self.scores[after[:, 0]])
+
+    def tpr_at_fpr(self, fpr: float) -> np.ndarray:
+        """The largest share of fakes found with at most this share of reals called fake; no interpolation."""
+        allowed = _ratio(self.fp, self.n_real[:, None]) <= fpr
+        return _ratio(_before(self.tp, allowed.sum(axis=1, keepdims=True))[:, 0], self.n_fake * (self.n_real > 0))
+
+    def confusion(self, threshold: float) -> Confusion:
+        """Fake at or above the threshold."""
+        return self._confusion_after(np.sum(self.scores >= threshold))
+
+    def abstain_rate(self, thresholds: Thresholds) -> np.ndarray:
+        """The share of pictures answered with "unsure"."""
+        _, answered = self._answers(thresholds)
+        n = self.n_fake + self.n_real
+        return _ratio(n - answered, n)
+
+    def error_among_answered(self, thresholds: Thresholds) -> np.ndarray:
+        """The share of wrong answers where the answer is not "unsure"; NaN where it always is."""
+        wrong, answered = self._answers(thresholds)
+        return _ratio(wrong, answered)
+
+    def ece(self, bins: int = 15) -> np.ndarray:
+        """Expected calibration error over bins of equal width: the mean gap between p_fake and the share of fakes."""
+        bin_of = _bin_of(self.scores, bins)[:, None] == np.arange(bins)  # (m, bins)
+        gaps = (self.fake - (self.fake + self.real) * self.scores) @ bin_of
+        return _ratio(np.abs(gaps).sum(axis=1), (self.n_fake + self.n_real) * (self.n_fake > 0) * (self.n_real > 0))
+
+    def _confusion_after(self, k: int) -> Confusion:
+        """The k highest scores are called fake."""
+        tp, fp = _before(self.tp, k)[:, 0], _before(self.fp, k)[:, 0]
+        return Confusion(self.n_real - fp, fp, self.n_fake - tp, tp)
+
+    def _answers(self, thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+        """The wrong answers and all answers but "unsure", (draws,) each; "fake" goes first, as in `Thresholds.answer`."""
+        called_fake = self.scores >= thresholds.fake
+        fake = self._confusion_after(np.sum(called_fake))
+        real = self._confusion_after(np.sum(called_fake | (self.scores > thresholds.real)))
+        wrong = fake.fp + real.fn
+        return wrong, wrong + fake.tp + real.tn
+
+
+Statistic = Callable[[Curve], np.ndarray]  # a figure of each draw, (draws,)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """One bar of a reliability diagram: pictures with low < p_fake ≤ high (the first bar takes 0 too)."""
+
+    low: float
+    high: float
+    n: int
+    mean_p: float
+    share_fake: float
+
+
+def auroc(labels: Any, p_fake: Any) -> float:
+    return float(_two_class_curve(labels, p_fake).auroc()[0])
+
+
+def average_precision(labels: Any, p_fake: Any) -> float:
+    return float(_two_class_curve(labels, p_fake).average_precision()[0])
+
+
+def eer(labels: Any, p_fake: Any) -> tuple[float, float]:
+    """The equal error rate, and the threshold (fake at or above it) that comes to it or just past it."""
+    rate, threshold = _two_class_curve(labels, p_fake).eer()
+    return float(rate[0]), float(threshold[0])
+
+
+def tpr_at_fpr(labels: Any, p_fake: Any, fpr: float) -> float:
+    return float(_two_class_curve(labels, p_fake).tpr_at_fpr(fpr)[0])
+
+
+def ece(labels: Any, p_fake: Any, bins: int = 15) -> float:
+    return float(_two_class_curve(labels, p_fake).ece(bins)[0])
+
+
+def confusion(labels: Any, p_fake: Any, threshold: float) -> Confusion:
+    """Counts with fake at or above the threshold; one class alone will do."""
+    counts = Curve.of(labels, p_fake).confusion(threshold)
+    return Confusion(*(int(count[0]) for count in (counts.tn, counts.fp, counts.fn, counts.tp)))
+
+
+def roc_curve(labels: Any, p_fake: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """FPR, TPR and threshold, (m + 1,) each, from "nothing is fake" (0, 0, inf) to "all is fake"."""
+    curve = _two_class_curve(labels, p_fake)
+    fpr, tpr = curve.fp[0] / curve.n_real[0], curve.tp[0] / curve.n_fake[0]
+    return np.r_[0.0, fpr], np.r_[0.0, tpr], np.r_[np.inf, curve.scores]
+
+
+def pr_curve(labels: Any, p_fake: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and threshold, (m + 1,) each, from "nothing is fake" (1, 0, inf) to "all is fake"."""
+    curve = _two_class_curve(labels, p_fake)
+    precision, recall = curve.tp[0] / (curve.tp[0] + curve.fp[0]), curve.tp[0] / curve.n_fake[0]
+    return np.r_[1.0, precision], np.r_[0.0, recall], np.r_[np.inf, curve.scores]
+
+
+def reliability(labels: Any, p_fake: Any, bins: int = 15) -> list[ReliabilityBin]:
+    """The bars of a reliability diagram, from 0 to 1, without the empty ones."""
+    labels, p_fake = _checked(labels, p_fake)
+    bin_of, edges = _bin_of(p_fake, bins), np.linspace(0, 1, bins + 1)
+    rows = ((b, bin_of == b) for b in np.unique(bin_of))
+    return [
+        ReliabilityBin(float(edges[b]), float(edges[b + 1]), int(of.sum()), float(p_fake[of].mean()), float(labels[of].mean()))
+        for b, of in rows
+    ]
+
+
+def figures(thresholds: Thresholds, threshold: float = 0.5) -> dict[str, Statistic]:
+    """The figures of `summary` by name; `thresholds` make the verdict, `threshold` the answer without an "unsure"."""
+    return {
+        "accuracy": lambda curve: curve.confusion(threshold).accuracy,
+        "precision": lambda curve: curve.confusion(threshold).precision,
+        "recall": lambda curve: curve.confusion(threshold).recall,
+        "f1": lambda curve: curve.confusion(threshold).f1,
+        "fpr": lambda curve: curve.confusion(threshold).fpr,
+        "auroc": Curve.auroc,
+        "ap": Curve.average_precision,
+        "eer": lambda curve: curve.eer()[0],
+        "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
+        "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
+        "ece": Curve.ece,
+        "abstain_rate": lambda curve: curve.abstain_rate(thresholds),
+        "error_among_answered": lambda curve: curve.error_among_answered(thresholds),
+    }
+
+
+def summary(labels: Any, p_fake: Any, thresholds: Thresholds, threshold: float = 0.5) -> dict[str, Any]:
+    """All figures, ready for JSON; None where one is undefined, as AUROC is with a single class.
+
+    A generator's row joins its fakes with all reals; a real source's row has reals only, and tells their `fpr`.
+    """
+    curve = Curve.of(labels, p_fake)
+    values = {name: float(figure(curve)[0]) for name, figure in figures(thresholds, threshold).items()}
+    n_real, n_fake = int(curve.n_real[0]), int(curve.n_fake[0])
+    return {
+        "n": n_real + n_fake,
+        "n_real": n_real,
+        "n_fake": n_fake,
+        "threshold": threshold,
+        "confusion": asdict(confusion(labels, p_fake, threshold)),
+        **{name: None if math.isnan(value) else value for name, value in values.items()},
+    }
+
+
+def bootstrap(
+    labels: Any, p_fake: Any, statistics: dict[str, Statistic], draws: int = 1000, seed: int = 0, groups: Any = None
+) -> dict[str, tuple[float, float] | None]:
+    """95 % percentile intervals by name; None where some draw leaves the figure undefined.
+
+    `groups` (n,) are resampled whole, as the frames of one video must be; without, each picture is a group. Draws are
+    stratified by the classes in a group, so both are always there. What comes in one group alone can't vary. ECE's
+    interval leans upward, as resampling adds noise and every gap counts: a well calibrated model may lie below it.
+    """
+    labels, p_fake = _checked(labels, p_fake)
+    ranking = _Ranking(labels, p_fake)
+    curves = map(ranking.curve, _draws(labels, draws, seed, groups))
+    values = np.concatenate([[statistic(curve) for statistic in statistics.values()] for curve in curves], axis=1)
+    return dict(zip(statistics, map(_interval, values), strict=True))
+
+
+def paired_difference(
+    labels: Any,
+    p_a: Any,
+    p_b: Any,
+    draws: int = 1000,
+    seed: int = 0,
+    groups: Any = None,
+    statistic: Statistic = Curve.auroc,
+) -> tuple[float, tuple[float, float] | None]:
+    """a's figure minus b's on the same pictures, and the 95 % interval from drawing both together."""
+    labels, *scores = _checked(labels, p_a, p_b)
+    _need_both(labels)
+    a, b = (_Ranking(labels, p) for p in scores)
+
+    def difference(weights: np.ndarray) -> np.ndarray:
+        return statistic(a.curve(weights)) - statistic(b.curve(weights))
+
+    values = np.concatenate([difference(weights) for weights in _draws(labels, draws, seed, groups)])
+    return float(difference(np.ones((1, len(labels))))[0]), _interval(values)
+
+
+def delong(labels: Any, p_a: Any, p_b: Any) -> tuple[float, float, float]:
+    """a's AUROC minus b's on the same pictures, its standard error, and the two-sided p value of no difference.
+
+    DeLong, DeLong & Clarke-Pearson (Biometrics 1988), by mid-ranks as in Sun & Xu (IEEE SPL 2014). The pictures must be
+    independent: where they come in groups, use `paired_difference`.
+    """
+    labels, *scores = _checked(labels, p_a, p_b)
+    fake = labels == FAKE
+    if min(fake.sum(), (~fake).sum()) < 2:
+        raise TrainingError(
+            f"DeLong's variance needs 2 or more pictures of each class. Received: {(~fake).sum()} real, {fake.sum()} fake. Add some."
+        )
+    (fake_a, real_a), (fake_b, real_b) = (_placements(p, fake) for p in scores)
+    difference = float(fake_a.mean() - fake_b.mean())
+    error = math.sqrt(sum(np.var(gap, ddof=1) / len(gap) for gap in (fake_a - fake_b, real_a - real_b)))
+    if error == 0:
+        return difference, 0.0, 1.0 if difference == 0 else 0.0
+    return difference, error, math.erfc(abs(difference) / error / math.sqrt(2))
+
+
+def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> float:
+    """The exact one-sided upper bound of a rate that showed k times in n; 3 / n or so when k is 0."""
+    if not (n > 0 and 0 <= k <= n):
+        raise TrainingError(f"A bound needs n ≥ 1 and 0 ≤ k ≤ n. Received: k={k}, n={n}. Count on at least one picture.")
+    from scipy.stats import beta
+
+    return 1.0 if k == n else float(beta.ppf(confidence, k + 1, n - k))
+
+
+class _Ranking:
+    """The order of the scores, found once and used for every draw."""
+
+    def __init__(self, labels: np.ndarray, p_fake: np.ndarray) -> None:
+        self.order = np.argsort(-p_fake, kind="stable")
+        ranked = p_fake[self.order]
+        self.fake = labels[self.order] == FAKE
+        self.starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # of each run of ties
+        self.scores = ranked[self.starts]
+
+    def curve(self, weights: np.ndarray) -> Curve:
+        """weights: (draws, n) in the order of the rows, how often each is counted."""
+        ranked = np.asarray(weights, dtype=float)[:, self.order]
+        fake, real = (np.add.reduceat(ranked * of, self.starts, axis=1) for of in (self.fake, ~self.fake))
+        return Curve(self.scores, fake, real)
+
+
+def _draws(labels: np.ndarray, draws: int, seed: int, groups: Any) -> Iterator[np.ndarray]:
+    """How often each row comes up, (some draws, n) at a time: groups drawn with replacement among those of their classes."""
+    n = len(labels)
+    if groups is None:
+        count, group_of = n, np.arange(n)
+    else:
+        if np.shape(groups) != (n,):
+            raise TrainingError(f"Expected a group for each of the {n} rows. Received: {np.shape(groups)}. Take both from one table.")
+        names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+        count = len(names)
+    if count < 2 <= n:
+        raise TrainingError(f"A bootstrap needs two or more groups. Received: {n} rows in one group. Leave `groups` out, or add some.")
+    has_fake, has_real = (np.bincount(group_of, labels == label, count) > 0 for label in (FAKE, REAL))
+    strata = [np.flatnonzero(members) for members in (has_fake & ~has_real, has_real & ~has_fake, has_fake & has_real)]
+    rng = np.random.default_rng(seed)
+    size = max(1, CHUNK // n)
+    for start in range(0, draws, size):
+        rows = np.arange(min(size, draws - start))[:, None]
+        counts = np.zeros((len(rows), count))
+        for members in filter(len, strata):
+            k = len(members)
+            picks = rng.integers(k, size=(len(rows), k)) + rows * k
+            counts[:, members] = np.bincount(picks.ravel(), minlength=len(rows) * k).reshape(-1, k)
+        yield counts[:, group_of]
+
+
+def _placements(p: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each fake the share of reals below it, for each real the share of fakes above it; ties count half."""
+    ranks = _midranks(p)
+    below = (ranks[fake] - _midranks(p[fake])) / (~fake).sum()
+    above = 1 - (ranks[~fake] - _midranks(p[~fake])) / fake.sum()
+    return below, above
+
+
+def _midranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1 up; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def _bin_of(p_fake: np.ndarray, bins: int) -> np.ndarray:
+    low, high = p_fake.min(), p_fake.max()
+    if low < 0 or high > 1:
+        raise TrainingError(f"Calibration needs probabilities in 0..1. Received: {low:.4g}..{high:.4g}. Calibrate these scores first.")
+    return np.digitize(p_fake, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+
+
+def _before(counts: np.ndarray, k: Any) -> np.ndarray:
+    """(draws, 1): running counts (draws, m) after the first k scores; k is one number, or (draws, 1)."""
+    k = np.broadcast_to(k, (len(counts), 1))
+    return np.where(k > 0, np.take_along_axis(counts, np.maximum(k - 1, 0), axis=1), 0)
+
+
+def _ratio(part: Any, whole: Any) -> Any:
+    """part / whole, NaN where the whole is 0."""
+    whole = np.asarray(whole, dtype=float)
+    return np.asarray(part) / np.where(whole == 0, np.nan, whole)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float] | None:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return None if np.isnan(values).any() else (float(low), float(high))
+
+
+def _two_class_curve(labels: Any, p_fake: Any) -> Curve:
+    labels, p_fake = _checked(labels, p_fake)
+    _need_both(labels)
+    return Curve.of(labels, p_fake)
+
+
+def _need_both(labels: np.ndarray) -> None:
+    fakes = int((labels == FAKE).sum())
+    if fakes in (0, len(labels)):
+        raise TrainingError(
+            f"This figure needs both real (0) and fake (1) rows. Received: {len(labels) - fakes} real, {fakes} fake. "
+            "Join the fakes with reals, or use `summary`, which leaves out what one class can't tell."
+        )
+
+
+def _checked(labels: Any, *scores: Any) -> list[np.ndarray]:
+    """The labels and scores as arrays of one length, or a TrainingError that says what is wrong with them."""
+    labels = np.asarray(labels)
+    scores = [np.asarray(p, dtype=float) for p in scores]
+    if labels.ndim != 1 or len(labels) == 0 or any(p.shape != labels.shape for p in scores):
+        raise TrainingError(
+            f"Expected one label and one score a row, (n,) each with n ≥ 1. Received: labels {labels.shape}, "
+            f"scores {', '.join(str(p.shape) for p in scores)}. Take both from the same rows of one table."
+        )
+    if not np.isin(labels, (REAL, FAKE)).all():
+        strange = np.unique(labels[~np.isin(labels, (REAL, FAKE))])[:5].tolist()
+        raise TrainingError(f"Labels are 0 (real) and 1 (fake). Received also: {strange}. Turn them round where they are read.")
+    for p in scores:
+        if not np.isfinite(p).all():
+            raise TrainingError(
+                f"Expected finite scores. Received: {int((~np.isfinite(p)).sum())} NaN or infinite of {len(p)}. "
+                "Look for a failed picture or a head that diverged, and leave those rows out."
+            )
+    return [labels.astype(int), *scores]

@@ -1,0 +1,328 @@
+"""The figures against scikit-learn, against tiny cases done by hand, and their intervals against simulation."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from deepfake_detector import metrics
+from deepfake_detector.errors import TrainingError
+from deepfake_detector.metrics import Confusion, Curve
+from deepfake_detector.types import Thresholds
+
+THRESHOLDS = Thresholds(real=0.3, fake=0.7)
+
+
+def pictures(n: int = 400, seed: int = 0, decimals: int = 17, shift: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities, tied where rounded to few decimals; AUROC is Φ(shift / √2)."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < 0.4).astype(int)
+    return labels, (1 / (1 + np.exp(-rng.normal(labels * shift, 1)))).round(decimals)
+
+
+@pytest.fixture(params=[17, 2, 1, 0], ids=["no ties", "some ties", "many ties", "two scores"])
+def tied(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
+    return pictures(decimals=request.param)
+
+
+# against scikit-learn
+
+
+def test_areas_match_scikit_learn(tied):
+    assert metrics.auroc(*tied) == pytest.approx(sk.roc_auc_score(*tied), abs=1e-12)
+    assert metrics.average_precision(*tied) == pytest.approx(sk.average_precision_score(*tied), abs=1e-12)
+
+
+def test_curves_match_scikit_learn(tied):
+    for ours, theirs in zip(metrics.roc_curve(*tied), sk.roc_curve(*tied, drop_intermediate=False), strict=True):
+        np.testing.assert_allclose(ours, theirs)
+    precision, recall, thresholds = metrics.pr_curve(*tied)
+    their_precision, their_recall, their_thresholds = sk.precision_recall_curve(*tied)
+    np.testing.assert_allclose(precision[::-1], their_precision)
+    np.testing.assert_allclose(recall[::-1], their_recall)
+    np.testing.assert_allclose(thresholds[:0:-1], their_thresholds)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
+def test_answers_match_scikit_learn(tied, threshold):
+    labels, p = tied
+    ours, called = metrics.confusion(labels, p, threshold), p >= threshold
+    assert [ours.tn, ours.fp, ours.fn, ours.tp] == sk.confusion_matrix(labels, called).ravel().tolist()
+    assert ours.accuracy == pytest.approx(sk.accuracy_score(labels, called))
+    assert ours.recall == pytest.approx(sk.recall_score(labels, called))
+    assert ours.precision == pytest.approx(sk.precision_score(labels, called))
+    assert ours.f1 == pytest.approx(sk.f1_score(labels, called))
+    assert ours.fpr == pytest.approx(called[labels == 0].mean())
+
+
+@pytest.mark.parametrize("target", [0.0, 0.01, 0.05, 0.29, 1.0])
+def test_tpr_at_fpr_is_the_best_point_allowed(tied, target):
+    fpr, tpr, _ = sk.roc_curve(*tied, drop_intermediate=False)
+    assert metrics.tpr_at_fpr(*tied, target) == tpr[fpr <= target].max()
+
+
+def test_eer_is_where_the_roc_meets_the_diagonal(tied):
+    fpr, tpr, _ = sk.roc_curve(*tied, drop_intermediate=False)
+    grid = np.linspace(0, 1, 100_001)
+    straight = grid[np.argmin(np.abs(1 - np.interp(grid, fpr, tpr) - grid))]
+    rate, threshold = metrics.eer(*tied)
+    assert rate == pytest.approx(straight, abs=1e-4)
+    there = metrics.confusion(*tied, threshold)
+    assert there.fpr >= 1 - there.recall  # at the threshold FPR has reached FNR …
+    above = metrics.confusion(*tied, np.nextafter(threshold, 2))
+    assert above.fpr < 1 - above.recall  # … and just above it has not
+
+
+def test_reliability_matches_scikit_learn_and_adds_up_to_ece(tied):
+    from sklearn.calibration import calibration_curve
+
+    rows = metrics.reliability(*tied, bins=10)
+    share, mean = calibration_curve(*tied, n_bins=10)
+    labels, p = tied
+    np.testing.assert_allclose([row.share_fake for row in rows], share)
+    np.testing.assert_allclose([row.mean_p for row in rows], mean, atol=1e-12)
+    assert sum(row.n for row in rows) == len(p)
+    assert all(row.low - 1e-12 <= row.mean_p <= row.high + 1e-12 for row in rows)
+    by_hand = sum(row.n * abs(row.share_fake - row.mean_p) for row in rows) / len(p)
+    assert metrics.ece(labels, p, bins=10) == pytest.approx(by_hand)
+
+
+# by hand
+
+
+def test_four_pictures_by_hand():
+    labels, p = [0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8]  # of four pairs three are won, one is tied
+    assert metrics.auroc(labels, p) == 3.5 / 4
+    assert metrics.average_precision(labels, p) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert metrics.tpr_at_fpr(labels, p, 0.49) == 0.5
+    assert metrics.tpr_at_fpr(labels, p, 0.5) == 1.0
+    assert metrics.eer(labels, p) == (0.25, 0.4)  # halfway along the tie, from (0, 1/2) to (1/2, 1)
+    assert metrics.confusion(labels, p, 0.4) == Confusion(tn=1, fp=1, fn=0, tp=2)
+    assert metrics.ece(labels, p, bins=2) == pytest.approx((abs(1 - 0.9) + abs(1 - 0.8)) / 4)
+
+
+def test_perfect_reversed_and_constant_scores():
+    labels = np.array([0, 0, 1, 1])
+    assert [f(labels, labels) for f in (metrics.auroc, metrics.average_precision, metrics.ece)] == [1, 1, 0]
+    assert metrics.eer(labels, labels) == (0, 1)
+    assert metrics.tpr_at_fpr(labels, labels, 0) == 1
+    assert metrics.auroc(labels, 1 - labels) == 0
+    assert metrics.eer(labels, 1 - labels) == (1, 1)
+    same = np.full(4, 0.5)
+    assert [metrics.auroc(labels, same), metrics.average_precision(labels, same), metrics.eer(labels, same)[0]] == [0.5] * 3
+    assert metrics.tpr_at_fpr(labels, same, 0.99) == 0
+
+
+def test_summary_by_hand():
+    labels, p = [0, 0, 1, 1, 1, 0], [0.3, 0.8, 0.7, 0.5, 0.1, 0.4]
+    row = metrics.summary(labels, p, THRESHOLDS)
+    assert json.loads(json.dumps(row)) == row
+    assert (row["n"], row["n_real"], row["n_fake"]) == (6, 3, 3)
+    assert row["confusion"] == {"tn": 2, "fp": 1, "fn": 1, "tp": 2}
+    assert row["abstain_rate"] == pytest.approx(2 / 6)  # 0.4 and 0.5; the thresholds themselves are answers
+    assert row["error_among_answered"] == pytest.approx(2 / 4)
+    assert row["fpr"] == pytest.approx(1 / 3)
+    assert row["auroc"] == metrics.auroc(labels, p)
+
+
+@pytest.mark.parametrize("thresholds", [THRESHOLDS, Thresholds(0.5, 0.5), Thresholds(0, 1), Thresholds(-1, 2)])
+def test_abstention_agrees_with_the_verdicts(tied, thresholds):
+    labels, p = tied
+    answers = np.array([thresholds.answer(q) for q in p])
+    answered = answers != "unsure"
+    row = metrics.summary(labels, p, thresholds)
+    assert row["abstain_rate"] == pytest.approx((~answered).mean())
+    wrong = (answers == "fake") != labels
+    assert row["error_among_answered"] == (pytest.approx(wrong[answered].mean()) if answered.any() else None)
+
+
+# what can't be measured
+
+
+def test_one_class_leaves_out_what_needs_two():
+    needs_two = {"precision", "f1", "auroc", "ap", "eer", "tpr_at_1_fpr", "tpr_at_5_fpr", "ece"}
+    for label, also in ((0, "recall"), (1, "fpr")):
+        labels, p = np.full(20, label), np.linspace(0, 1, 20)
+        row = metrics.summary(labels, p, THRESHOLDS)
+        assert {name for name, value in row.items() if value is None} == needs_two | {also}
+        intervals = metrics.bootstrap(labels, p, metrics.figures(THRESHOLDS), draws=20)
+        assert {name for name, value in intervals.items() if value is None} == needs_two | {also}
+
+
+def test_no_picture_called_fake_has_no_precision():
+    row = metrics.summary([0, 1], [0.1, 0.2], THRESHOLDS)
+    assert row["precision"] is None
+    assert row["f1"] == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "p", "message"),
+    [
+        ([1, 1], [0.1, 0.2], "0 real, 2 fake"),
+        ([0, 1], [0.1, math.nan], "1 NaN or infinite of 2"),
+        ([0, 1, 1], [0.1, 0.2], r"labels \(3,\), scores \(2,\)"),
+        ([], [], "n ≥ 1"),
+        ([-1, 1], [0.1, 0.2], r"also: \[-1\]"),
+    ],
+)
+@pytest.mark.parametrize(
+    "figure", [metrics.auroc, metrics.average_precision, metrics.eer, metrics.ece, metrics.roc_curve, metrics.pr_curve]
+)
+def test_unusable_input_is_refused(figure, labels, p, message):
+    with pytest.raises(TrainingError, match=message):
+        figure(labels, p)
+
+
+def test_calibration_needs_probabilities():
+    assert metrics.auroc([0, 1], [-3, 4]) == 1  # ranks need none
+    for figure in (metrics.ece, metrics.reliability):
+        with pytest.raises(TrainingError, match=r"-3\.\.4"):
+            figure([0, 1], [-3, 4])
+
+
+def test_comparisons_refuse_unusable_input():
+    with pytest.raises(TrainingError, match="1 real, 2 fake"):
+        metrics.delong([0, 1, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+    with pytest.raises(TrainingError, match="0 real, 2 fake"):
+        metrics.paired_difference([1, 1], [0.1, 0.2], [0.1, 0.2])
+    with pytest.raises(TrainingError, match="a group for each of the 2 rows"):
+        metrics.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a"])
+    with pytest.raises(TrainingError, match="one group"):
+        metrics.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a", "a"])
+
+
+# the bootstrap
+
+
+def test_a_weighted_row_is_a_repeated_row(tied):
+    labels, p = tied
+    weights = np.random.default_rng(1).integers(0, 4, (3, len(p)))
+    together = Curve.of(labels, p, weights)
+    for name, figure in metrics.figures(THRESHOLDS).items():
+        alone = [figure(Curve.of(np.repeat(labels, w), np.repeat(p, w)))[0] for w in weights]
+        np.testing.assert_allclose(figure(together), alone, atol=1e-12, err_msg=name)
+    np.testing.assert_array_equal(together.eer()[1], [metrics.eer(np.repeat(labels, w), np.repeat(p, w))[1] for w in weights])
+
+
+def test_draws_keep_the_classes_and_the_groups():
+    labels = np.array([0, 0, 0, 1, 1, 1, 0, 1, 0, 1])
+    groups = np.array(list("aabccdeeff"))  # a, b real; c, d fake; e, f both
+    for weights in metrics._draws(labels, 200, 0, None):
+        assert weights.shape == (200, 10)
+        assert (weights[:, labels == 0].sum(axis=1) == 5).all()
+        assert (weights[:, labels == 1].sum(axis=1) == 5).all()
+    for weights in metrics._draws(labels, 200, 0, groups):
+        for group in "acef":
+            assert (np.ptp(weights[:, groups == group], axis=1) == 0).all()
+        assert (weights @ labels > 0).all()
+        assert (weights @ (1 - labels) > 0).all()
+        np.testing.assert_array_equal(weights[:, [0, 2]].sum(axis=1), 2)
+
+
+def test_bootstrap_is_repeatable_in_chunks_and_holds_the_figure(monkeypatch):
+    labels, p = pictures(300)
+    named = metrics.figures(THRESHOLDS)
+    intervals = metrics.bootstrap(labels, p, named, draws=200)
+    row = metrics.summary(labels, p, THRESHOLDS)
+    for name in named.keys() - {"ece"}:
+        low, high = intervals[name]
+        assert low < row[name] < high, name
+    assert metrics.bootstrap(labels, p, named, draws=200) == intervals
+    assert metrics.bootstrap(labels, p, named, draws=200, seed=1) != intervals
+    monkeypatch.setattr(metrics, "CHUNK", 300 * 7)
+    assert sum(len(weights) for weights in metrics._draws(labels, 200, 0, None)) == 200
+    chunked = metrics.bootstrap(labels, p, named, draws=200)
+    assert chunked["auroc"] == pytest.approx(intervals["auroc"], abs=0.01)
+
+
+def test_interval_covers_the_true_auroc():
+    truth, runs = 0.5 * math.erfc(-1.5 / 2), 1000
+    intervals = (metrics.bootstrap(*pictures(200, seed), {"auroc": Curve.auroc}, draws=200)["auroc"] for seed in range(runs))
+    covered = sum(low <= truth <= high for low, high in intervals) / runs
+    assert 0.925 <= covered <= 0.965
+
+
+def test_groups_widen_the_interval_of_repeated_pictures():
+    labels, p = pictures(100)
+    once = metrics.bootstrap(labels, p, {"auroc": Curve.auroc})["auroc"]
+    frames, groups = [np.repeat(column, 9) for column in (labels, p)], np.repeat(np.arange(100), 9)
+    naive, grouped = (metrics.bootstrap(*frames, {"auroc": Curve.auroc}, groups=g)["auroc"] for g in (None, groups))
+    assert np.ptp(grouped) == pytest.approx(np.ptp(once), rel=0.15)
+    assert np.ptp(naive) == pytest.approx(np.ptp(once) / 3, rel=0.15)
+
+
+def test_a_report_of_5000_pictures_is_quick():
+    labels, p = pictures(5000)
+    start = time.process_time()
+    metrics.bootstrap(labels, p, metrics.figures(THRESHOLDS))
+    assert time.process_time() - start < 10
+
+
+# two detectors on the same pictures
+
+
+def detectors(n: int = 300, decimals: int = 17) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels and the correlated scores of a good and a worse detector."""
+    labels, a = pictures(n, decimals=17)
+    b = 0.7 * a + 0.3 * np.random.default_rng(9).random(n)
+    return labels, a.round(decimals), b.round(decimals)
+
+
+@pytest.mark.parametrize("decimals", [17, 1])
+def test_delong_agrees_with_the_definition_and_the_paired_bootstrap(decimals):
+    labels, a, b = detectors(decimals=decimals)
+    difference, error, p_value = metrics.delong(labels, a, b)
+    assert difference == pytest.approx(sk.roc_auc_score(labels, a) - sk.roc_auc_score(labels, b))
+
+    wins = [np.sign(p[labels == 1][:, None] - p[labels == 0]) / 2 + 0.5 for p in (a, b)]  # (fakes, reals): 0, ½ or 1
+    gap = wins[0] - wins[1]
+    variance = sum(gap.mean(axis=axis).var(ddof=1) / gap.shape[1 - axis] for axis in (0, 1))
+    assert error == pytest.approx(math.sqrt(variance))
+    assert p_value == pytest.approx(math.erfc(difference / error / math.sqrt(2)))
+
+    paired, (low, high) = metrics.paired_difference(labels, a, b, draws=2000)
+    assert paired == pytest.approx(difference)
+    assert (high - low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+
+
+def test_delong_is_fair_to_equals():
+    labels, a, b = detectors()
+    assert metrics.delong(labels, a, a) == (0, 0, 1)
+    assert metrics.delong(labels, a, a**3) == (0, 0, 1)  # the same ranks
+    assert metrics.delong(labels, b, a)[0] == -metrics.delong(labels, a, b)[0]
+    assert metrics.delong([0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0]) == (1, 0, 0)
+    rng = np.random.default_rng(0)
+    p_values = [metrics.delong(labels, *(labels + rng.normal(size=(2, len(labels)))))[2] for _ in range(300)]
+    assert 0.02 <= np.mean(np.array(p_values) < 0.05) <= 0.09
+
+
+def test_paired_difference_takes_groups_and_other_figures():
+    labels, a, b = detectors()
+    assert metrics.paired_difference(labels, a, a, draws=50) == (0, (0, 0))
+    difference, (low, high) = metrics.paired_difference(
+        labels, a, b, draws=50, groups=np.arange(300) // 3, statistic=lambda curve: curve.tpr_at_fpr(0.05)
+    )
+    assert difference == metrics.tpr_at_fpr(labels, a, 0.05) - metrics.tpr_at_fpr(labels, b, 0.05)
+    assert low <= difference <= high
+
+
+# a promise about a rate
+
+
+def test_clopper_pearson_by_hand():
+    assert metrics.clopper_pearson(0, 299) == pytest.approx(1 - 0.05 ** (1 / 299))
+    assert metrics.clopper_pearson(7, 7) == 1
+    bound = metrics.clopper_pearson(3, 50, confidence=0.9)
+    at_most_3 = sum(math.comb(50, k) * bound**k * (1 - bound) ** (50 - k) for k in range(4))
+    assert at_most_3 == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 0), (3, 2), (-1, 2)])
+def test_clopper_pearson_refuses_impossible_counts(k, n):
+    with pytest.raises(TrainingError, match=f"k={k}, n={n}"):
+        metrics.clopper_pearson(k, n)
