@@ -1,0 +1,110 @@
+"""A trained model on disk: the head's own files, and a manifest that says which embeddings it takes and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepfake_detector import registry
+from deepfake_detector.calibration import Calibration
+from deepfake_detector.errors import BundleError, TableError
+from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """`manifest` is the whole of manifest.json; the other fields are what of it is acted upon."""
+
+    name: str
+    head: EmbeddingHead
+    head_name: str
+    spec: EncoderSpec
+    crop: str
+    calibration: Calibration
+    thresholds: Thresholds
+    manifest: dict[str, Any]
+
+    def p_fake(self, X: np.ndarray) -> np.ndarray:
+        """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake."""
+        return self.calibration(self.head.p_fake(X))
+
+    def check(self, spec: EncoderSpec, crop: str, what: str) -> None:
+        """Raise TableError unless embeddings of this spec and crop are those that the head was trained on."""
+        if spec != self.spec or crop != self.crop:
+            crops = "" if crop == self.crop else f"; crop: {self.crop!r} ≠ {crop!r}"
+            raise TableError(
+                f"The model {self.name} takes embeddings of {self.spec.name}; {what} was made otherwise ({self.spec.differences(spec)}{crops}). "
+                f"Extract again with --encoder {self.spec.name} --crop {self.crop}, or train a model on this table."
+            )
+
+
+def save(bundle: Bundle, folder: str | Path) -> None:
+    """Write the bundle; an older one under the same name is replaced only once the new one is complete."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as part:
+        fresh = Path(part) / folder.name
+        fresh.mkdir()
+        bundle.head.save(fresh)
+        fields = {
+            "format": _FORMAT,
+            "name": bundle.name,
+            "head": bundle.head_name,
+            "label_order": list(LABEL_NAMES),
+            "encoder": bundle.spec.to_json(),
+            "crop": bundle.crop,
+            "calibration": asdict(bundle.calibration),
+            "thresholds": asdict(bundle.thresholds),
+        }
+        (fresh / "manifest.json").write_text(json.dumps(fields | bundle.manifest, indent=2, ensure_ascii=False) + "\n")
+        if folder.exists():
+            if not (folder / "manifest.json").is_file():
+                raise BundleError(f"{folder} exists and is no model (it has no manifest.json); choose another --out.")
+            folder.rename(Path(part) / "replaced")
+        fresh.rename(folder)
+
+
+def load(folder: str | Path) -> Bundle:
+    """Read a bundle; raises BundleError naming what is missing or wrong."""
+    folder = Path(folder)
+    place = folder / "manifest.json"
+    try:
+        manifest = json.loads(place.read_text())
+    except FileNotFoundError:
+        siblings = sorted(f.parent.name for f in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
+        known = f"; in {folder.parent} there are: {', '.join(siblings)}" if siblings else ""
+        raise BundleError(f"There is no model at {folder} (no manifest.json){known}. Train one with train_classifier.py.") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{place} can't be read ({error}). Train the model again.") from error
+    if manifest.get("format") != _FORMAT or manifest.get("label_order") != list(LABEL_NAMES):
+        raise BundleError(
+            f"{place} should have format {_FORMAT} and label_order {list(LABEL_NAMES)}; it has {manifest.get('format')!r} and "
+            f"{manifest.get('label_order')!r}. Train the model again."
+        )
+    try:
+        head = registry.load("heads", manifest["head"]).Head.load(folder)
+        bundle = Bundle(
+            name=folder.resolve().name,
+            head=head,
+            head_name=manifest["head"],
+            spec=EncoderSpec.from_json(manifest["encoder"]),
+            crop=manifest["crop"],
+            calibration=Calibration(**manifest["calibration"]),
+            thresholds=Thresholds(**manifest["thresholds"]),
+            manifest=manifest,
+        )
+    except ImportError as error:
+        raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error
+    except (KeyError, TypeError, OSError, ValueError) as error:
+        raise BundleError(f"The model at {folder} is damaged ({type(error).__name__}: {error}). Train it again.") from error
+    if head.width_ != bundle.spec.dim:
+        raise BundleError(f"The head at {folder} takes {head.width_} numbers, its encoder gives {bundle.spec.dim}. Train the model again.")
+    return bundle

@@ -1,0 +1,46 @@
+"""Vectors → probability of being fake: one file a head, each with a class `Head`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_detector.errors import TableError
+
+
+class EmbeddingHead(ABC):
+    """The contract: fit, p_fake, save, load. What is learned ends in `_`; `history_` holds training curves, or nothing.
+
+    Probabilities are the head's own; a bundle adds the calibration learned on pictures that the head never saw.
+    """
+
+    history_: dict[str, list[float]] = {}
+    width_: int
+
+    def __init__(self, seed: int = 0):
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray] | None = None) -> EmbeddingHead:
+        """X: (n, dim) float32, y: (n,) with 1 = fake. `held_out` (X, y) is only watched for the curves, never learned from."""
+
+    @abstractmethod
+    def scores(self, X: np.ndarray) -> np.ndarray:
+        """(n, width_) float32, checked → (n,) in 0..1."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the head's own files into an existing folder."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> EmbeddingHead:
+        """The head that `save` wrote there, giving equal probabilities."""
+
+    def p_fake(self, X: np.ndarray) -> np.ndarray:
+        """X: (n, dim) float32 → (n,) float64 in 0..1, higher means fake; raises TableError on another width."""
+        if X.ndim != 2 or X.shape[1] != self.width_:
+            raise TableError(f"This head was trained on embeddings of {self.width_} numbers; received an array of shape {X.shape}.")
+        return np.asarray(self.scores(np.ascontiguousarray(X, np.float32)), np.float64) if len(X) else np.empty(0)

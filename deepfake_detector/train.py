@@ -1,0 +1,110 @@
+"""A table → a bundle: split by group, fit the head, calibrate it on pictures it never saw, and measure it on others."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from deepfake_detector import registry, split
+from deepfake_detector.bundle import Bundle
+from deepfake_detector.calibration import fit_calibration, fit_thresholds
+from deepfake_detector.errors import TrainingError
+from deepfake_detector.types import LABEL_NAMES, Embeddings
+from deepfake_detector.versions import versions
+
+log = logging.getLogger(__name__)
+
+MIN_ROWS = 40  # a batch of 32 to learn from, and a fifth of the whole kept apart
+FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE = 0.05, 0.10  # what a verdict of fake, and of real, promises
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished bundle, the rows it was tested on, and its curves by epoch (empty for heads without epochs)."""
+
+    bundle: Bundle
+    test: Embeddings
+    p_fake: np.ndarray  # (len(test),) calibrated
+    history: dict[str, list[float]]
+
+
+def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: str = "") -> Training:
+    """Fit the head on the training side; calibrate and choose thresholds on scores of held-out folds within that side.
+
+    The test side is looked at once, to report. Raises TrainingError for a table that can't be learnt from.
+    """
+    module = registry.load("heads", head_name)
+    check_trainable(data)
+    learn, test, how = split.train_test(data.rows, seed)
+    training, testing = data.take(learn), data.take(test)
+    labels = training.rows["label"].to_numpy()
+
+    by_group = _held_out_scores(module, training, split.group_folds(training.rows, seed), seed)
+    calibration = fit_calibration(by_group, labels)
+    by_source = _held_out_scores(module, training, split.source_folds(training.rows), seed)
+    whole_sources = not np.isnan(by_source).all()
+    promised_on = by_source if whole_sources else by_group
+    scored = ~np.isnan(promised_on)
+    thresholds = fit_thresholds(calibration(promised_on[scored]), labels[scored], FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
+
+    log.info("fitting %s on %d pictures", head_name, len(training))
+    head = module.Head(seed=seed).fit(training.X, labels, held_out=(testing.X, testing.rows["label"].to_numpy(np.float32)))
+    manifest: dict[str, Any] = {
+        "promise": {
+            "false_positive_rate": FALSE_POSITIVE_RATE,
+            "false_negative_rate": FALSE_NEGATIVE_RATE,
+            "confidence": 0.95,
+            "on": f"pictures of {'sources' if whole_sources else 'groups'} that the scoring head had not learnt from",
+            "pictures": {LABEL_NAMES[label]: int((labels[scored] == label).sum()) for label in (0, 1)},
+        },
+        "training": {"seed": seed, "split": how, "train": _counts(training), "test": _counts(testing), "command": command},
+        "versions": versions(),
+    }
+    bundle = Bundle(name, head, head_name, data.spec, data.crop, calibration, thresholds, manifest)
+    return Training(bundle, testing, bundle.p_fake(testing.X), head.history_)
+
+
+def _held_out_scores(module: ModuleType, data: Embeddings, folds: list[tuple[np.ndarray, np.ndarray]], seed: int) -> np.ndarray:
+    """(n,) scores, each by a head that had not learnt from that row's fold; NaN where no fold scores a row."""
+    labels, scores = data.rows["label"].to_numpy(), np.full(len(data), np.nan)
+    for i, (learn, score) in enumerate(folds):
+        log.info("held-out fold %d of %d: %d pictures to learn from, %d to score", i + 1, len(folds), len(learn), len(score))
+        scores[score] = module.Head(seed=seed).fit(data.X[learn], labels[learn]).p_fake(data.X[score])
+    return scores
+
+
+def check_trainable(data: Embeddings) -> None:
+    """Raise TrainingError for one class alone, or too few rows."""
+    present = sorted(data.rows["label"].unique())
+    if len(present) < 2:
+        raise TrainingError(
+            f"All {len(data)} pictures of the table are {LABEL_NAMES[present[0]]}; a detector needs both real and fake ones to learn from."
+        )
+    if len(data) < MIN_ROWS:
+        raise TrainingError(f"The table has {len(data)} rows; training needs at least {MIN_ROWS}. Extract more pictures.")
+
+
+def _counts(data: Embeddings) -> dict[str, dict[str, int]]:
+    """Pictures by class and source."""
+    rows = data.rows
+    return {name: rows[rows["label"] == label]["generator"].value_counts().sort_index().to_dict() for label, name in enumerate(LABEL_NAMES)}
+
+
+def plot_curves(history: dict[str, list[float]], path: Path) -> None:
+    """Loss and accuracy by epoch, of the training side and of the test side, as a picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        epochs = range(1, len(history[quantity]) + 1)
+        axes.plot(epochs, history[quantity], label="train")
+        if f"val_{quantity}" in history:
+            axes.plot(epochs, history[f"val_{quantity}"], label="test")
+        axes.set(xlabel="epoch", ylabel=quantity)
+        axes.legend()
+    figure.savefig(path, dpi=120)
