@@ -1,0 +1,64 @@
+"""Put the tabs together and serve them; nothing that a visitor uploads is kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepfake_detector import registry
+from deepfake_detector.cache import Cache
+from deepfake_detector.detect import Detector
+from deepfake_detector.errors import DetectorError
+from deepfake_detector.ui.verdict_card import CSS
+from deepfake_detector.ui.warming import Warming
+
+if TYPE_CHECKING:
+    import gradio
+
+UPLOADS_CHECKED_EVERY, UPLOADS_KEPT = 60, 300  # seconds
+MAX_UPLOAD = "50mb"
+_INTRODUCTION = """# Real, fake, or unsure?
+Drop a picture. Your picture is deleted within minutes; the server remembers only its checksum and embedding, to answer faster next time.
+"""
+
+
+def build(detector: Warming) -> gradio.Blocks:
+    """The page, not yet served; needs no model."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    import gradio as gr
+
+    with gr.Blocks(title="Deepfake detector", delete_cache=(UPLOADS_CHECKED_EVERY, UPLOADS_KEPT), analytics_enabled=False) as page:
+        gr.Markdown(_INTRODUCTION)
+        status = gr.Markdown("Warming up: loading the model. You can drop a picture already.", elem_id="status")
+        page.load(detector.status, None, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")
+        tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
+        for tab in tabs:
+            with gr.Tab(tab.TITLE):
+                tab.build(gr, detector)
+    return page
+
+
+def serve(
+    model: str | Path, cache: Cache | None, device: str, weights: str | None, *, host: str | None, port: int | None, share: bool
+) -> int:
+    """Serve the page until interrupted; raises DetectorError when the address can't be used."""
+    detector = Warming(lambda: Detector(model, cache, device, weights))
+    page = build(detector)
+    detector.start()
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            css=CSS,
+            run_history=False,
+            max_file_size=MAX_UPLOAD,
+            footer_links=["api"],
+            show_error=True,
+        )
+    except OSError as error:
+        raise DetectorError(
+            f"The page can't be served at {host or 'this machine'}, port {port or 'any'} ({error}). Choose another --port."
+        ) from error
+    return 0

@@ -1,0 +1,1 @@
+"""One file a tab, each with TITLE, ORDER and build(gr, detector)."""

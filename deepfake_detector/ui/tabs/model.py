@@ -1,0 +1,47 @@
+"""The second tab: which model answers, what it was trained on, and what it is bad at."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from deepfake_detector.ui.warming import Warming
+
+TITLE, ORDER = "What it is bad at", 90
+
+
+def build(gr: ModuleType, detector: Warming) -> None:
+    """Lay the tab out inside an open gr.Blocks(); it is filled once the model is there."""
+    text = gr.Markdown("The model is still loading.", elem_id="model")
+    gr.context.Context.root_block.load(
+        lambda: describe(detector.get().bundle.manifest), None, text, concurrency_limit=None, show_progress="hidden"
+    )
+
+
+def describe(manifest: dict[str, Any]) -> str:
+    """A bundle's manifest as Markdown, weaknesses first."""
+    scores = manifest.get("scores")
+    if not scores:
+        return "This model carries no measurements."
+    generators = sorted(scores["generators"].items(), key=lambda item: item[1]["fake"])
+    sources = sorted(scores["real_sources"].items(), key=lambda item: -item[1]["fake"])
+    worst_fakes = "; ".join(f"of **{name}** pictures {s['fake']:.0%} are called fake" for name, s in generators[:2])
+    worst_reals = "; ".join(f"of real **{name}** pictures {s['fake']:.0%} are called fake" for name, s in sources[:2])
+    promise = manifest["promise"]
+    lines = [
+        f"On test pictures it is weakest here: {worst_fakes}; {worst_reals}.",
+        "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
+        f"The thresholds were chosen so that at most {promise['false_positive_rate']:.0%} of real pictures are called fake and at most "
+        f"{promise['false_negative_rate']:.0%} of fakes real, on {promise['on']}; on other sources the rates can be higher.",
+        "",
+        "| generator | test pictures | AUROC | called fake | unsure | called real |",
+        "|---|---|---|---|---|---|",
+        *(f"| {n} | {s['n']} | {s['auroc']:.3f} | {s['fake']:.0%} | {s['unsure']:.0%} | {s['real']:.0%} |" for n, s in generators),
+        "",
+        "| real source | test pictures | called fake | unsure | called real |",
+        "|---|---|---|---|---|",
+        *(f"| {n} | {s['n']} | {s['fake']:.0%} | {s['unsure']:.0%} | {s['real']:.0%} |" for n, s in sources),
+        "",
+        f"Head: {manifest['head']}; encoder: {manifest['encoder']['name']}; split: {manifest['training']['split']}.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""A verdict as HTML: the word, the probability as a bar with the thresholds drawn in, and what stood behind it."""
+
+from __future__ import annotations
+
+from html import escape
+
+from deepfake_detector.types import Verdict
+
+_WORDS = {
+    "fake": ("Fake", "The detector finds traces of a generator."),
+    "real": ("Real", "The detector finds no traces of a generator that it knows."),
+    "unsure": ("Unsure", "The evidence does not reach either threshold. Treat this picture as not judged."),
+}
+
+CSS = """
+.verdict {font-size: 1rem; padding: 0.5rem 0.25rem}
+.verdict h2 {font-size: 2.2rem; margin: 0; line-height: 1.2}
+.verdict.fake h2 {color: #b42318} .verdict.real h2 {color: #1a7f37} .verdict.unsure h2 {color: #9a6700}
+.verdict .bar {position: relative; height: 1.4rem; border-radius: 0.7rem; margin: 1.6rem 0 0.4rem; overflow: visible}
+.verdict .mark {position: absolute; top: -0.35rem; bottom: -0.35rem; width: 4px; border-radius: 2px; margin-left: -2px; background: var(--body-text-color)}
+.verdict .limit {position: absolute; top: 0; bottom: 0; width: 2px; background: #fff}
+.verdict .limit span {position: absolute; top: -1.35rem; transform: translateX(-50%); font-size: 0.75rem; white-space: nowrap}
+.verdict .ends {display: flex; justify-content: space-between; font-size: 0.8rem}
+.verdict dl {display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; margin: 1rem 0 0; font-size: 0.85rem}
+.verdict dt {opacity: 0.7} .verdict dd {margin: 0; overflow-wrap: anywhere}
+"""
+
+
+def card(verdict: Verdict) -> str:
+    """HTML for one verdict; everything that came from outside is escaped."""
+    word, meaning = _WORDS[verdict.verdict]
+    low, high, p = 100 * verdict.thresholds.real, 100 * verdict.thresholds.fake, 100 * verdict.p_fake
+    bar = f"linear-gradient(90deg, #2da44e 0 {low:.2f}%, #d4a72c {low:.2f}% {high:.2f}%, #cf222e {high:.2f}% 100%)"
+    time = "answered from memory" if verdict.cached else "encoded just now"
+    details = {
+        "Probability of fake": f"{p:.1f} % (were real and fake pictures equally common)",
+        "Thresholds": f"real up to {low:.1f} %, fake from {high:.1f} %",
+        "Model": f"{verdict.model} on {verdict.encoder}",
+        "Time": f"{verdict.seconds:.2f} s, {time}",
+        "SHA-256": verdict.sha256,
+    }
+    if verdict.notes:
+        details["Note"] = "; ".join(verdict.notes)
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in details.items())
+    return (
+        f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
+        f"<h2>{word}</h2><p>{meaning}</p>"
+        f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
+        f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
+        f'<div class="mark" style="left: {p:.2f}%"></div></div>'
+        f'<div class="ends"><span>0 % real</span><span>fake 100 %</span></div><dl>{rows}</dl></div>'
+    )
+
+
+def problem(message: str) -> str:
+    """HTML for a file that can't be judged."""
+    return f'<div class="verdict problem" data-verdict="error"><h2>No verdict</h2><p>{escape(message)}</p></div>'

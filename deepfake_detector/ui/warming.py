@@ -1,0 +1,42 @@
+"""A detector that loads in the background, so that the page is up at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from deepfake_detector.detect import Detector
+from deepfake_detector.errors import DetectorError
+
+
+class Warming:
+    """Starts `load` in a thread when `start` is called; `get` waits for the detector, or raises what went wrong."""
+
+    def __init__(self, load: Callable[[], Detector]):
+        self._load = load
+        self._detector: Future[Detector] = Future()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="warm-up", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            detector = self._load()
+            detector.warm()
+            self._detector.set_result(detector)
+        except Exception as error:  # whatever it is, it must reach the page instead of dying with this thread
+            self._detector.set_exception(error)
+
+    def get(self) -> Detector:
+        return self._detector.result()
+
+    def status(self) -> str:
+        """One line of Markdown for the top of the page, once loading has ended."""
+        try:
+            bundle = self.get().bundle
+        except DetectorError as error:
+            return f"**The detector could not start.** {error}"
+        except Exception as error:
+            return f"**The detector could not start** ({type(error).__name__}: {error}). The server's log has the details."
+        return f"Ready: model **{bundle.name}** ({bundle.head_name} on {bundle.spec.name})."
