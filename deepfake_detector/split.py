@@ -1,4 +1,4 @@
-"""Which rows learn and which are kept apart, so that no group, and where there are enough of them no source, is on both sides."""
+"""Which rows learn and which are kept apart, so that no group, and where asked no source, is on both sides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.types import LABEL_NAMES
+from deepfake_detector.types import LABEL_NAMES, REAL
 
 FOLDS = 5
 
@@ -68,21 +68,20 @@ def group_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndar
     return [fold for fold in folds.split(labels, labels, groups) if len(np.unique(labels[fold[0]])) == 2]
 
 
-def source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds (learn, score) that each hold out one whole real source or generator; none unless each class has three.
+def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds (learn, score) that each hold out one whole source of real pictures; none where there are fewer than three.
 
-    What a detector says of pictures from a place that it never saw is what its promises must rest on. A group with one
-    member in the scored source gives none to learn from.
+    Photographs from a place that it never saw are what a detector meets in use, and where it raises false alarms. A group
+    with one member in the scored source gives none to learn from.
     """
     source, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
-    by_class = [sorted(set(source[labels == label])) for label in (0, 1)]
-    if min(map(len, by_class)) < 3:
+    names = sorted(set(source[labels == REAL]))
+    if len(names) < 3:
         return []
     folds = []
-    for label, names in enumerate(by_class):
-        for name in names:
-            scored = np.flatnonzero((source == name) & (labels == label))
-            learn = np.flatnonzero(~np.isin(groups, groups[scored]))
-            if len(np.unique(labels[learn])) == 2:
-                folds.append((learn, scored))
+    for name in names:
+        scored = np.flatnonzero((source == name) & (labels == REAL))
+        learn = np.flatnonzero(~np.isin(groups, groups[scored]))
+        if len(np.unique(labels[learn])) == 2:
+            folds.append((learn, scored))
     return folds

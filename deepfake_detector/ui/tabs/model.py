@@ -31,8 +31,9 @@ def describe(manifest: dict[str, Any]) -> str:
     lines = [
         f"On test pictures it is weakest here: {worst_fakes}; {worst_reals}.",
         "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
-        f"The thresholds were chosen so that at most {promise['false_positive_rate']:.0%} of real pictures are called fake and at most "
-        f"{promise['false_negative_rate']:.0%} of fakes real, on {promise['on']}; on other sources the rates can be higher.",
+        f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
+        f"{promise['real_pictures_from']}), and at most {promise['false_negative_rate']:.0%} of fakes real (on {promise['fakes_from']}). "
+        "Fakes of a generator that it has not learnt from will more often pass as real.",
         "",
         "| generator | test pictures | AUROC | called fake | unsure | called real |",
         "|---|---|---|---|---|---|",
