@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from deepfake_detector.errors import DetectorError
 from deepfake_detector.ui.warming import Warming
 
 TITLE, ORDER = "What it is bad at", 90
@@ -13,9 +14,14 @@ TITLE, ORDER = "What it is bad at", 90
 def build(gr: ModuleType, detector: Warming) -> None:
     """Lay the tab out inside an open gr.Blocks(); it is filled once the model is there."""
     text = gr.Markdown("The model is still loading.", elem_id="model")
-    gr.context.Context.root_block.load(
-        lambda: describe(detector.get().bundle.manifest), None, text, concurrency_limit=None, show_progress="hidden"
-    )
+
+    def show() -> str:
+        try:
+            return describe(detector.get().bundle.manifest)
+        except DetectorError:
+            return "There is no model to describe."  # the top of the page says why
+
+    gr.context.Context.root_block.load(show, None, text, concurrency_limit=None, show_progress="hidden", api_visibility="private")
 
 
 def describe(manifest: dict[str, Any]) -> str:
