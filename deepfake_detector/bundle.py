@@ -43,7 +43,8 @@ class Bundle:
             crops = "" if crop == self.crop else f"; crop: {self.crop!r} ≠ {crop!r}"
             raise TableError(
                 f"The model {self.name} takes embeddings of {self.spec.name}; {what} was made otherwise "
-                f"({self.spec.differences(spec)}{crops}). Extract again with --encoder {self.spec.name} --crop {self.crop}, or train a model on this table."
+                f"({self.spec.differences(spec)}{crops}). Extract again with --encoder {self.spec.name} --crop {self.crop}, "
+                "or train a model on this table."
             )
 
 
