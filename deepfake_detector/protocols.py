@@ -18,20 +18,14 @@ import pandas as pd
 
 from deepfake_detector import registry, split
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.metrics import Curve, Statistic, bootstrap
+from deepfake_detector.evaluate import RANKING
+from deepfake_detector.metrics import Curve, bootstrap
 from deepfake_detector.train import check_trainable
 from deepfake_detector.types import FAKE, REAL, Embeddings
 
 log = logging.getLogger(__name__)
 
 PROMISED = 0.05  # the false-positive rate on known sources at which a held-out source is judged
-_RANKING: dict[str, Statistic] = {
-    "auroc": Curve.auroc,
-    "ap": Curve.average_precision,
-    "eer": lambda curve: curve.eer()[0],
-    "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
-    "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
-}
 
 
 def run(protocol: str, data: Embeddings, head: str, seed: int = 0) -> dict[str, Any]:
@@ -147,14 +141,14 @@ def _matched(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
 def _ranked(data: Embeddings, name: str, tested: np.ndarray, p: np.ndarray, held_out: int, learnt: int) -> dict[str, Any]:
     labels, groups = data.rows["label"].to_numpy()[tested], split.whole_groups(data.rows)[tested]
     curve = Curve.of(labels, p)
-    values = {key: float(statistic(curve)[0]) for key, statistic in _RANKING.items()}
+    values = {key: float(statistic(curve)[0]) for key, statistic in RANKING.items()}
     return {
         "held_out": name,
         "n": int((labels == held_out).sum()),
         "against": int((labels != held_out).sum()),
         "learnt_from": learnt,
         **{key: None if np.isnan(value) else value for key, value in values.items()},
-        "intervals": bootstrap(labels, p, _RANKING, groups=groups),
+        "intervals": bootstrap(labels, p, RANKING, groups=groups),
     }
 
 
