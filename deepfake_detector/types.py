@@ -15,6 +15,7 @@ REAL, FAKE = 0, 1  # label 1 is fake, everywhere
 LABEL_NAMES = ("real", "fake")
 
 Answer = Literal["real", "fake", "unsure"]
+PROTOCOLS = ("leave-one-generator-out", "leave-one-source-out", "matched")
 
 
 @dataclass(frozen=True)
