@@ -61,16 +61,24 @@ def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
 
 
 def on_common_pictures(detectors: list[Scored]) -> tuple[list[Scored], int]:
-    """Every detector on the pictures that all of them scored, and how many were left out for that."""
+    """Every detector on the pictures that all of them scored, and how many were left out for that.
+
+    Where tables differ in what they call a group, the one with the fewest groups knows the most.
+    """
     keys = [pd.MultiIndex.from_frame(d.rows[["path", "sha256"]]) for d in detectors]
-    everywhere = np.logical_and.reduce([keys[0].isin(other) for other in keys])
-    if not everywhere.any():
+    common = sorted(set(keys[0]).intersection(*keys[1:]))
+    if not common:
         raise TableError(f"No picture was scored by all of {', '.join(d.name for d in detectors)}; give each the same data.")
-    union = keys[0]
-    for other in keys[1:]:
-        union = union.union(other)
-    rows = detectors[0].rows[everywhere].reset_index(drop=True)
-    return [d.take(rows) for d in detectors], len(union) - len(rows)
+    wanted = pd.DataFrame(common, columns=["path", "sha256"])
+    matched = [wanted.merge(d.rows, on=["path", "sha256"]) for d in detectors]
+    for detector, rows in zip(detectors, matched, strict=True):
+        differing = rows["path"][rows["label"] != matched[0]["label"]]
+        if len(differing):
+            raise TableError(
+                f"The data of {detectors[0].name} and {detector.name} label {differing.iloc[0]!r} differently. Correct one of them."
+            )
+    rows = min(matched, key=lambda rows: rows["group"].nunique())
+    return [d.take(rows) for d in detectors], len(set().union(*keys)) - len(rows)
 
 
 def compare(detectors: list[Scored]) -> list[dict[str, Any]]:

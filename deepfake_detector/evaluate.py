@@ -121,7 +121,7 @@ def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> 
     shares: dict[str, Statistic] = {
         "fake": lambda curve: curve.confusion(thresholds.fake).fpr,
         "unsure": lambda curve: curve.abstain_rate(thresholds),
-        "real": lambda curve: 1 - curve.confusion(thresholds.fake).fpr - curve.abstain_rate(thresholds),
+        "real": lambda curve: np.maximum(1 - curve.confusion(thresholds.fake).fpr - curve.abstain_rate(thresholds), 0),
     }
     intervals = bootstrap(np.zeros(len(p_fake), int), p_fake, shares, groups=groups)
-    return {"fake": fake, "real": real, "unsure": 1 - fake - real}, intervals
+    return {"fake": fake, "real": real, "unsure": max(1 - fake - real, 0.0)}, intervals

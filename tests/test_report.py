@@ -158,6 +158,10 @@ def test_common_pictures_are_those_of_everyone():
     both, left_out = on_common_pictures([a, b])
     assert left_out == 1
     assert [d.p_fake.tolist() for d in both] == [[0.1, 0.2, 0.8], [0.3, 0.4, 0.5]]
+    paired = Scored("c", ROWS.assign(group=list("wxwx")), np.zeros(4))
+    assert on_common_pictures([a, paired])[0][0].rows["group"].tolist() == list("wxwx")
+    with pytest.raises(TableError, match="differently"):
+        on_common_pictures([a, Scored("c", ROWS.assign(label=[1, 0, 1, 1]), np.zeros(4))])
     with pytest.raises(TableError, match="No picture"):
         on_common_pictures([a, Scored("c", ROWS.assign(path=list("klmn")), np.zeros(4))])
 
@@ -198,6 +202,13 @@ def test_one_class_alone_is_measured_as_far_as_it_goes(tmp_path):
     assert scores["real_sources"]["s"]["fake"] == 0.5
     build.write(build.Content([Scored("only reals", reals, np.array([0.1, 0.9]))]), tmp_path)
     assert "–" in (tmp_path / "report.html").read_text()
+
+
+def test_a_manifest_that_says_little_still_makes_a_card(tmp_path):
+    p = np.array([0.1, 0.2, 0.8, 0.9])
+    for manifest in ({"head": "svm", "encoder": Encoder().spec.to_json()}, {"promise": {"false_positive_rate": 0.05}}):
+        build.write(build.Content([Scored("old", ROWS, p, manifest=manifest)]), tmp_path)
+        assert "Not recorded" in (tmp_path / "model_card.md").read_text()
 
 
 def test_names_of_files_cannot_put_markup_into_the_page(tmp_path):
