@@ -16,7 +16,6 @@ from deepfake_detector.errors import DetectorError
 
 if TYPE_CHECKING:
     from deepfake_detector.detect import Detector
-    from deepfake_detector.types import Embeddings
 
 DEFAULT_CACHE_GB = 20.0
 
@@ -170,10 +169,18 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(argv: list[str] | None = None) -> int:
-    """`evaluate.py`: a model × pictures or a table → figures."""
-    parser = _parser("Measure a model on labelled pictures, overall and for each generator and real source.", "")
-    parser.add_argument("--model", default="models/default", metavar="FOLDER", help="the model (default: %(default)s)")
-    parser.add_argument("--data", required=True, help="a folder or manifest as for extract_embeddings.py, or a table")
+    """`evaluate.py`: models × pictures or tables → figures, and a report."""
+    from deepfake_detector.types import PROTOCOLS
+
+    parser = _parser(
+        "Measure models on labelled pictures: overall, for each generator and real source, and whether the benchmark is to be trusted.",
+        "--out adds the shortcut audit, drawings and a model card; several models and --scores are compared on the same pictures.",
+    )
+    parser.add_argument("--model", action="append", metavar="FOLDER", help="a model (default: models/default; repeatable)")
+    parser.add_argument(
+        "--data", required=True, nargs="+", metavar="DATA", help="folders or manifests as for extract_embeddings.py, or tables"
+    )
+    parser.add_argument("--pictures", metavar="FOLDER", help="where the pictures of a table are, for the audit, thumbnails and robustness")
     parser.add_argument("--split", help="only the pictures of this split (train, val or test)")
     parser.add_argument(
         "--kind",
@@ -182,54 +189,134 @@ def evaluate(argv: list[str] | None = None) -> int:
         metavar="NAME=SOURCE,…",
         help="also report these sources together, e.g. faces=ffhq,sd21 (repeatable)",
     )
+    parser.add_argument(
+        "--scores", action="append", default=[], metavar="NAME=FILE", help="another detector's scores, a CSV with path, p_fake (repeatable)"
+    )
+    parser.add_argument(
+        "--protocol", action="append", default=[], choices=PROTOCOLS, help="train a head anew without what is then tested (repeatable)"
+    )
+    parser.add_argument("--head", help="the head that --protocol trains (default: the model's own; logistic without --model)")
+    parser.add_argument(
+        "--robustness",
+        nargs="?",
+        type=int,
+        const=200,
+        default=0,
+        metavar="N",
+        help="degrade this many of the pictures (default: %(const)s)",
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="write report.html, report.json and the model card there")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     _add_engine(parser)
     return _run(_evaluate, parser, argv)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from deepfake_detector import bundle
-    from deepfake_detector.errors import DatasetError
-    from deepfake_detector.evaluate import evaluate_scores
-    from deepfake_detector.files import write_atomically
+    from deepfake_detector.report.build import measure, write
+    from deepfake_detector.report.gather import Request, gather, is_table
 
-    model = bundle.load(arguments.model)
-    data, skipped = _embedded(arguments, model.spec.name, model.crop)
-    model.check(data.spec, data.crop, arguments.data)
-    if arguments.split:
-        data = data.take((data.rows["split"] == arguments.split).to_numpy())
-        if not len(data):
-            raise DatasetError(f"{arguments.data} has no pictures in the split {arguments.split!r}.")
-    report = {
-        "model": model.name,
-        "encoder": model.spec.name,
-        "data": {"pictures": len(data), "skipped": [{"path": name, "reason": reason} for name, reason in skipped]},
-        **evaluate_scores(data.rows, model.p_fake(data.X), model.thresholds, _kinds(arguments.kind)),
-    }
-    if arguments.json:
-        write_atomically(Path(arguments.json), lambda part: part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n"))
-    print(f"{model.name} ({model.head_name} on {model.spec.name}), {len(data)} pictures, {len(skipped)} skipped")
-    print(_figures(report["overall"]))
-    _print_sources(report)
+    if arguments.protocol and not arguments.model and all(map(is_table, arguments.data)):
+        return _protocols_alone(arguments)
+    content = gather(
+        Request(
+            models=arguments.model or ["models/default"],
+            data=arguments.data,
+            embedder=_embedders(arguments),
+            bar=lambda total: _progress(total).update,
+            split=arguments.split,
+            kinds=_kinds(arguments.kind),
+            scores=_name_file(arguments.scores),
+            pictures=arguments.pictures,
+            protocols=arguments.protocol,
+            head=arguments.head,
+            robustness=arguments.robustness,
+            audit=bool(arguments.out),
+            command=" ".join(sys.argv),
+        )
+    )
+    report = write(content, arguments.out) if arguments.out else measure(content)
+    _write_json(arguments.json, report)
+    for note in report["notes"]:
+        print(note)
+    for name, scores in report["detectors"].items():
+        kind = f" ({scores['head']} on {scores['encoder']['name']})" if scores["head"] else ""
+        print(f"{name}{kind}, {report['data']['pictures']} pictures, {len(report['data']['skipped'])} skipped")
+        print(_figures(scores["overall"]))
+        _print_sources(scores)
+        _print_views(scores["robustness"])
+        print()
+    for c in report["comparison"]:
+        interval = f" [{c['interval'][0]:+.3f}, {c['interval'][1]:+.3f}]" if c["interval"] else ""
+        print(f"AUROC of {c['a']} less {c['b']}, {c['on']}: {c['difference']:+.3f}{interval}")
+    _print_protocols(report["protocols"])
+    if report["audit"]:
+        print(report["audit"]["sentence"])
+    if arguments.out:
+        print(f"{arguments.out}: report.html, report.json and the model card")
     return 0
 
 
-def _embedded(arguments: argparse.Namespace, encoder_name: str, crop: str) -> tuple[Embeddings, list[tuple[str, str]]]:
-    """The data as embeddings: read from a table, or made from pictures."""
-    from deepfake_detector import table
+def _protocols_alone(arguments: argparse.Namespace) -> int:
+    """`--protocol` on tables without a model: nothing but heads trained anew."""
+    from deepfake_detector import protocols, table
+
+    if arguments.out:
+        raise DetectorError("--out writes the report of a model; name one with --model, or write the protocols' figures with --json.")
+    data = [table.read(path) for path in arguments.data]
+    done = [protocols.run(protocol, one, arguments.head or "logistic") for protocol in arguments.protocol for one in data]
+    _write_json(arguments.json, {"protocols": done})
+    _print_protocols(done)
+    return 0
+
+
+def _embedders(arguments: argparse.Namespace):
+    """(encoder, crop) → an embedder; encoders and the cache are made once."""
+    from functools import cache
+
     from deepfake_detector.embed import Embedder
-    from deepfake_detector.extract import embed_samples
 
-    path = Path(arguments.data)
-    if path.is_file() and (path.suffix.lower() == ".parquet" or table.manifest_path(path).is_file()):
-        return table.read(path), []
-    from deepfake_detector.datasets.folder import scan
+    remembered = cache(lambda: _cache(arguments))
+    encoder = cache(lambda name: registry.load("encoders", name).Encoder(device=arguments.device, weights=arguments.weights))
+    return lambda name, crop: Embedder(encoder(name), crop, remembered())
 
-    listing = scan(arguments.data)
-    encoder = registry.load("encoders", encoder_name).Encoder(device=arguments.device, weights=arguments.weights)
-    with _progress(len(listing.samples)) as bar:
-        data, skipped = embed_samples(listing.samples, Embedder(encoder, crop, _cache(arguments)), bar.update)
-    return data, listing.skipped + skipped
+
+def _write_json(path: str | None, report: dict[str, Any]) -> None:
+    from deepfake_detector.files import write_atomically
+
+    if path:
+        write_atomically(Path(path), lambda part: part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n"))
+
+
+def _name_file(given: Iterable[str]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given]
+    for name, equals, file in pairs:
+        if not (name and equals and file):
+            raise DetectorError(f"--scores should look like peer=peer.csv; received {name + equals + file!r}.")
+    return {name: file for name, _, file in pairs}
+
+
+def _print_views(robustness: dict[str, Any] | None) -> None:
+    if robustness:
+        print(f"\n{'view':28} {'n':>6} {'AUROC':>7} {'unsure':>12} {'a real verdict changes':>23} {'comes to be fake':>17}")
+        for name, v in robustness["views"].items():
+            area = "–" if v["auroc"] is None else f"{v['auroc']:.3f}"
+            unsure, changed, flipped = (_percent(v[key]) for key in ("abstain_rate", "real_changed", "real_flipped"))
+            print(f"{name:28} {robustness['pictures']:6} {area:>7} {unsure:>12} {changed:>23} {flipped:>17}")
+
+
+def _print_protocols(done: Iterable[dict[str, Any]]) -> None:
+    for protocol in done:
+        mean = "–" if protocol["mean_auroc"] is None else f"{protocol['mean_auroc']:.3f}"
+        print(f"\n{protocol['protocol']}: {protocol['head']} on {protocol['encoder']}, trained anew each time; mean AUROC {mean}")
+        for row in protocol["rows"]:
+            low, high = row["intervals"]["auroc"] or (float("nan"),) * 2
+            more = "".join(
+                f"  {words} {_percent(row[key]).strip()}"
+                for key, words in (("fpr_at_known_5", "called fake where 5 % of known reals are:"), ("pairs_won", "pairs won:"))
+                if key in row
+            )
+            found = f"found at 5 % FPR {_percent(row['tpr_at_5_fpr'])}"
+            print(f"{row['held_out']:28} {row['n']:6} AUROC {row['auroc']:.3f} [{low:.3f}, {high:.3f}]  {found}{more}")
 
 
 def _kinds(given: Iterable[str]) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from deepfake_detector import registry
+from deepfake_detector import degrade, registry
 from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import UnusablePicture
@@ -67,7 +67,10 @@ class _Read(Generic[Item]):
 
 @dataclass
 class Embedder:
-    """An encoder, a crop and a cache (or None) working together; safe to use from several threads."""
+    """An encoder, a crop and a cache (or None) working together; safe to use from several threads.
+
+    A crop may be followed by degradations that the picture goes through first: `whole+jpeg50` (see degrade.py).
+    """
 
     encoder: PictureEncoder
     crop: str = "whole"
@@ -76,7 +79,9 @@ class Embedder:
     workers: int = field(default_factory=lambda: min(16, 2 * (os.cpu_count() or 1)))
 
     def __post_init__(self):
-        self._crop: Callable = registry.load("crops", self.crop).crop
+        crop, *views = self.crop.split("+")
+        self._crop: Callable = registry.load("crops", crop).crop
+        self._views = [degrade.view(name) for name in views]
 
     def embed(self, items: Iterable[Item], read: Callable[[Item], bytes], timing: Timing | None = None) -> Iterator[Embedded[Item]]:
         """Yield what became of each item, in order; only one bad picture's own result is lost to it.
@@ -136,7 +141,10 @@ class Embedder:
                 result.remembered, result.cached = known, True
                 return _Read(result, key)
             picture = open_picture(content)
-            regions = self._crop(picture.image)
+            image = picture.image
+            for view in self._views:
+                image = view(image, int(result.sha256[:8], 16))
+            regions = self._crop(image)
             prepared = np.stack([self.encoder.prepare(r.picture) for r in regions])
             return _Read(result, key, prepared, np.array([r.box for r in regions], np.int32), picture.notes)
         except UnusablePicture as error:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from deepfake_detector.errors import DatasetError
-from deepfake_detector.metrics import bootstrap, figures, summary
+from deepfake_detector.metrics import Curve, Statistic, bootstrap, clopper_pearson, figures, summary
 from deepfake_detector.types import Thresholds
+
+RANKING: dict[str, Statistic] = {
+    "auroc": Curve.auroc,
+    "ap": Curve.average_precision,
+    "eer": lambda curve: curve.eer()[0],
+    "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
+    "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
+}
 
 
 def evaluate_scores(
@@ -20,51 +28,100 @@ def evaluate_scores(
 
     A generator's AUROC sets its fakes against all the reals; the shares of answers are of its own pictures alone. A
     generator all of whose fakes share their group with a real picture (its reconstruction, say) is also set against just
-    those: the content-matched AUROC. Intervals are 95 %, by bootstrap over whole groups.
+    those: the content-matched AUROC. Intervals are 95 %, by bootstrap over whole groups; None where one is undefined.
     """
     labels, source = rows["label"].to_numpy(), rows["generator"].to_numpy()
     groups = pd.factorize(rows["group"])[0]
-    statistics = figures(thresholds)
-    if len(np.unique(labels)) < 2:  # one class alone has no ranking figures, and no intervals for them
-        statistics = {}
     report: dict[str, Any] = {
         "thresholds": {"real": thresholds.real, "fake": thresholds.fake},
-        "overall": summary(labels, p_fake, thresholds)
-        | {"intervals": bootstrap(labels, p_fake, statistics, groups=groups) if statistics else {}},
+        "overall": _all_figures(labels, p_fake, thresholds, groups),
         "generators": {},
         "real_sources": {},
         "kinds": {},
     }
     for name in sorted(set(source[labels == 1])):
         fakes = (labels == 1) & (source == name)
-        against = fakes | (labels == 0)
         matched = (labels == 0) & np.isin(groups, groups[fakes])
+        among, pairs = (
+            _ranking(labels[chosen], p_fake[chosen], groups[chosen])
+            for chosen in (fakes | (labels == 0), fakes | matched if np.isin(groups[fakes], groups[matched]).all() else fakes)
+        )
+        answers, intervals = _answers(p_fake[fakes], thresholds, groups[fakes])
         report["generators"][name] = {
             "n": int(fakes.sum()),
-            "auroc": summary(labels[against], p_fake[against], thresholds)["auroc"],
-            "matched_auroc": _matched(labels, p_fake, thresholds, fakes, matched)
-            if np.isin(groups[fakes], groups[matched]).all()
-            else None,
-            **_answers(p_fake[fakes], thresholds),
+            **among[0],
+            "matched_auroc": pairs[0]["auroc"],
+            **answers,
+            "intervals": among[1] | {"matched_auroc": pairs[1]["auroc"]} | intervals,
         }
     for name in sorted(set(source[labels == 0])):
         reals = (labels == 0) & (source == name)
-        report["real_sources"][name] = {"n": int(reals.sum()), **_answers(p_fake[reals], thresholds)}
+        answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
+        report["real_sources"][name] = {"n": int(reals.sum()), **answers, "intervals": intervals}
     for kind, members in (kinds or {}).items():
         unknown = sorted(set(members) - set(source))
         if unknown:
             raise DatasetError(f"--kind {kind}: no pictures come from {', '.join(unknown)}; there are: {', '.join(sorted(set(source)))}.")
         chosen = np.isin(source, members)
-        report["kinds"][kind] = summary(labels[chosen], p_fake[chosen], thresholds)
+        report["kinds"][kind] = _all_figures(labels[chosen], p_fake[chosen], thresholds, groups[chosen])
     return report
 
 
-def _matched(labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds, fakes: np.ndarray, matched: np.ndarray) -> float | None:
-    both = fakes | matched
-    return summary(labels[both], p_fake[both], thresholds)["auroc"]
+def promise_kept(
+    rows: pd.DataFrame, p_fake: np.ndarray, thresholds: Thresholds, promised: float, learnt_from: Collection[str]
+) -> list[dict[str, Any]]:
+    """For each real source: the share called fake, against the false-positive rate that the model promises.
+
+    "kept" is at most that; "broken" is more, and by more than chance (95 % interval); "can't tell" is in between.
+    """
+    labels, source, groups = rows["label"].to_numpy(), rows["generator"].to_numpy(), pd.factorize(rows["group"])[0]
+    kept = []
+    for name in sorted(set(source[labels == 0])):
+        reals = (labels == 0) & (source == name)
+        answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
+        delivered, interval = answers["fake"], intervals["fake"]
+        word = "kept" if delivered <= promised else "broken" if interval[0] > promised else "can't tell"
+        kept.append(
+            {"source": name, "n": int(reals.sum()), "seen_in_training": name in learnt_from, "promised": promised}
+            | {
+                "delivered": delivered,
+                "interval": interval,
+                "upper_bound": clopper_pearson(int(round(delivered * reals.sum())), int(reals.sum())),
+            }
+            | {"answer": word}
+        )
+    return kept
 
 
-def _answers(p_fake: np.ndarray, thresholds: Thresholds) -> dict[str, float]:
-    """The share of each answer."""
-    fake, real = float((p_fake >= thresholds.fake).mean()), float((p_fake <= thresholds.real).mean())
-    return {"fake": fake, "real": real, "unsure": 1 - fake - real}
+def per_picture(rows: pd.DataFrame, p_fake: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """One row a picture, where a picture has several regions: as in a verdict, the most suspicious region decides."""
+    keys = [rows["path"], rows["sha256"]]
+    best = pd.Series(p_fake, rows.index).groupby(keys, sort=False).transform("max").to_numpy()
+    first = ~rows.duplicated(["path", "sha256"]).to_numpy()
+    return rows[first].reset_index(drop=True), best[first]
+
+
+def _all_figures(labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> dict[str, Any]:
+    both = len(np.unique(labels)) == 2  # one class alone has no ranking figures, and no intervals for them
+    intervals = bootstrap(labels, p_fake, figures(thresholds), groups=groups) if both else {}
+    return summary(labels, p_fake, thresholds) | {"intervals": intervals}
+
+
+def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tuple[dict[str, float | None], dict[str, Any]]:
+    """The figures that compare fakes with reals, and their intervals; all None where a class is missing."""
+    if len(np.unique(labels)) < 2:
+        return dict.fromkeys(RANKING), dict.fromkeys(RANKING)
+    curve = Curve.of(labels, p_fake)
+    return {name: float(figure(curve)[0]) for name, figure in RANKING.items()}, bootstrap(labels, p_fake, RANKING, groups=groups)
+
+
+def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
+    """The share of each answer among pictures of one class, and the intervals."""
+    fake, real = float((p_fake >= thresholds.fake).mean()), float(((p_fake <= thresholds.real) & (p_fake < thresholds.fake)).mean())
+    shares: dict[str, Statistic] = {
+        "fake": lambda curve: curve.confusion(thresholds.fake).fpr,
+        "unsure": lambda curve: curve.abstain_rate(thresholds),
+        "real": lambda curve: np.maximum(1 - curve.confusion(thresholds.fake).fpr - curve.abstain_rate(thresholds), 0),
+    }
+    intervals = bootstrap(np.zeros(len(p_fake), int), p_fake, shares, groups=groups)
+    return {"fake": fake, "real": real, "unsure": max(1 - fake - real, 0.0)}, intervals

@@ -1,0 +1,107 @@
+"""Detectors side by side on the same pictures: ours, and anyone's whose scores come in a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepfake_detector.errors import TableError
+from deepfake_detector.metrics import delong, paired_difference
+from deepfake_detector.types import Thresholds
+
+HALF = Thresholds(0.5, 0.5)  # for detectors that come without thresholds of their own
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A detector's scores by picture: `rows` one a picture, p_fake (n,) in 0..1; `manifest` {} for an external detector."""
+
+    name: str
+    rows: pd.DataFrame
+    p_fake: np.ndarray
+    thresholds: Thresholds = HALF
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, rows: pd.DataFrame) -> Scored:
+        """The same detector on some of its pictures, in the order of `rows`."""
+        by_picture = pd.Series(self.p_fake, pd.MultiIndex.from_frame(self.rows[["path", "sha256"]]))
+        p = by_picture.loc[pd.MultiIndex.from_frame(rows[["path", "sha256"]])].to_numpy()
+        return Scored(self.name, rows, p, self.thresholds, self.manifest)
+
+
+def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
+    """An external detector's scores (columns path, p_fake) for those of `rows` that the file names."""
+    try:
+        given = pd.read_csv(file, dtype={"path": str})
+    except (OSError, ValueError) as error:
+        raise TableError(
+            f"The scores of {name} can't be read from {file} ({error}). Expected a CSV file with the columns path, p_fake."
+        ) from error
+    if not {"path", "p_fake"} <= set(given.columns):
+        raise TableError(f"{file} needs the columns path and p_fake; it has: {', '.join(map(str, given.columns))}.")
+    given = given.dropna(subset=["path", "p_fake"])
+    if not pd.api.types.is_numeric_dtype(given["p_fake"]) or not given["p_fake"].between(0, 1).all():
+        raise TableError(f"{file}: p_fake should be a number in 0..1, higher meaning fake, in every row. Rescale the scores.")
+    twice = given["path"][given["path"].duplicated()]
+    if len(twice):
+        raise TableError(f"{file} scores {len(twice)} pictures twice (the first: {twice.iloc[0]!r}). Keep one row a picture.")
+    found = rows[rows["path"].isin(given["path"])]
+    if not len(found):
+        raise TableError(
+            f"{file} scores none of these pictures: it names {given['path'].iloc[0] if len(given) else 'none'!r} …, the data "
+            f"{rows['path'].iloc[0]!r} …. Paths should be as in the data's table, relative to its folder."
+        )
+    return Scored(name, found.reset_index(drop=True), given.set_index("path")["p_fake"].loc[found["path"]].to_numpy(float))
+
+
+def on_common_pictures(detectors: list[Scored]) -> tuple[list[Scored], int]:
+    """Every detector on the pictures that all of them scored, and how many were left out for that.
+
+    Where tables differ in what they call a group, the one with the fewest groups knows the most.
+    """
+    keys = [pd.MultiIndex.from_frame(d.rows[["path", "sha256"]]) for d in detectors]
+    common = sorted(set(keys[0]).intersection(*keys[1:]))
+    if not common:
+        raise TableError(f"No picture was scored by all of {', '.join(d.name for d in detectors)}; give each the same data.")
+    wanted = pd.DataFrame(common, columns=["path", "sha256"])
+    matched = [wanted.merge(d.rows, on=["path", "sha256"]) for d in detectors]
+    for detector, rows in zip(detectors, matched, strict=True):
+        differing = rows["path"][rows["label"] != matched[0]["label"]]
+        if len(differing):
+            raise TableError(
+                f"The data of {detectors[0].name} and {detector.name} label {differing.iloc[0]!r} differently. Correct one of them."
+            )
+    rows = min(matched, key=lambda rows: rows["group"].nunique())
+    return [d.take(rows) for d in detectors], len(set().union(*keys)) - len(rows)
+
+
+def compare(detectors: list[Scored]) -> list[dict[str, Any]]:
+    """Each pair of detectors: the difference in AUROC, paired, overall and for each generator (its fakes among all reals).
+
+    The interval is a bootstrap over whole groups; DeLong's p value is given where every picture is its own group.
+    """
+    rows = detectors[0].rows
+    labels, source = rows["label"].to_numpy(), rows["generator"].to_numpy()
+    if len(np.unique(labels)) < 2:
+        return []
+    tiers: Mapping[str, np.ndarray] = {"overall": np.ones(len(rows), bool)} | {
+        name: (labels == 0) | ((labels == 1) & (source == name)) for name in sorted(set(source[labels == 1]))
+    }
+    groups = pd.factorize(rows["group"])[0]
+    done = []
+    for a, b in combinations(detectors, 2):
+        for tier, chosen in tiers.items():
+            one = labels[chosen], a.p_fake[chosen], b.p_fake[chosen]
+            difference, interval = paired_difference(*one, groups=groups[chosen])
+            independent = len(np.unique(groups[chosen])) == chosen.sum() and np.bincount(one[0]).min() > 1
+            done.append(
+                {"a": a.name, "b": b.name, "on": tier, "n": int(chosen.sum()), "difference": difference, "interval": interval}
+                | {"delong_p": delong(*one)[2] if independent else None}
+            )
+    return done

@@ -1,0 +1,129 @@
+"""What happens to pictures on their way through the world, as deterministic functions of (picture, seed).
+
+A *view* is a degradation with a name: those of `VIEWS`, and `random0`, `random1`, … (the training augmentation, another
+draw for each number). A crop takes views after a plus sign: `whole+jpeg50` is a crop like any other, so its embeddings are
+cached like any other. A name must therefore never change what it does: another strength is another name.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+from PIL.Image import Image as Picture
+from PIL.Image import Resampling
+
+from deepfake_detector.errors import UnknownName
+
+View = Callable[[Picture, int], Picture]
+
+_SMALLEST, _LARGEST = 32, 4096  # sides that resizing neither falls below nor passes
+
+
+def jpeg(picture: Picture, quality: int, subsampling: int = 2) -> Picture:
+    """Saved as JPEG and opened again; subsampling 0 is 4:4:4, 2 is 4:2:0."""
+    return _saved(picture, "JPEG", quality=quality, subsampling=subsampling)
+
+
+def webp(picture: Picture, quality: int) -> Picture:
+    """Saved as lossy WebP and opened again."""
+    return _saved(picture, "WEBP", quality=quality)
+
+
+def resize(picture: Picture, factor: float, resampling: Resampling = Resampling.BICUBIC) -> Picture:
+    """Both sides times the factor, as far as the limits allow."""
+    short, long = sorted(picture.size)
+    factor = min(max(factor, min(1.0, _SMALLEST / short)), max(1.0, _LARGEST / long))
+    return picture.resize([max(1, round(side * factor)) for side in picture.size], resampling)
+
+
+def centre_crop(picture: Picture, share: float) -> Picture:
+    """The middle, with this share of each side."""
+    return _crop(picture, share, share, 0.5, 0.5)
+
+
+def blur(picture: Picture, radius: float) -> Picture:
+    """Gaussian, its radius (standard deviation) in pixels."""
+    return picture.filter(ImageFilter.GaussianBlur(radius))
+
+
+def noise(picture: Picture, deviation: float, seed: int) -> Picture:
+    """Gaussian noise on each channel, in grey levels of 255."""
+    grain = np.random.default_rng(seed).normal(0, deviation, (picture.height, picture.width, 3))
+    return Image.fromarray(np.clip(np.rint(np.asarray(picture) + grain), 0, 255).astype(np.uint8))
+
+
+def screenshot(picture: Picture, seed: int) -> Picture:
+    """Shown smaller on a screen, a touch brighter, cut out by hand some pixels off, and saved by the phone."""
+    rng = np.random.default_rng(seed)
+    shown = resize(picture, 0.75, Resampling.BILINEAR)
+    shown = ImageEnhance.Brightness(shown).enhance(1.04)
+    return jpeg(_crop(shown, 0.97, 0.97, *rng.random(2)), 85, subsampling=0)
+
+
+def social_media(picture: Picture, seed: int) -> Picture:
+    """Uploaded and passed on: scaled down, sharpened, saved, cut by a few pixels (so the grids differ), and saved again."""
+    rng = np.random.default_rng(seed)
+    once = jpeg(resize(picture, 0.7, Resampling.LANCZOS).filter(ImageFilter.UnsharpMask(1, 60, 2)), 72)
+    return jpeg(_crop(once, 0.98, 0.98, *rng.random(2)), 65)
+
+
+def random_degrade(picture: Picture, seed: int) -> Picture:
+    """The training augmentation: a flip, a crop, a rescaling, a blur and a compression, each by chance."""
+    rng = np.random.default_rng(seed)
+    if rng.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if rng.random() < 0.5:
+        picture = _crop(picture, *rng.uniform(0.6, 1.0, 2), *rng.random(2))
+    if rng.random() < 0.5:
+        filters = (Resampling.BOX, Resampling.BILINEAR, Resampling.BICUBIC, Resampling.LANCZOS)
+        picture = resize(picture, float(np.exp(rng.uniform(np.log(0.4), np.log(2.0)))), filters[rng.integers(len(filters))])
+    if rng.random() < 0.3:
+        picture = blur(picture, float(rng.uniform(0.3, 1.5)))
+    codec, quality = rng.random(), int(rng.integers(30, 96))
+    if codec < 0.5:
+        return jpeg(picture, quality, int(rng.choice([0, 2])))
+    return webp(picture, quality) if codec < 0.75 else picture
+
+
+VIEWS: dict[str, View] = {
+    "jpeg90": lambda picture, seed: jpeg(picture, 90),
+    "jpeg70": lambda picture, seed: jpeg(picture, 70),
+    "jpeg50": lambda picture, seed: jpeg(picture, 50),
+    "jpeg30": lambda picture, seed: jpeg(picture, 30),
+    "webp75": lambda picture, seed: webp(picture, 75),
+    "half": lambda picture, seed: resize(picture, 0.5),
+    "double": lambda picture, seed: resize(picture, 2.0),
+    "crop80": lambda picture, seed: centre_crop(picture, 0.8),
+    "blur1": lambda picture, seed: blur(picture, 1.0),
+    "noise5": lambda picture, seed: noise(picture, 5.0, seed),
+    "screenshot": screenshot,
+    "social": social_media,
+}
+
+
+def view(name: str) -> View:
+    """A view by its name; raises UnknownName with those there are."""
+    if name in VIEWS:
+        return VIEWS[name]
+    draw = re.fullmatch(r"random(\d+)", name)
+    if not draw:
+        raise UnknownName(f"There is no view {name!r}; there are: {', '.join(VIEWS)}, random0, random1, ….")
+    return lambda picture, seed: random_degrade(picture, int(np.random.SeedSequence([seed, int(draw[1])]).generate_state(1)[0]))
+
+
+def _crop(picture: Picture, share_x: float, share_y: float, at_x: float, at_y: float) -> Picture:
+    """A part of this share of each side; `at` 0..1 runs from the left or upper edge to the other."""
+    width, height = (max(min(side, _SMALLEST), round(side * share)) for side, share in zip(picture.size, (share_x, share_y), strict=True))
+    left, top = round((picture.width - width) * at_x), round((picture.height - height) * at_y)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _saved(picture: Picture, codec: str, **options: int) -> Picture:
+    file = io.BytesIO()
+    picture.save(file, codec, **options)
+    with Image.open(file) as again:
+        return again.convert("RGB")

@@ -1,0 +1,178 @@
+"""What was measured → report.json, report.html and a model card for each of our own models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepfake_detector import audit
+from deepfake_detector.comparison import Scored, compare
+from deepfake_detector.embed import read_file
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.evaluate import evaluate_scores, promise_kept
+from deepfake_detector.files import write_atomically
+from deepfake_detector.report.words import weaknesses
+from deepfake_detector.versions import versions
+
+WORST = 10  # mistakes shown each way
+_FIGURES = {
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "ap": "Average precision",
+    "eer": "Equal error rate",
+    "tpr_at_1_fpr": "Fakes found at 1 % FPR",
+    "tpr_at_5_fpr": "Fakes found at 5 % FPR",
+    "ece": "Calibration error (ECE)",
+    "abstain_rate": "Unsure",
+    "error_among_answered": "Wrong among answered",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a report is made of. `detectors` scored the same rows in the same order; `files` finds a row's picture.
+
+    `notes` are things that a reader should know first: what was left out, and why a part is missing.
+    """
+
+    detectors: Sequence[Scored]
+    kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    audit: audit.Audit | None = None
+    protocols: Sequence[dict[str, Any]] = ()
+    robustness: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+    data: str = ""
+    command: str = ""
+
+
+def measure(content: Content) -> dict[str, Any]:
+    """Every figure of the report, ready for JSON."""
+    rows = content.detectors[0].rows
+    detectors = {}
+    for detector in content.detectors:
+        scores = evaluate_scores(rows, detector.p_fake, detector.thresholds, content.kinds)
+        promise = detector.manifest.get("promise", {})
+        training = detector.manifest.get("training", {})
+        kept = []
+        if "false_positive_rate" in promise:
+            seen = training.get("train", {}).get("real", {})
+            kept = promise_kept(rows, detector.p_fake, detector.thresholds, promise["false_positive_rate"], seen)
+        robust = content.robustness.get(detector.name)
+        detectors[detector.name] = scores | {
+            "weaknesses": weaknesses(scores, kept, robust),
+            "promise": promise,
+            "promise_kept": kept,
+            "training": training,
+            "head": detector.manifest.get("head"),
+            "encoder": detector.manifest.get("encoder"),
+            "robustness": robust,
+        }
+    return {
+        "data": {"name": content.data, "pictures": len(rows), "skipped": [{"path": p, "reason": r} for p, r in content.skipped]},
+        "notes": list(content.notes),
+        "audit": content.audit.to_json() if content.audit else None,
+        "baselines": {
+            name: {"auroc": f.auroc, "interval": f.interval, "n": f.a + f.b}
+            for name, f in (audit.baselines(content.audit) if content.audit else {}).items()
+        },
+        "detectors": detectors,
+        "comparison": compare(list(content.detectors)) if len(content.detectors) > 1 else [],
+        "protocols": list(content.protocols),
+        "command": content.command,
+        "versions": versions(),
+    }
+
+
+def write(content: Content, out: str | Path) -> dict[str, Any]:
+    """Write report.json, report.html and model_card.md (model_card_NAME.md where there are several); returns the JSON."""
+    out = Path(out)
+    measured = measure(content)
+    templates = _templates()
+    _write_text(out / "report.json", json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
+    own = [d for d in content.detectors if d.manifest]
+    for detector in own:
+        name = "model_card.md" if len(own) == 1 else f"model_card_{detector.name}.md"
+        card = templates("card.md.j2")(name=detector.name, d=measured["detectors"][detector.name], r=measured, figures=_FIGURES)
+        _write_text(out / name, card)
+    page = templates("page.html.j2")(r=measured, figures=_FIGURES, drawings=_drawings(content), mistakes=_mistakes(content))
+    _write_text(out / "report.html", page)
+    return measured
+
+
+def _drawings(content: Content) -> dict[str, Any]:
+    from deepfake_detector.report import figures
+
+    labels = content.detectors[0].rows["label"].to_numpy()
+    both = len(np.unique(labels)) == 2
+    return {
+        "curves": figures.curves(labels, content.detectors) if both else None,
+        "scores": {d.name: figures.scores(labels, d) for d in content.detectors},
+        "robustness": figures.robustness(content.robustness) if content.robustness else None,
+    }
+
+
+def _mistakes(content: Content) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """For each detector, the reals that score highest and the fakes that score lowest, where they are on the wrong side of one half."""
+    rows = content.detectors[0].rows
+    labels = rows["label"].to_numpy()
+    worst = {}
+    for detector in content.detectors:
+        p = detector.p_fake
+        by_badness = {
+            "real": sorted(np.flatnonzero((labels == 0) & (p >= 0.5)), key=lambda i: -p[i]),
+            "fake": sorted(np.flatnonzero((labels == 1) & (p < 0.5)), key=lambda i: p[i]),
+        }
+        worst[detector.name] = {name: [_mistake(content, rows.iloc[i], p[i]) for i in which[:WORST]] for name, which in by_badness.items()}
+    return worst
+
+
+def _mistake(content: Content, row: Any, p_fake: float) -> dict[str, Any]:
+    from deepfake_detector.report.figures import thumbnail
+
+    shown = {"path": row["path"], "source": row["generator"], "p_fake": float(p_fake), "thumbnail": None}
+    try:
+        return shown | {"thumbnail": thumbnail(read_file(content.files[row["path"]]))}
+    except (KeyError, OSError, UnusablePicture):  # the table outlived the picture; its name is shown all the same
+        return shown
+
+
+def _templates() -> Callable[[str], Callable[..., str]]:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "percent": _percent, "cell": _cell}
+    return lambda name: environment.get_template(name).render
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _cell(figures: Mapping[str, Any], key: str) -> str:
+    """`0.912 [0.880, 0.940]`."""
+    interval = figures.get("intervals", {}).get(key)
+    return _number(figures[key]) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval and figures[key] is not None else "")
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

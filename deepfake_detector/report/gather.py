@@ -1,0 +1,173 @@
+"""Models, tables, folders and other people's scores → the content of a report: everything that takes time happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepfake_detector import bundle, protocols, robustness, table
+from deepfake_detector.audit import Audit, audit
+from deepfake_detector.bundle import Bundle
+from deepfake_detector.comparison import Scored, on_common_pictures, read_scores
+from deepfake_detector.datasets.folder import Listing, scan
+from deepfake_detector.embed import Embedder
+from deepfake_detector.errors import DatasetError, TrainingError
+from deepfake_detector.evaluate import per_picture
+from deepfake_detector.extract import embed_samples
+from deepfake_detector.report.build import Content
+from deepfake_detector.types import Embeddings, Sample
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. `data` are tables, folders and manifests; `pictures` finds the files of a table's rows.
+
+    `embedder` makes one for an encoder and a crop; `bar` makes a progress bar for so many pictures. `robustness` is the
+    number of pictures to degrade, 0 for none; `head` None means each model's own kind.
+    """
+
+    models: Sequence[str]
+    data: Sequence[str]
+    embedder: Callable[[str, str], Embedder]
+    bar: Callable[[int], Progress]
+    split: str | None = None
+    kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    scores: Mapping[str, str] = field(default_factory=dict)
+    pictures: str | None = None
+    protocols: Sequence[str] = ()
+    head: str | None = None
+    robustness: int = 0
+    audit: bool = False
+    command: str = ""
+
+
+def gather(request: Request) -> Content:
+    """Load, embed, score, audit, retrain, degrade: as much of it as is asked for."""
+    models = _named([bundle.load(folder) for folder in request.models], request.models)
+    source = _Source(request)
+    notes: list[str] = []
+    embedded = {name: source.for_model(model) for name, model in models.items()}
+    detectors = [_score(name, model, embedded[name], request) for name, model in models.items()]
+    detectors += [read_scores(name, file, detectors[0].rows) for name, file in request.scores.items()]
+    detectors, left_out = on_common_pictures(detectors)
+    if left_out:
+        notes.append(f"{left_out} pictures were left out, because not every detector has a score for them.")
+    rows = detectors[0].rows
+    wanted = set(rows["path"])
+    samples = [sample for sample in source.samples() if sample.name in wanted]
+    return Content(
+        detectors=detectors,
+        kinds=request.kinds,
+        audit=_audit(samples, request, notes) if request.audit else None,
+        protocols=_protocols(models, embedded, request, notes),
+        robustness=_robustness(models, samples, request, notes) if request.robustness else {},
+        files={sample.name: sample.path for sample in samples},
+        notes=notes,
+        skipped=source.skipped,
+        data=", ".join(Path(given).name for given in request.data) + (f" ({request.split})" if request.split else ""),
+        command=request.command,
+    )
+
+
+def is_table(path: str) -> bool:
+    """A table of embeddings, as against a folder or a manifest of pictures."""
+    return Path(path).is_file() and (Path(path).suffix.lower() == ".parquet" or table.manifest_path(path).is_file())
+
+
+class _Source:
+    """The data as asked for, each table read and each folder listed once."""
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.tables: dict[str, Embeddings] = {given: table.read(given) for given in request.data if is_table(given)}
+        self.listings: dict[str, Listing] = {given: scan(given) for given in request.data if given not in self.tables}
+        self.skipped: list[tuple[str, str]] = [left_out for listing in self.listings.values() for left_out in listing.skipped]
+
+    def for_model(self, model: Bundle) -> Embeddings:
+        """All data as embeddings for this model: the tables that fit it, and every folder embedded."""
+        fitting = [data for data in self.tables.values() if data.spec == model.spec and data.crop == model.crop]
+        if not fitting and not self.listings:
+            for given, data in self.tables.items():
+                model.check(data.spec, data.crop, given)
+        for listing in self.listings.values():
+            progress = self.request.bar(len(listing.samples))
+            data, skipped = embed_samples(listing.samples, self.request.embedder(model.spec.name, model.crop), progress)
+            model.check(data.spec, data.crop, "the encoder at hand")
+            self.skipped += [one for one in skipped if one not in self.skipped]
+            fitting.append(data)
+        return _joined(fitting)
+
+    def samples(self) -> list[Sample]:
+        """The pictures themselves, as far as they are at hand."""
+        listings = list(self.listings.values())
+        if self.request.pictures:
+            listings.append(scan(self.request.pictures))
+        return list({sample.name: sample for listing in listings for sample in listing.samples}.values())
+
+
+def _joined(parts: list[Embeddings]) -> Embeddings:
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    return Embeddings(rows, np.concatenate([part.X for part in parts]), parts[0].spec, parts[0].crop)
+
+
+def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scored:
+    if request.split:
+        data = data.take((data.rows["split"] == request.split).to_numpy())
+        if not len(data):
+            raise DatasetError(f"{', '.join(request.data)} has no pictures in the split {request.split!r}.")
+    rows, p_fake = per_picture(data.rows, model.p_fake(data.X))
+    return Scored(name, rows, p_fake, model.thresholds, model.manifest)
+
+
+def _named(models: list[Bundle], folders: Sequence[str]) -> dict[str, Bundle]:
+    """By name, or by folder where two have the same name."""
+    names = [model.name for model in models]
+    return {model.name if names.count(model.name) == 1 else folder: model for model, folder in zip(models, folders, strict=True)}
+
+
+def _one_an_encoder(models: dict[str, Bundle]) -> dict[str, Bundle]:
+    """A protocol trains anew, so two models that take the same embeddings, and would get the same head, are the same to it."""
+    return {name: model for name, model in {(m.spec, m.crop, m.head_name): (n, m) for n, m in reversed(models.items())}.values()}
+
+
+def _protocols(models: dict[str, Bundle], embedded: dict[str, Embeddings], request: Request, notes: list[str]) -> list[dict[str, Any]]:
+    """Each protocol on all the data (`split` only says what the models are tested on), for each kind of embedding and head."""
+    done = []
+    for protocol, (name, model) in product(request.protocols, _one_an_encoder(models).items()):
+        try:
+            done.append(protocols.run(protocol, embedded[name], request.head or model.head_name))
+        except TrainingError as error:
+            notes.append(f"{protocol} could not be done on the embeddings of {name}: {error}")
+    return done
+
+
+def _audit(samples: list[Sample], request: Request, notes: list[str]) -> Audit | None:
+    if not samples:
+        return None
+    try:
+        return audit(samples, progress=request.bar(len(samples)))
+    except TrainingError as error:
+        notes.append(f"The shortcut audit could not be done: {error}")
+        return None
+
+
+def _robustness(models: dict[str, Bundle], samples: list[Sample], request: Request, notes: list[str]) -> dict[str, dict[str, Any]]:
+    if not samples:
+        raise DatasetError("--robustness degrades pictures, and a table has none: give a folder as --data, or its folder as --pictures.")
+    chosen = robustness.some(samples, request.robustness)
+    if len(chosen) < len(samples):
+        notes.append(f"Robustness was measured on {len(chosen)} of {len(samples)} pictures, drawn evenly from every source.")
+    measured = {}
+    for name, model in models.items():
+        embedder = request.embedder(model.spec.name, model.crop)
+        views = 1 + len(robustness.degrade.VIEWS)
+        measured[name] = robustness.robustness(model, chosen, embedder, request.bar(views * len(chosen)))
+    return measured

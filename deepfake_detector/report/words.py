@@ -1,0 +1,57 @@
+"""What a detector is bad at, in plain sentences drawn from its figures: the first paragraph of its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+WEAK_AUROC = 0.9
+WEAK_SHARE = 0.1
+
+
+def weaknesses(scores: dict[str, Any], promise: Sequence[dict[str, Any]], robustness: dict[str, Any] | None) -> list[str]:
+    """The worst first; one sentence that says so where nothing is found wanting."""
+    found = []
+    weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
+    if weak:
+        found.append(f"It tells these generators from photographs poorly: {_list(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
+    matched = sorted((s["matched_auroc"], name) for name, s in scores["generators"].items() if (s.get("matched_auroc") or 1.0) < WEAK_AUROC)
+    if matched:
+        pairs = _list(f"{name} (AUROC {area:.2f})" for area, name in matched)
+        found.append(f"Against the real picture with the same content it does worse than its other figures suggest: {pairs}.")
+    missed = sorted(((s["real"], name) for name, s in scores["generators"].items() if s["real"] > WEAK_SHARE), reverse=True)
+    if missed:
+        found.append(f"It calls many fakes real: {_list(f'{share:.0%} of {name}' for share, name in missed)}.")
+    accused = sorted(((s["fake"], name) for name, s in scores["real_sources"].items() if s["fake"] > WEAK_SHARE), reverse=True)
+    if accused:
+        found.append(f"It calls many real pictures fake: {_list(f'{share:.0%} of {name}' for share, name in accused)}.")
+    broken = [p for p in promise if p["answer"] == "broken"]
+    if broken:
+        shares = _list(f"{p['delivered']:.1%} on {p['source']}" for p in broken)
+        found.append(f"It promises at most {broken[0]['promised']:.0%} false alarms and does not keep it: {shares}.")
+    unsure = scores["overall"]["abstain_rate"] or 0.0
+    if unsure > 0.3:
+        found.append(f"It is unsure about {unsure:.0%} of the pictures.")
+    if robustness:
+        found += _under_degradation(robustness)
+    return found or ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
+
+
+def _under_degradation(robustness: dict[str, Any]) -> list[str]:
+    views = robustness["views"]
+    before = views["as it is"]["auroc"]
+    found = []
+    fallen = sorted((v["auroc"], name) for name, v in views.items() if before and v["auroc"] is not None and v["auroc"] < before - 0.05)
+    if fallen:
+        found.append(f"Its AUROC falls from {before:.2f} to {_list(f'{area:.2f} under {name}' for area, name in fallen[:3])}.")
+    flips = sorted(((v["real_flipped"], name) for name, v in views.items() if (v["real_flipped"] or 0) > 0.05), reverse=True)
+    if flips:
+        found.append(
+            f"Mild processing makes it call real pictures fake: {_list(f'{share:.0%} under {name}' for share, name in flips[:3])}."
+        )
+    return found
+
+
+def _list(items: Any) -> str:
+    *most, last = items
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,153 @@
+"""The audit's sentence is right where a shortcut was planted, and where there is none."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from deepfake_detector.audit import COLOUR, FACTS, LOW_LEVEL, Finding, _at_most, audit, baselines, conclude
+from deepfake_detector.errors import TrainingError
+from deepfake_detector.traces import file_facts, low_level
+from deepfake_detector.types import Sample
+
+
+def draw(seed: int, size: tuple[int, int] | None = None, tint: float = 0.0) -> Image.Image:
+    """A little scene: shapes of any colour on a gradient, slightly blurred, with grain."""
+    rng = np.random.default_rng(seed)
+    width, height = size or rng.integers(100, 160, 2).tolist()
+    picture = Image.linear_gradient("L").resize((width, height)).convert("RGB")
+    pen = ImageDraw.Draw(picture)
+    for _ in range(8):
+        x, y, w, h = rng.integers(0, 100, 4).tolist()
+        pen.ellipse((x, y, x + w, y + h), fill=tuple(rng.integers(0, 255, 3).tolist()))
+    picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.5))))
+    grain = rng.normal(0, rng.uniform(2, 6), (height, width, 3)) + np.array([tint, 0, -tint])
+    return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8))
+
+
+def build(folder, real, fake, count: int = 40, sources: int = 1) -> list[Sample]:
+    """`real` and `fake` are functions (path without ending, number) that save one picture and return its path."""
+    samples = []
+    for label, save in ((0, real), (1, fake)):
+        for i in range(count):
+            path = save(folder / f"{label}-{i}", label * 1000 + i)
+            samples.append(Sample(str(path), path.name, label, f"{'gen' if label else 'src'}{i % sources}", path.name))
+    return samples
+
+
+def saver(ending: str = ".jpg", make=draw, **options):
+    def save(stem, number):
+        path = stem.with_suffix(ending)
+        make(number).save(path, **({"quality": 85} if ending == ".jpg" else {}) | options)
+        return path
+
+    return save
+
+
+def test_one_process_for_both_classes_is_trusted(tmp_path):
+    done = audit(build(tmp_path, saver(), saver(), count=50, sources=2))
+    assert done.trust == "yes", done.sentence
+    assert not any(f.found for f in done.classes)
+    assert all(f.interval[0] <= f.auroc <= f.interval[1] for f in done.classes)
+    assert set(done.controls) == {"src0 / src1"}
+    assert set(baselines(done)) == {COLOUR, FACTS}
+    assert (done.pictures, done.classes[0].a, done.classes[0].b) == (100, 50, 50)
+
+
+PLANTED = {
+    "format": (saver(), saver(".png"), "file format"),
+    "size": (saver(), saver(make=lambda n: draw(n, (128, 128))), "picture size"),
+    "quality": (saver(), saver(quality=70), "JPEG quality"),
+}
+
+
+@pytest.mark.parametrize("shortcut", PLANTED)
+def test_a_planted_file_shortcut_is_named(tmp_path, shortcut):
+    real, fake, name = PLANTED[shortcut]
+    done = audit(build(tmp_path, real, fake))
+    assert done.trust == "no"
+    assert name in done.sentence
+    assert max(f.auroc for f in done.classes if f.features == name and f.stage == "raw") > 0.9
+
+
+def test_a_colour_shortcut_survives_the_common_re_encoding(tmp_path):
+    done = audit(build(tmp_path, saver(".png"), saver(".png", make=lambda n: draw(n, tint=35.0))))
+    assert done.trust in ("no", "with care")
+    assert "colour" in done.sentence
+    assert next(f for f in done.classes if (f.features, f.stage) == (COLOUR, "re-encoded")).found
+
+
+def test_an_earlier_compression_hidden_in_png_is_seen(tmp_path):
+    def was_jpeg(number):
+        path = tmp_path / "once.jpg"
+        draw(number).save(path, quality=40)
+        with Image.open(path) as again:
+            return again.convert("RGB")
+
+    done = audit(build(tmp_path, saver(".png"), saver(".png", make=was_jpeg)))
+    assert done.trust != "yes", done.sentence
+    assert next(f for f in done.classes if (f.features, f.stage) == (LOW_LEVEL, "raw")).auroc > 0.9
+
+
+def finding(features, stage, auroc):
+    return Finding(features, stage, auroc, (auroc - 0.05, min(1.0, auroc + 0.05)), 100, 100)
+
+
+def nothing_but(**aurocs):
+    base = {("file format", "raw"): 0.5, (FACTS, "raw"): 0.5, (COLOUR, "raw"): 0.5, (LOW_LEVEL, "raw"): 0.5}
+    base |= {(COLOUR, "re-encoded"): 0.5, (LOW_LEVEL, "re-encoded"): aurocs.get("low", 0.5)}
+    base[LOW_LEVEL, "raw"] = max(0.5, aurocs.get("low", 0.5), aurocs.get("raw", 0.5))
+    return [finding(*key, value) for key, value in base.items()]
+
+
+def test_low_level_traces_are_judged_by_the_control():
+    ordinary = {"a / b": [finding(LOW_LEVEL, "re-encoded", 0.52)]}
+    telling = {"a / b": [finding(LOW_LEVEL, "re-encoded", 0.9)]}
+    assert conclude(nothing_but(low=0.9), ordinary, False)[0] == "yes"
+    trust, sentence = conclude(nothing_but(low=0.9), telling, False)
+    assert trust == "with care"
+    assert "which source" in sentence
+    assert conclude(nothing_but(low=0.9), {}, False)[0] == "with care"
+    assert conclude(nothing_but(low=0.9), {}, True)[0] == "yes"
+    assert "compression" in conclude(nothing_but(raw=0.9), ordinary, False)[1]
+    assert conclude([], {}, False)[0] == "can't tell"
+
+
+def test_the_sentence_is_one_sentence():
+    for low in (0.5, 0.9):
+        for matched in (True, False):
+            sentence = conclude(nothing_but(low=low), {}, matched)[1]
+            assert sentence.count(". ") == 0
+            assert sentence.endswith(".")
+
+
+def test_bad_pictures_are_skipped_by_name_and_too_few_are_said_to_be(tmp_path):
+    samples = build(tmp_path, saver(), saver(), count=6)
+    (tmp_path / "0-3.jpg").write_bytes(b"not a picture")
+    done = audit(samples)
+    assert done.trust == "can't tell"
+    assert [name for name, _ in done.skipped] == ["0-3.jpg"]
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    with pytest.raises(TrainingError, match="None of the 1"):
+        audit([Sample(str(tmp_path / "empty.jpg"), "empty.jpg", 0, "s", "g")])
+
+
+def test_the_quality_is_read_off_the_tables(tmp_path):
+    for quality in (30, 75, 95):
+        path = tmp_path / "q.jpg"
+        draw(1).save(path, quality=quality)
+        assert abs(file_facts(path.read_bytes(), (100, 100))["JPEG quality"][0] - quality) <= 2
+
+
+def test_low_level_statistics_are_finite_for_flat_and_tiny_pictures():
+    shapes = {low_level(p).shape for p in (Image.new("RGB", (16, 16)), Image.new("RGB", (700, 20), "white"), draw(0, (600, 600)))}
+    assert len(shapes) == 1
+    assert np.isfinite(low_level(Image.new("RGB", (16, 16)))).all()
+
+
+def test_a_sample_of_many_keeps_groups_whole_and_sources_even():
+    samples = [Sample(f"{i}", f"{i}", i % 2, f"{i % 2}{'rare' if i < 40 else ''}", f"g{i // 4}") for i in range(1000)]
+    kept = _at_most(200, samples, 0)
+    assert 190 <= len(kept) <= 200
+    groups = {s.group for s in kept}
+    assert sum(s.group in groups for s in samples) == len(kept)
+    assert kept == _at_most(200, samples, 0)

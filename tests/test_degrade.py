@@ -1,0 +1,72 @@
+"""The degradations: the same for the same seed, recognisable, and cached as embeddings under names of their own."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from deepfake_detector import degrade
+from deepfake_detector.cache import Cache
+from deepfake_detector.embed import Embedder
+from deepfake_detector.encoders.colour_histogram import Encoder
+from deepfake_detector.errors import UnknownName
+
+
+@pytest.fixture
+def picture():
+    image = Image.effect_noise((160, 120), 40).convert("RGB")
+    ImageDraw.Draw(image).ellipse((30, 20, 110, 100), fill=(200, 90, 30))
+    return image
+
+
+@pytest.mark.parametrize("name", [*degrade.VIEWS, "random0", "random1", "random17"])
+def test_a_view_is_a_function_of_picture_and_seed(picture, name):
+    before = picture.tobytes()
+    once, again = (degrade.view(name)(picture, 5) for _ in range(2))
+    assert once.mode == "RGB"
+    assert once.tobytes() == again.tobytes()
+    assert picture.tobytes() == before  # the original is left alone
+    small, degraded = (np.asarray(p.resize((1, 1), Image.Resampling.BOX), float) for p in (picture, once))
+    assert abs(small - degraded).max() < 40  # still the same picture
+
+
+@pytest.mark.parametrize("name", degrade.VIEWS)
+def test_every_view_changes_something_even_in_tiny_pictures(name):
+    tiny = Image.effect_noise((16, 40), 60).convert("RGB")
+    degraded = degrade.view(name)(tiny, 0)
+    assert min(degraded.size) >= 8
+    assert name == "half" or degraded.tobytes() != tiny.tobytes()  # a side below 32 is not halved
+
+
+def test_resizing_and_cropping_do_what_their_names_say(picture):
+    sizes = {name: degrade.VIEWS[name](picture, 0).size for name in ("half", "double", "crop80", "jpeg50")}
+    assert sizes == {"half": (80, 60), "double": (320, 240), "crop80": (128, 96), "jpeg50": (160, 120)}
+
+
+def test_seeds_and_draws_differ(picture):
+    drawn = {degrade.random_degrade(picture, seed).tobytes() for seed in range(8)}
+    assert len(drawn) > 4
+    assert degrade.view("noise5")(picture, 0).tobytes() != degrade.view("noise5")(picture, 1).tobytes()
+    assert len({degrade.view(f"random{k}")(picture, 3).tobytes() for k in range(8)}) > 4
+
+
+def test_an_unknown_view_names_the_known_ones():
+    with pytest.raises(UnknownName, match="jpeg50"):
+        degrade.view("jpeg51")
+    with pytest.raises(UnknownName, match="random0"):
+        Embedder(Encoder(), "whole+nonsense")
+
+
+def test_degraded_embeddings_are_cached_under_their_own_name(picture, tmp_path):
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    with Cache(tmp_path / "cache.sqlite") as cache:
+        plain, noisy = (Embedder(Encoder(), crop, cache) for crop in ("whole", "whole+noise5"))
+        first = noisy.embed_one(file.getvalue())
+        assert not first.cached
+        assert not plain.embed_one(file.getvalue()).cached
+        again = noisy.embed_one(file.getvalue())
+        assert again.cached
+        np.testing.assert_array_equal(first.remembered.vectors, again.remembered.vectors)
+        assert (first.remembered.vectors != plain.embed_one(file.getvalue()).remembered.vectors).any()

@@ -1,0 +1,99 @@
+"""The protocols hold out what they say, group by group, and tell a detector of generation from a detector of content."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfake_detector import protocols
+from deepfake_detector.errors import TrainingError
+from deepfake_detector.types import Embeddings, EncoderSpec
+
+DIM = 8
+
+
+def table(trace: float = 3.0, pairs: bool = False, n: int = 40, splits: bool = False, content: float = 4.0) -> Embeddings:
+    """Three real sources and three generators; e0 shows the trace of generation, e1… which source it is."""
+    rng = np.random.default_rng(0)
+    rows, X = [], []
+    for label, names in ((0, ("a", "b", "c")), (1, ("g1", "g2", "g3"))):
+        for s, name in enumerate(names):
+            for i in range(n):
+                x = rng.normal(size=DIM)
+                x[0] += trace * label
+                x[1 + s] += content
+                group = f"{s}-{i}" if pairs else f"{name}-{i}"
+                rows.append((f"{name}/{i}", label, name, group, ("test" if i % 4 == 0 else "train") if splits else "", f"{name}{i}"))
+                X.append(x)
+    frame = pd.DataFrame(rows, columns=["path", "label", "generator", "group", "split", "sha256"])
+    spec = EncoderSpec("colour_histogram", "none", "none", "none", 1, "none", False, DIM)
+    return Embeddings(frame, np.array(X, np.float32), spec, "whole")
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Every (learn, score) that a protocol asks for."""
+    asked = []
+    fit = protocols._Fit.__call__
+
+    def watch(self, data, learn, score):
+        asked.append((data.rows.iloc[learn], data.rows.iloc[score]))
+        return fit(self, data, learn, score)
+
+    monkeypatch.setattr(protocols._Fit, "__call__", watch)
+    return asked
+
+
+@pytest.mark.parametrize("splits", [False, True])
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("protocol", protocols.PROTOCOLS)
+def test_no_group_and_no_held_out_source_is_learnt_from(watched, protocol, pairs, splits):
+    if protocol == "matched" and not pairs:
+        pytest.skip("has no pairs")
+    done = protocols.run(protocol, table(pairs=pairs, splits=splits), "logistic")
+    for learn, score in watched:
+        assert not set(learn["group"]) & set(score["group"])
+        assert set(learn["label"]) == {0, 1}
+    if protocol != "matched":
+        names = [row["held_out"] for row in done["rows"]]
+        assert names == (["g1", "g2", "g3"] if "generator" in protocol else ["a", "b", "c"])
+        for name, (learn, _) in zip(names, watched, strict=True):
+            assert name not in set(learn["generator"])
+            assert not splits or "test" not in set(learn["split"])
+
+
+def test_every_picture_of_the_held_out_source_is_counted_with_an_interval():
+    for row in protocols.run("leave-one-generator-out", table(), "logistic")["rows"]:
+        assert row["n"] == 40
+        assert row["against"] == 24  # a fifth of the reals
+        assert row["intervals"]["auroc"][0] <= row["auroc"] <= row["intervals"]["auroc"][1]
+
+
+def test_the_trace_is_found_on_what_was_never_seen_and_its_absence_is_shown():
+    for protocol in protocols.PROTOCOLS:
+        assert protocols.run(protocol, table(3.0, pairs=True), "logistic")["mean_auroc"] > 0.95
+        assert protocols.run(protocol, table(0.0, pairs=True), "logistic")["mean_auroc"] < 0.65
+
+
+def test_a_source_that_looks_like_the_fakes_has_a_high_false_positive_rate():
+    data = table(content=0.0)
+    data.X[(data.rows["generator"] == "b").to_numpy(), 0] += 3.0
+    rates = {row["held_out"]: row["fpr_at_known_5"] for row in protocols.run("leave-one-source-out", data, "logistic")["rows"]}
+    assert rates["b"] > 0.5
+    assert rates["a"] < 0.3
+
+
+def test_matched_pairs_are_counted_and_won():
+    rows = protocols.run("matched", table(pairs=True), "logistic")["rows"]
+    assert [row["pairs"] for row in rows] == [40, 40, 40]
+    assert all(row["pairs_won"] > 0.9 for row in rows)
+
+
+def test_what_cannot_be_done_says_why():
+    data = table()
+    one = data.take((data.rows["generator"].isin(["a", "b", "g1"])).to_numpy())
+    with pytest.raises(TrainingError, match="at least two generators"):
+        protocols.run("leave-one-generator-out", one, "logistic")
+    with pytest.raises(TrainingError, match="No fake shares its group"):
+        protocols.run("matched", data, "logistic")
+    with pytest.raises(TrainingError, match="leave-one-source-out"):
+        protocols.run("nonsense", data, "logistic")

@@ -1,0 +1,228 @@
+"""The report: self-contained, complete, honest about what is missing, and about the same pictures for every detector."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from deepfake_detector import bundle, cli, degrade, train
+from deepfake_detector.cache import Cache
+from deepfake_detector.comparison import Scored, compare, on_common_pictures, read_scores
+from deepfake_detector.datasets.folder import scan
+from deepfake_detector.embed import Embedder
+from deepfake_detector.encoders.colour_histogram import Encoder
+from deepfake_detector.errors import TableError
+from deepfake_detector.evaluate import evaluate_scores, per_picture, promise_kept
+from deepfake_detector.extract import embed_samples, extract
+from deepfake_detector.report import build
+from deepfake_detector.report.words import weaknesses
+from deepfake_detector.types import Thresholds
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """Pictures of two sources and two generators, a table of them, and a model trained on it; fakes are redder."""
+    root = tmp_path_factory.mktemp("world")
+    rng = np.random.default_rng(0)
+    rows = ["path,label,generator,group,split"]
+    for label, names in (("real", ("lake", "hill")), ("fake", ("gan", "diff"))):
+        for name in names:
+            folder = root / "data" / label / name
+            folder.mkdir(parents=True)
+            for i in range(24):
+                pixels = rng.integers(0, 255, (48, 40 + i, 3)) * np.array([1.0, 0.6 if label == "fake" else 0.8, 0.7])
+                Image.fromarray(pixels.astype(np.uint8)).resize((80 + i, 96)).save(folder / f"{i}.jpg", quality=90)
+                pair, split = f"{i}-{names.index(name)}", "train" if i % 3 else "test"
+                rows.append(f"{label}/{name}/{i}.jpg,{label},{name},{pair},{split}")
+    (root / "data" / "manifest.csv").write_text("\n".join(rows))
+    samples = scan(root / "data").samples
+    with Cache(root / "cache.sqlite") as cache:
+        extract(samples, Embedder(Encoder(), "whole", cache), str(root / "t.csv"))
+        data, _ = embed_samples(samples, Embedder(Encoder(), "whole", cache))
+    for name, seed in (("logistic", 0), ("other", 1)):
+        bundle.save(train.train(data, "logistic", name, seed).bundle, root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def full(world):
+    """A report with everything in it, and what was printed."""
+    peer = pd.DataFrame({"path": [s.name for s in scan(world / "data").samples]})
+    peer["p_fake"] = [0.2 if "real" in p else 0.7 for p in peer["path"]]
+    peer[1:].to_csv(world / "peer.csv", index=False)
+    models = [f"--model={world / name}" for name in ("logistic", "other")]
+    arguments = [*models, f"--data={world / 'data'}", f"--out={world / 'r'}", f"--cache={world / 'c.sqlite'}"]
+    arguments += ["--kind", "greens=lake,gan", "--scores", f"peer={world / 'peer.csv'}", "--robustness", "24", "--head", "logistic"]
+    arguments += ["--protocol", "matched", "--protocol", "leave-one-generator-out", "--protocol", "leave-one-source-out"]
+    assert cli.evaluate(arguments) == 0
+    return world / "r"
+
+
+def test_one_page_asks_nobody_for_anything(full):
+    page = (full / "report.html").read_text()
+    assert not re.search(r"https?://", page)
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "<script" not in page
+    assert page.count("data:image/svg+xml;base64,") == 5  # curves, one a detector, robustness
+    assert "data:image/jpeg" in page or "surest" not in page
+    report = json.loads((full / "report.json").read_text())
+    assert report["audit"]["sentence"][:40] in page
+
+
+def test_the_json_has_every_part_with_counts_and_intervals(full):
+    report = json.loads((full / "report.json").read_text())
+    assert set(report["detectors"]) == {"logistic", "other", "peer"}
+    d = report["detectors"]["logistic"]
+    assert set(d["generators"]) == {"gan", "diff"}
+    assert set(d["real_sources"]) == {"lake", "hill"}
+    for one in (*d["generators"].values(), *d["real_sources"].values(), d["overall"], *d["kinds"].values()):
+        assert one["n"] > 0
+        for name, interval in one["intervals"].items():
+            assert interval is None or interval[0] <= interval[1], name
+    assert set(report["baselines"]) == {"colour histogram", "all file facts"}
+    assert [p["protocol"] for p in report["protocols"]] == ["matched", "leave-one-generator-out", "leave-one-source-out"]
+    assert set(d["robustness"]["views"]) == {"as it is", *degrade.VIEWS}
+    assert d["robustness"]["views"]["as it is"]["real_changed"] == 0
+    assert {c["on"] for c in report["comparison"]} == {"overall", "gan", "diff"}
+    assert {p["source"] for p in d["promise_kept"]} == {"lake", "hill"}
+
+
+def test_all_detectors_are_measured_on_the_same_pictures(full):
+    report = json.loads((full / "report.json").read_text())
+    assert {d["overall"]["n"] for d in report["detectors"].values()} == {95}  # the peer's file lacks one
+    assert any("1 pictures were left out" in note for note in report["notes"])
+
+
+def test_the_card_begins_with_what_the_model_is_bad_at(full):
+    card = (full / "model_card_logistic.md").read_text()
+    assert card.splitlines()[2].startswith("**What it is bad at.**")
+    assert "| lake | real | 16 | not recorded |" in card
+    assert not (full / "model_card_peer.md").exists()
+
+
+def test_a_second_run_is_remembered_and_equal(full, world, capsys):
+    arguments = [f"--model={world / 'logistic'}", f"--data={world / 'data'}", f"--cache={world / 'c.sqlite'}", "--robustness=24"]
+    arguments += [f"--scores=peer={world / 'peer.csv'}", f"--json={world / 'two.json'}"]
+    with Cache(world / "c.sqlite") as cache:
+        before = cache.summary()["pictures"]
+        assert cli.evaluate(arguments) == 0
+        assert cache.summary()["pictures"] == before
+    assert "social" in capsys.readouterr().out
+    once, again = (json.loads(file.read_text())["detectors"]["logistic"] for file in (full / "report.json", world / "two.json"))
+    assert once["robustness"] == again["robustness"]
+
+
+def test_a_table_needs_no_pictures_and_says_what_is_missing_without_them(world, capsys):
+    assert cli.evaluate([f"--model={world / 'logistic'}", f"--data={world / 't.csv'}", "--split=test", f"--out={world / 'r2'}"]) == 0
+    page = (world / "r2" / "report.html").read_text()
+    assert "was not measured: its pictures were not at hand" in page
+    assert (world / "r2" / "model_card.md").is_file()
+    assert json.loads((world / "r2" / "report.json").read_text())["data"]["pictures"] == 32
+    assert cli.evaluate([f"--model={world / 'logistic'}", f"--data={world / 't.csv'}", "--robustness"]) == 2
+    assert "--pictures" in capsys.readouterr().err
+
+
+def test_protocols_alone_need_no_model(world, capsys):
+    assert cli.evaluate([f"--data={world / 't.csv'}", "--protocol=leave-one-generator-out", "--head=logistic"]) == 0
+    assert "mean AUROC" in capsys.readouterr().out
+
+
+ROWS = pd.DataFrame(
+    {"path": ["a", "b", "c", "d"], "label": [0, 0, 1, 1], "generator": ["s", "s", "g", "g"], "group": list("wxyz"), "sha256": list("1234")}
+)
+
+
+def test_scores_from_elsewhere_are_checked(tmp_path):
+    def scores(text):
+        (tmp_path / "s.csv").write_text(text)
+        return read_scores("peer", tmp_path / "s.csv", ROWS)
+
+    found = scores("path,p_fake\nc,0.9\na,0.1\nelse,0.5\nb,\n")
+    assert found.rows["path"].tolist() == ["a", "c"]
+    assert found.p_fake.tolist() == [0.1, 0.9]
+    for text, message in (
+        ("path,score\na,1\n", "needs the columns"),
+        ("path,p_fake\na,1.5\n", "0..1"),
+        ("path,p_fake\na,1\na,0\n", "twice"),
+        ("path,p_fake\nz,1\n", "none of these"),
+    ):
+        with pytest.raises(TableError, match=message):
+            scores(text)
+
+
+def test_common_pictures_are_those_of_everyone():
+    a, b = Scored("a", ROWS, np.array([0.1, 0.2, 0.8, 0.9])), Scored("b", ROWS[:3], np.array([0.3, 0.4, 0.5]))
+    both, left_out = on_common_pictures([a, b])
+    assert left_out == 1
+    assert [d.p_fake.tolist() for d in both] == [[0.1, 0.2, 0.8], [0.3, 0.4, 0.5]]
+    paired = Scored("c", ROWS.assign(group=list("wxwx")), np.zeros(4))
+    assert on_common_pictures([a, paired])[0][0].rows["group"].tolist() == list("wxwx")
+    with pytest.raises(TableError, match="differently"):
+        on_common_pictures([a, Scored("c", ROWS.assign(label=[1, 0, 1, 1]), np.zeros(4))])
+    with pytest.raises(TableError, match="No picture"):
+        on_common_pictures([a, Scored("c", ROWS.assign(path=list("klmn")), np.zeros(4))])
+
+
+def test_a_better_detector_is_seen_to_be_better():
+    rng = np.random.default_rng(0)
+    n = 200
+    rows = pd.DataFrame({"path": range(n), "label": np.arange(n) % 2, "generator": "x", "group": range(n), "sha256": "s"})
+    good, bad = (np.clip(rng.normal(0.3 + gap * rows["label"], 0.2), 0, 1) for gap in (0.5, 0.1))
+    found = compare([Scored("good", rows, good), Scored("bad", rows, bad)])[0]
+    assert found["difference"] > 0
+    assert found["interval"][0] > 0
+    assert found["delong_p"] < 0.01
+    assert compare([Scored("a", rows, bad), Scored("b", rows.assign(group=0), bad)])[0]["difference"] == 0
+
+
+def test_a_promise_is_kept_broken_or_open():
+    rows = pd.DataFrame({"label": 0, "generator": ["kept"] * 100 + ["broken"] * 100 + ["open"] * 12, "group": range(212)})
+    p = np.concatenate([np.zeros(98), np.ones(2), np.zeros(70), np.ones(30), np.zeros(11), np.ones(1)])
+    found = {one["source"]: one for one in promise_kept(rows, p, Thresholds(0.4, 0.6), 0.05, {"kept"})}
+    assert {name: one["answer"] for name, one in found.items()} == {"kept": "kept", "broken": "broken", "open": "can't tell"}
+    assert found["kept"]["seen_in_training"]
+    assert not found["open"]["seen_in_training"]
+    assert found["broken"]["upper_bound"] > 0.3
+
+
+def test_the_most_suspicious_region_decides_for_a_picture():
+    rows = ROWS.iloc[[0, 0, 1, 2]]
+    pictures, p = per_picture(rows, np.array([0.1, 0.7, 0.2, 0.9]))
+    assert pictures["path"].tolist() == ["a", "b", "c"]
+    assert p.tolist() == [0.7, 0.2, 0.9]
+
+
+def test_one_class_alone_is_measured_as_far_as_it_goes(tmp_path):
+    reals = ROWS[:2].reset_index(drop=True)
+    scores = evaluate_scores(reals, np.array([0.1, 0.9]), Thresholds(0.4, 0.6))
+    assert scores["overall"]["auroc"] is None
+    assert scores["real_sources"]["s"]["fake"] == 0.5
+    build.write(build.Content([Scored("only reals", reals, np.array([0.1, 0.9]))]), tmp_path)
+    assert "–" in (tmp_path / "report.html").read_text()
+
+
+def test_a_manifest_that_says_little_still_makes_a_card(tmp_path):
+    p = np.array([0.1, 0.2, 0.8, 0.9])
+    for manifest in ({"head": "svm", "encoder": Encoder().spec.to_json()}, {"promise": {"false_positive_rate": 0.05}}):
+        build.write(build.Content([Scored("old", ROWS, p, manifest=manifest)]), tmp_path)
+        assert "Not recorded" in (tmp_path / "model_card.md").read_text()
+
+
+def test_names_of_files_cannot_put_markup_into_the_page(tmp_path):
+    rows = ROWS.assign(path=["<script>alert(1)</script>", "b", "c", "d"], generator=["<b>s</b>", "s", "g", "g"])
+    build.write(build.Content([Scored("x", rows, np.array([0.9, 0.2, 0.8, 0.1]))]), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert "<b>s" not in page
+
+
+def test_weaknesses_are_named_or_their_absence_is_not_boasted_of():
+    p = np.array([0.9, 0.95, 0.05, 0.9])
+    found = " ".join(weaknesses(evaluate_scores(ROWS, p, Thresholds(0.4, 0.6)), [], None))
+    assert "photographs poorly: g" in found
+    assert "100% of s" in found
+    good = weaknesses(evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6)), [], None)
+    assert good == ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
