@@ -48,9 +48,8 @@ def main() -> None:
         again = [extracted() for _ in range(5)]
     median = statistics.median(seconds for seconds, _ in again)
     print(f"{arguments.pictures} pictures, {arguments.encoder}, start-up included:")
-    print(
-        f"first {first:.1f} s (encoded {encoded}), again {median:.2f} s (encoded {sum(n for _, n in again)}): {first / median:.0f} times faster"
-    )
+    print(f"first {first:.1f} s, {encoded} encoded; again {median:.2f} s, {sum(n for _, n in again)} encoded")
+    print(f"{first / median:.0f} times faster")
 
 
 if __name__ == "__main__":

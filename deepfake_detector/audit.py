@@ -183,6 +183,7 @@ def _measure(
             "label": [s.label for s in kept],
             "generator": [s.generator for s in kept],
             "group": [s.group for s in kept],
+            "split": [s.split for s in kept],
             "sha256": [str(m["sha256"]) for m in measured],
         }
     )

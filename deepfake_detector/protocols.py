@@ -21,7 +21,7 @@ from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import RANKING
 from deepfake_detector.metrics import Curve, bootstrap
 from deepfake_detector.train import check_trainable
-from deepfake_detector.types import FAKE, REAL, Embeddings
+from deepfake_detector.types import FAKE, REAL, VIEW, Embeddings
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.nda
     learnable, testable, _ = split.train_test(data.rows, fit.seed)
     done = []
     for name in names:
-        own = (labels == label) & (source == name)
+        own = (labels == label) & (source == name) & (data.rows["split"] != VIEW).to_numpy()
         test = own.copy()
         test[testable] = True
         if label == FAKE:

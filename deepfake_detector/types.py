@@ -86,6 +86,10 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def pictures(self) -> Embeddings:
+        """The rows without degraded copies: what may be tested on."""
+        return self.take((self.rows["split"] != VIEW).to_numpy())
+
     def take(self, which: np.ndarray) -> Embeddings:
         """The rows that an index array or boolean mask picks out."""
         return Embeddings(self.rows[which] if which.dtype == bool else self.rows.iloc[which], self.X[which], self.spec, self.crop)

@@ -101,13 +101,14 @@ def test_evaluate_reports_by_generator_and_source(model, tmp_path):
     kinds = ("--kind", "first=camera_0,generator_0")
     done = script("evaluate.py", "--model", model, "--data", data, "--json", "s.json", *kinds, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    scores = json.loads((tmp_path / "s.json").read_text())
+    report = json.loads((tmp_path / "s.json").read_text())
+    scores = report["detectors"]["colours"]
     assert scores["overall"]["auroc"] > 0.95
     assert {"accuracy", "auroc", "ap", "eer", "tpr_at_1_fpr", "tpr_at_5_fpr", "ece"} <= scores["overall"].keys()
     assert {name: s["n"] for name, s in scores["generators"].items()} == {"generator_0": 6, "generator_1": 6}
     assert set(scores["real_sources"]) == {"camera_0", "camera_1"}
     assert scores["kinds"]["first"]["n"] == 12
-    assert scores["data"]["skipped"][0]["path"] == "fake/generator_0/broken.jpg"
+    assert report["data"]["skipped"][0]["path"] == "fake/generator_0/broken.jpg"
     low, high = scores["overall"]["intervals"]["auroc"]
     assert low <= scores["overall"]["auroc"] <= high
     failed = script("evaluate.py", "--model", model, "--data", data, "--kind", "faces=nobody", cwd=tmp_path)
@@ -118,6 +119,6 @@ def test_evaluate_reports_by_generator_and_source(model, tmp_path):
 def test_evaluating_a_table_equals_evaluating_its_pictures(model, dataset, embeddings_csv, tmp_path):
     for data, out in ((dataset, "a.json"), (embeddings_csv, "b.json")):
         assert script("evaluate.py", "--model", model, "--data", data, "--json", out, cwd=tmp_path).returncode == 0
-    a, b = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    a, b = (json.loads((tmp_path / name).read_text())["detectors"]["colours"] for name in ("a.json", "b.json"))
     assert a["overall"] == b["overall"]
     assert np.isfinite(a["overall"]["ece"])

@@ -75,6 +75,36 @@ def test_a_held_out_real_source_takes_its_reconstructions_with_it():
     assert split.real_source_folds(rows([0] * 10 + [1] * 10, generators=["a", "b"] * 10)) == []
 
 
+def test_degraded_copies_follow_their_picture_and_are_never_scored():
+    labels, generators = [0] * 60 + [1] * 60, ["a", "b", "c"] * 20 + ["g"] * 60
+    groups, sha = [str(i // 2) for i in range(120)], [f"s{i}" for i in range(120)]
+    r = rows(labels * 2, groups * 2, generators * 2, [""] * 120 + ["view"] * 120, sha * 2)
+    learn, test, _ = split.train_test(r, seed=0)
+    assert test.max() < 120 <= learn.max()
+    assert not {groups[i % 120] for i in learn} & {groups[i % 120] for i in test}
+    assert len(learn) + 2 * len(test) == 240
+    for folds in (split.group_folds(r, 0), split.real_source_folds(r)):
+        assert folds
+        for learn, score in folds:
+            assert score.max() < 120 <= learn.max()
+            assert not {groups[i % 120] for i in learn} & {groups[i % 120] for i in score}
+
+
+def test_views_are_extracted_for_training_pictures_only(dataset, tmp_path):
+    done = script("extract_embeddings.py", dataset, "--encoder", "colour_histogram", "--views", "2", "--out", "t.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    data = table.read(tmp_path / "t.csv")
+    assert (data.rows["split"] == "view").sum() == 160
+    assert len(data.pictures()) == 80
+    first, copies = data.X[:80], data.X[80:160]
+    assert list(data.rows["path"][80:160]) == [f"{path}#random0" for path in data.rows["path"][:80]]
+    assert list(data.rows["sha256"][80:160]) == list(data.rows["sha256"][:80])
+    assert (np.abs(first - copies).sum(1) > 0).mean() > 0.9
+    done = train(data, "logistic", "m")
+    assert len(done.test) == 16
+    assert done.bundle.manifest["training"]["views"] == 128
+
+
 def test_calibration_makes_probabilities_of_distorted_ones():
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.02, 0.98, 20_000)
@@ -153,11 +183,10 @@ def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path):
         assert words in done.stdout
     files = {f.name for f in (tmp_path / "models/m").iterdir()}
     assert files == {"manifest.json", "head.keras", "curves.png"}
-    first = bundle.load(tmp_path / "models/m")
-    again = script("train_classifier.py", embeddings_csv, "--out", "models/n", cwd=tmp_path)
-    assert again.stdout.replace("models/n", "models/m") == done.stdout, "the same table and seed give the same model"
-    X = table.read(embeddings_csv).X
-    np.testing.assert_array_equal(bundle.load(tmp_path / "models/n").p_fake(X), first.p_fake(X))
+    data = table.read(embeddings_csv)
+    again = train(data, "keras_mlp", "m").bundle
+    np.testing.assert_array_equal(bundle.load(tmp_path / "models/m").p_fake(data.X), again.p_fake(data.X), "the same seed, the same model")
+    assert again.thresholds == bundle.load(tmp_path / "models/m").thresholds
 
 
 def test_what_cant_be_learnt_is_said(embeddings_csv, tmp_path):

@@ -87,7 +87,7 @@ class _Source:
 
     def __init__(self, request: Request):
         self.request = request
-        self.tables: dict[str, Embeddings] = {given: table.read(given) for given in request.data if is_table(given)}
+        self.tables: dict[str, Embeddings] = {given: table.read(given).pictures() for given in request.data if is_table(given)}
         self.listings: dict[str, Listing] = {given: scan(given) for given in request.data if given not in self.tables}
         self.skipped: list[tuple[str, str]] = [left_out for listing in self.listings.values() for left_out in listing.skipped]
 
