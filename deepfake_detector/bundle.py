@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -41,8 +42,9 @@ class Bundle:
         if spec != self.spec or crop != self.crop:
             crops = "" if crop == self.crop else f"; crop: {self.crop!r} ≠ {crop!r}"
             raise TableError(
-                f"The model {self.name} takes embeddings of {self.spec.name}; {what} was made otherwise ({self.spec.differences(spec)}{crops}). "
-                f"Extract again with --encoder {self.spec.name} --crop {self.crop}, or train a model on this table."
+                f"The model {self.name} takes embeddings of {self.spec.name}; {what} was made otherwise "
+                f"({self.spec.differences(spec)}{crops}). Extract again with --encoder {self.spec.name} --crop {self.crop}, "
+                "or train a model on this table."
             )
 
 
@@ -103,7 +105,7 @@ def load(folder: str | Path) -> Bundle:
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error
-    except (KeyError, TypeError, OSError, ValueError) as error:
+    except (KeyError, TypeError, OSError, ValueError, BadZipFile) as error:  # both .keras and .skops are zip files
         raise BundleError(f"The model at {folder} is damaged ({type(error).__name__}: {error}). Train it again.") from error
     if head.width_ != bundle.spec.dim:
         raise BundleError(f"The head at {folder} takes {head.width_} numbers, its encoder gives {bundle.spec.dim}. Train the model again.")

@@ -69,6 +69,7 @@ def extract(argv: list[str] | None = None) -> int:
     parser.add_argument("--encoder", default="clip_vit_l14", help=f"one of {', '.join(registry.names('encoders'))} (default: %(default)s)")
     parser.add_argument("--crop", default="whole", help=f"one of {', '.join(registry.names('crops'))} (default: %(default)s)")
     parser.add_argument("--out", metavar="TABLE", help="the table, .csv or .parquet (default: embeddings/DATA.csv)")
+    parser.add_argument("--views", type=int, default=0, metavar="N", help="also embed N degraded copies of each training picture")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures a batch (default: %(default)s)")
     _add_engine(parser)
     return _run(_extract, parser, argv)
@@ -82,13 +83,16 @@ def _extract(arguments: argparse.Namespace) -> int:
 
     out = arguments.out or f"embeddings/{Path(arguments.data).resolve().stem}.csv"
     check_ending(out)
-    if arguments.batch_size < 1:
-        raise DetectorError(f"--batch-size should be at least 1; received {arguments.batch_size}.")
+    if arguments.batch_size < 1 or arguments.views < 0:
+        raise DetectorError(
+            f"--batch-size should be at least 1 and --views at least 0; received {arguments.batch_size} and {arguments.views}."
+        )
     encoder = registry.load("encoders", arguments.encoder).Encoder(device=arguments.device, weights=arguments.weights)
     listing = scan(arguments.data)
     embedder = Embedder(encoder, arguments.crop, _cache(arguments), batch_size=arguments.batch_size)
-    with _progress(len(listing.samples)) as bar:
-        done = extract(listing.samples, embedder, out, listing.skipped, " ".join(sys.argv), bar.update)
+    copied = sum(sample.split != "test" for sample in listing.samples)
+    with _progress(len(listing.samples) + arguments.views * copied) as bar:
+        done = extract(listing.samples, embedder, out, listing.skipped, " ".join(sys.argv), bar.update, arguments.views)
 
     timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")

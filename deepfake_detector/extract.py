@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 from deepfake_detector import table
 from deepfake_detector.embed import Embedder, Timing, read_file
 from deepfake_detector.errors import DatasetError
-from deepfake_detector.types import LABEL_NAMES, Embeddings, Sample
+from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings, Sample
 from deepfake_detector.versions import versions
 
 
@@ -37,19 +38,35 @@ def extract(
     skipped: list[tuple[str, str]] | None = None,
     command: str = "",
     progress: Callable[[int], object] = lambda done: None,
+    views: int = 0,
 ) -> Extraction:
     """Embed the samples in order into the table `out`. `skipped` starts with what the data set itself left out.
 
+    Behind them come `views` degraded copies of each picture outside the test split, for training (see degrade.py).
     Whatever is killed meanwhile is in the cache up to the last full batch, so the next run goes on from there.
     """
     table.check_ending(out)
     done = Extraction(skipped=list(skipped or []))
-    manifest: dict[str, Any] = {"crop": embedder.crop, "command": command, "versions": versions()}
+    manifest: dict[str, Any] = {"crop": embedder.crop, "views": views, "command": command, "versions": versions()}
     began = time.perf_counter()
-    rows = _rows(samples, embedder, done, manifest, progress)
+    rows = chain(_rows(samples, embedder, done, manifest, progress), _view_rows(samples, embedder, views, done, progress))
     done.rows = table.write(out, rows, embedder.encoder.spec, manifest)
     done.seconds = time.perf_counter() - began
     return done
+
+
+def _view_rows(
+    samples: list[Sample], embedder: Embedder, views: int, done: Extraction, progress: Callable[[int], object]
+) -> Iterator[table.Row]:
+    """The rows of the degraded copies; whatever could not be read is reported with the pictures themselves."""
+    for view in (f"random{i}" for i in range(views)):
+        degrading = replace(embedder, crop=f"{embedder.crop}+{view}")
+        learnt_from = (s for s in samples if s.split != "test")
+        for embedded in degrading.embed(learnt_from, lambda sample: read_file(sample.path), done.timing):
+            progress(1)
+            if not embedded.error:
+                copy = replace(embedded.item, name=f"{embedded.item.name}#{view}", split=VIEW)
+                yield from (table.Row(copy, embedded.sha256, vector) for vector in embedded.remembered.vectors)
 
 
 def embed_samples(

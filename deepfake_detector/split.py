@@ -1,14 +1,12 @@
-"""Which rows learn and which are kept apart, so that no group, and where there are enough of them no source, is on both sides."""
+"""Which rows learn and which are kept apart, so that no group, and where asked no source, is on both sides."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.types import LABEL_NAMES
+from deepfake_detector.types import LABEL_NAMES, REAL, VIEW
 
 FOLDS = 5
 
@@ -17,32 +15,35 @@ def train_test(rows: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, s
     """(rows to learn from, rows to test on, how they were chosen), as index arrays.
 
     Where the data set has a test split of its own, that is kept. Otherwise 80/20, stratified by class, all pictures of a
-    group on one side (a plain stratified split when every picture is its own group).
+    group on one side (a plain stratified split when every picture is its own group). Degraded copies go where their
+    picture goes, but are never tested on.
     """
     from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-    labels, groups, everything = rows["label"].to_numpy(), whole_groups(rows), np.arange(len(rows))
+    labels, groups = rows["label"].to_numpy(), whole_groups(rows)
+    pictures = np.flatnonzero(rows["split"] != VIEW)
     own = (rows["split"] == "test").to_numpy()
-    if own.any() and not own.all():
-        train, test, how = everything[~own], everything[own], "the data set's own test split"
-        leaking = train[np.isin(groups[train], groups[test])]
+    if own.any() and not own[pictures].all():
+        learn, test, how = pictures[~own[pictures]], np.flatnonzero(own), "the data set's own test split"
+        leaking = learn[np.isin(groups[learn], groups[test])]
         if len(leaking):
             raise TrainingError(
                 f"{len(leaking)} training pictures share a group or a file with the test split (the first: "
                 f"{rows['path'].iloc[leaking[0]]!r}); the scores would flatter. Correct the group or split column of the table."
             )
-    elif len(np.unique(groups)) < len(rows):
+    elif len(np.unique(groups)) < len(pictures):
         folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-        train, test = next(folds.split(everything, labels, groups))
-        how = "80/20, stratified by class, groups kept together"
+        _, test = next(folds.split(pictures, labels[pictures], groups[pictures]))
+        test, how = pictures[test], "80/20, stratified by class, groups kept together"
     else:
-        train, test = train_test_split(everything, test_size=1 / FOLDS, stratify=labels, random_state=seed)
+        _, test = train_test_split(pictures, test_size=1 / FOLDS, stratify=labels[pictures], random_state=seed)
         how = "80/20, stratified by class"
-    for name, part in (("train", train), ("test", test)):
+    learn = np.flatnonzero(~np.isin(groups, groups[test]))
+    for name, part in (("train", learn), ("test", test)):
         missing = [LABEL_NAMES[label] for label in (0, 1) if label not in labels[part]]
         if missing:
             raise TrainingError(f"The {name} side of the split has no {missing[0]} pictures. Add pictures of that class, or more groups.")
-    return np.sort(train), np.sort(test), how
+    return learn, np.sort(test), how
 
 
 def whole_groups(rows: pd.DataFrame) -> np.ndarray:
@@ -57,7 +58,7 @@ def whole_groups(rows: pd.DataFrame) -> np.ndarray:
 
 
 def group_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds (learn, score) over the rows in which every row is scored once, with its whole group held out."""
+    """Folds (learn, score) over the rows in which every picture is scored once, with its whole group held out."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups, labels = whole_groups(rows), rows["label"].to_numpy()
@@ -65,24 +66,25 @@ def group_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndar
     if smallest < 2:
         raise TrainingError("Each class needs at least two groups to learn from, so that one can be kept apart; add pictures.")
     folds = StratifiedGroupKFold(int(min(FOLDS, smallest)), shuffle=True, random_state=seed)
-    return [fold for fold in folds.split(labels, labels, groups) if len(np.unique(labels[fold[0]])) == 2]
+    views = (rows["split"] == VIEW).to_numpy()
+    return [(learn, score[~views[score]]) for learn, score in folds.split(labels, labels, groups) if len(np.unique(labels[learn])) == 2]
 
 
-def source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds (learn, score) that each hold out one whole real source or generator; none unless each class has three.
+def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds (learn, score) that each hold out one whole source of real pictures; none where there are fewer than three.
 
-    What a detector says of pictures from a place that it never saw is what its promises must rest on. A group with one
-    member in the scored source gives none to learn from.
+    Photographs from a place that it never saw are what a detector meets in use, and where it raises false alarms. A group
+    with one member in the scored source gives none to learn from.
     """
     source, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
-    by_class = [sorted(set(source[labels == label])) for label in (0, 1)]
-    if min(map(len, by_class)) < 3:
+    views = (rows["split"] == VIEW).to_numpy()
+    names = sorted(set(source[labels == REAL]))
+    if len(names) < 3:
         return []
     folds = []
-    for label, names in enumerate(by_class):
-        for name in names:
-            scored = np.flatnonzero((source == name) & (labels == label))
-            learn = np.flatnonzero(~np.isin(groups, groups[scored]))
-            if len(np.unique(labels[learn])) == 2:
-                folds.append((learn, scored))
+    for name in names:
+        scored = np.flatnonzero((source == name) & (labels == REAL) & ~views)
+        learn = np.flatnonzero(~np.isin(groups, groups[scored]))
+        if len(np.unique(labels[learn])) == 2:
+            folds.append((learn, scored))
     return folds

@@ -14,7 +14,7 @@ from deepfake_detector import registry, split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.calibration import fit_calibration, fit_thresholds
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.types import LABEL_NAMES, Embeddings
+from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings
 from deepfake_detector.versions import versions
 
 log = logging.getLogger(__name__)
@@ -44,13 +44,15 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     training, testing = data.take(learn), data.take(test)
     labels = training.rows["label"].to_numpy()
 
-    by_group = _held_out_scores(module, training, split.group_folds(training.rows, seed), seed)
-    calibration = fit_calibration(by_group, labels)
-    by_source = _held_out_scores(module, training, split.source_folds(training.rows), seed)
-    whole_sources = not np.isnan(by_source).all()
-    promised_on = by_source if whole_sources else by_group
-    scored = ~np.isnan(promised_on)
-    thresholds = fit_thresholds(calibration(promised_on[scored]), labels[scored], FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
+    # Fakes as new pictures of known generators; reals, where there are sources enough, as if their source were new too.
+    held_out = _held_out_scores(module, training, split.group_folds(training.rows, seed), seed)
+    from_new_source = _held_out_scores(module, training, split.real_source_folds(training.rows), seed)
+    new_sources = not np.isnan(from_new_source).all()
+    held_out = np.where(np.isnan(from_new_source), held_out, from_new_source)
+    scored = ~np.isnan(held_out)  # degraded copies are learnt from, not judged
+    held_out, truth = held_out[scored], labels[scored]
+    calibration = fit_calibration(held_out, truth)
+    thresholds = fit_thresholds(calibration(held_out), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
 
     log.info("fitting %s on %d pictures", head_name, len(training))
     head = module.Head(seed=seed).fit(training.X, labels, held_out=(testing.X, testing.rows["label"].to_numpy(np.float32)))
@@ -59,10 +61,18 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
             "false_positive_rate": FALSE_POSITIVE_RATE,
             "false_negative_rate": FALSE_NEGATIVE_RATE,
             "confidence": 0.95,
-            "on": f"pictures of {'sources' if whole_sources else 'groups'} that the scoring head had not learnt from",
-            "pictures": {LABEL_NAMES[label]: int((labels[scored] == label).sum()) for label in (0, 1)},
+            "real_pictures_from": "sources not learnt from" if new_sources else "sources learnt from, but not these pictures",
+            "fakes_from": "generators learnt from, but not these pictures",
+            "pictures": {LABEL_NAMES[label]: int((truth == label).sum()) for label in (0, 1)},
         },
-        "training": {"seed": seed, "split": how, "train": _counts(training), "test": _counts(testing), "command": command},
+        "training": {
+            "seed": seed,
+            "split": how,
+            "train": _counts(training),
+            "test": _counts(testing),
+            "views": _views(training),
+            "command": command,
+        },
         "versions": versions(),
     }
     bundle = Bundle(name, head, head_name, data.spec, data.crop, calibration, thresholds, manifest)
@@ -90,9 +100,13 @@ def check_trainable(data: Embeddings) -> None:
 
 
 def _counts(data: Embeddings) -> dict[str, dict[str, int]]:
-    """Pictures by class and source."""
-    rows = data.rows
+    """Pictures by class and source, without their degraded copies."""
+    rows = data.rows[data.rows["split"] != VIEW]
     return {name: rows[rows["label"] == label]["generator"].value_counts().sort_index().to_dict() for label, name in enumerate(LABEL_NAMES)}
+
+
+def _views(data: Embeddings) -> int:
+    return int((data.rows["split"] == VIEW).sum())
 
 
 def plot_curves(history: dict[str, list[float]], path: Path) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 REAL, FAKE = 0, 1  # label 1 is fake, everywhere
 LABEL_NAMES = ("real", "fake")
+VIEW = "view"  # the split of a degraded copy
 
 Answer = Literal["real", "fake", "unsure"]
 PROTOCOLS = ("leave-one-generator-out", "leave-one-source-out", "matched")
@@ -23,7 +24,8 @@ class Sample:
     """One labelled picture of a dataset.
 
     `path` is where its bytes are; `name` is how the table calls it (relative to the data set's root). All
-    pictures of a `group` land on one side of every split. `split` is the data set's own hint: train, val, test or "".
+    pictures of a `group` land on one side of every split. `split` is the data set's own hint: train, val, test or "";
+    VIEW marks a degraded copy, which is only ever learnt from.
     """
 
     path: str

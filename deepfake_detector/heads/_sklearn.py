@@ -11,14 +11,14 @@ from deepfake_detector.heads import EmbeddingHead
 
 
 class SklearnHead(EmbeddingHead):
-    """A subclass says which pipeline."""
+    """A subclass says which pipeline, given the shape of what it learns from."""
 
-    def pipeline(self) -> Pipeline:
+    def pipeline(self, shape: tuple[int, int]) -> Pipeline:
         raise NotImplementedError
 
     def fit(self, X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray] | None = None) -> SklearnHead:
         self.width_ = X.shape[1]
-        self.pipeline_ = self.pipeline().fit(X, y)
+        self.pipeline_ = self.pipeline(X.shape).fit(X, y)
         return self
 
     def scores(self, X: np.ndarray) -> np.ndarray:

@@ -12,5 +12,5 @@ from deepfake_detector.heads._sklearn import SklearnHead
 class Head(SklearnHead):
     """Both classes weigh the same, however many rows they have."""
 
-    def pipeline(self) -> Pipeline:
+    def pipeline(self, shape: tuple[int, int]) -> Pipeline:
         return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000, random_state=self.seed))

@@ -17,7 +17,8 @@ CSS = """
 .verdict h2 {font-size: 2.2rem; margin: 0; line-height: 1.2}
 .verdict.fake h2 {color: #b42318} .verdict.real h2 {color: #1a7f37} .verdict.unsure h2 {color: #9a6700}
 .verdict .bar {position: relative; height: 1.4rem; border-radius: 0.7rem; margin: 1.6rem 0 0.4rem; overflow: visible}
-.verdict .mark {position: absolute; top: -0.35rem; bottom: -0.35rem; width: 4px; border-radius: 2px; margin-left: -2px; background: var(--body-text-color)}
+.verdict .mark {position: absolute; top: -0.35rem; bottom: -0.35rem; width: 4px; border-radius: 2px; margin-left: -2px;
+  background: var(--body-text-color)}
 .verdict .limit {position: absolute; top: 0; bottom: 0; width: 2px; background: #fff}
 .verdict .limit span {position: absolute; top: -1.35rem; transform: translateX(-50%); font-size: 0.75rem; white-space: nowrap}
 .verdict .ends {display: flex; justify-content: space-between; font-size: 0.8rem}

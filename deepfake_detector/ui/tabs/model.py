@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from deepfake_detector.errors import DetectorError
 from deepfake_detector.ui.warming import Warming
 
 TITLE, ORDER = "What it is bad at", 90
@@ -13,9 +14,14 @@ TITLE, ORDER = "What it is bad at", 90
 def build(gr: ModuleType, detector: Warming) -> None:
     """Lay the tab out inside an open gr.Blocks(); it is filled once the model is there."""
     text = gr.Markdown("The model is still loading.", elem_id="model")
-    gr.context.Context.root_block.load(
-        lambda: describe(detector.get().bundle.manifest), None, text, concurrency_limit=None, show_progress="hidden"
-    )
+
+    def show() -> str:
+        try:
+            return describe(detector.get().bundle.manifest)
+        except DetectorError:
+            return "There is no model to describe."  # the top of the page says why
+
+    gr.context.Context.root_block.load(show, None, text, concurrency_limit=None, show_progress="hidden", api_visibility="private")
 
 
 def describe(manifest: dict[str, Any]) -> str:
@@ -31,8 +37,9 @@ def describe(manifest: dict[str, Any]) -> str:
     lines = [
         f"On test pictures it is weakest here: {worst_fakes}; {worst_reals}.",
         "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
-        f"The thresholds were chosen so that at most {promise['false_positive_rate']:.0%} of real pictures are called fake and at most "
-        f"{promise['false_negative_rate']:.0%} of fakes real, on {promise['on']}; on other sources the rates can be higher.",
+        f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
+        f"{promise['real_pictures_from']}), and at most {promise['false_negative_rate']:.0%} of fakes real (on {promise['fakes_from']}). "
+        "Fakes of a generator that it has not learnt from will more often pass as real.",
         "",
         "| generator | test pictures | AUROC | called fake | unsure | called real |",
         "|---|---|---|---|---|---|",

@@ -1,0 +1,57 @@
+"""What the cache saves: extracting a folder for the first time against extracting it again, both as a user types it.
+
+    python benchmarks/reextraction.py DATA [--encoder clip_vit_b16] [--pictures 100]
+
+Needs the encoder's weights in the cache folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--encoder", default="clip_vit_b16")
+    parser.add_argument("--pictures", type=int, default=100)
+    arguments = parser.parse_args()
+
+    from deepfake_detector.datasets.folder import scan
+
+    samples = random.Random(0).sample(scan(arguments.data).samples, arguments.pictures)
+    with tempfile.TemporaryDirectory() as folder:
+        for i, sample in enumerate(samples):
+            target = Path(folder) / "d" / ("fake" if sample.label else "real") / sample.generator / f"{i}{Path(sample.path).suffix}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(sample.path, target)
+        command = [sys.executable, str(ROOT / "extract_embeddings.py"), "d", "--encoder", arguments.encoder, "--out", "t.csv"]
+
+        def extracted() -> tuple[float, int]:
+            began = time.perf_counter()
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+            return time.perf_counter() - began, int(re.search(r"encoded (\d+)", done.stdout)[1])
+
+        first, encoded = extracted()
+        again = [extracted() for _ in range(5)]
+    median = statistics.median(seconds for seconds, _ in again)
+    print(f"{arguments.pictures} pictures, {arguments.encoder}, start-up included:")
+    print(
+        f"first {first:.1f} s (encoded {encoded}), again {median:.2f} s (encoded {sum(n for _, n in again)}): {first / median:.0f} times faster"
+    )
+
+
+if __name__ == "__main__":
+    main()

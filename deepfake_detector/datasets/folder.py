@@ -1,0 +1,204 @@
+"""A folder of pictures in any of the usual real/fake layouts, or a CSV manifest, as labelled samples."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from deepfake_detector.errors import DatasetError
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
+
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
+
+# Folder names as _word() writes them.
+_REAL_WORDS = ("real", "reals", "0_real", "nature", "training_real", "original", "originals", "authentic", "genuine")
+_FAKE_WORDS = ("fake", "fakes", "1_fake", "ai", "training_fake", "synthetic", "generated", "deepfake", "deepfakes", "manipulated")
+_LABELS = {**dict.fromkeys(_REAL_WORDS, REAL), **dict.fromkeys(_FAKE_WORDS, FAKE)}
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_MANIFEST_LABELS = {"0": REAL, "real": REAL, "1": FAKE, "fake": FAKE}
+_LAYOUTS = (
+    "real/… and fake/GENERATOR/…, GENERATOR/…/0_real and 1_fake, GENERATOR/train/nature and ai, original and deepfake "
+    "(any depth, any case, with or without train, val and test), or a manifest.csv with the columns path and label"
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The labelled pictures in the order of their names, and what was left out as (name, reason)."""
+
+    samples: list[Sample] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def samples(root: str | Path) -> Iterator[Sample]:
+    """The labelled pictures below a folder, or of a CSV manifest; `scan` also tells what was left out."""
+    yield from scan(root).samples
+
+
+def scan(root: str | Path) -> Listing:
+    """List a folder or manifest. No picture is opened, so a broken one is a sample like any other."""
+    root = Path(root).expanduser()
+    if root.is_file() and root.suffix.lower() == ".csv":
+        return _read_manifest(root)
+    if not root.is_dir():
+        what = "a single file" if root.exists() else "missing"
+        raise DatasetError(f"Expected a folder of pictures or a CSV manifest; {str(root)!r} is {what}. Point to the folder above.")
+    manifest = root / "manifest.csv"
+    if manifest.is_file() and {"path", "label"} <= _columns(_rows(manifest)).keys():
+        return _read_manifest(manifest)
+    return _read_folder(root)
+
+
+def picture_files(root: str | Path) -> list[str]:
+    """The paths of the pictures below a folder, labelled or not, in the order of their names."""
+    unread: list[tuple[str, str]] = []
+    found = sorted(_walk(str(root), "", (), unread), key=lambda file: (file[1], file[0]))
+    if unread:
+        name, reason = unread[0]
+        raise DatasetError(f"{os.path.join(root, name)}: {reason}. Point to a folder that can be read throughout.")
+    return [path for path, _ in found]
+
+
+# ---- folders
+
+
+def _read_folder(root: Path) -> Listing:
+    found = Listing()
+    unlabelled = []
+    for path, name in _walk(str(root), "", (), found.skipped):
+        sample = _from_layout(path, name)
+        if sample:
+            found.samples.append(sample)
+        else:
+            unlabelled.append(name)
+    if not found.samples and not unlabelled:
+        unread = "".join(f" {name or 'Itself'}: {reason}." for name, reason in found.skipped[:5])
+        raise DatasetError(f"No picture in {str(root)!r}; expected {' '.join(EXTENSIONS)} in {_LAYOUTS}.{unread}")
+    if not found.samples:
+        folders = sorted({str(PurePosixPath(name).parent) for name in unlabelled})
+        raise DatasetError(
+            f"None of the {len(unlabelled)} pictures in {str(root)!r} is below a folder that says real or fake. "
+            f"Accepted: {_LAYOUTS}. Found pictures in: {', '.join(map(repr, folders[:5]))}{', …' if len(folders) > 5 else ''}."
+        )
+    found.samples.sort(key=lambda sample: (sample.name, sample.path))
+    found.skipped.extend((name, "no real/fake folder above it") for name in unlabelled)
+    found.skipped.sort()
+    return found
+
+
+def _walk(path: str, prefix: str, above: tuple[tuple[int, int], ...], skipped: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Each picture below as (path, name). Links to folders are followed, but not back to one that we are inside of."""
+    try:
+        state = os.stat(path)
+        here = (state.st_dev, state.st_ino)
+        entries = [] if here in above else list(os.scandir(path))
+    except OSError as error:
+        skipped.append((prefix, f"the folder can't be read: {error.strerror}"))
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
+            continue
+        # A name that isn't UTF-8 is written with escapes, so that a table can hold it.
+        name = prefix + entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if os.path.isdir(entry.path):
+            yield from _walk(entry.path, f"{name}/", (*above, here), skipped)
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and (entry.is_symlink() or entry.is_file()):
+            yield entry.path, name
+
+
+def _from_layout(path: str, name: str) -> Sample | None:
+    folders = PurePosixPath(name).parts[:-1]
+    words = [_word(folder) for folder in folders]
+    at = next((i for i in reversed(range(len(words))) if words[i] in _LABELS), None)  # the nearest to the file decides
+    if at is None:
+        return None
+    split = next((_SPLITS[word] for word in reversed(words) if word in _SPLITS), "")
+    return Sample(path, name, _LABELS[words[at]], _generator(folders, words, at), name, split)
+
+
+def _generator(folders: tuple[str, ...], words: list[str], at: int) -> str:
+    """The generator of a fake, or the source of a real picture, from the folders around the label at `at`."""
+    label = _LABELS[words[at]]
+    named = [i for i, word in enumerate(words) if word not in _SPLITS and word not in _LABELS]
+    above = [folders[i] for i in named if i < at]
+    below = [folders[i] for i in named if i > at]
+    if words[at] == "1_fake" and above:  # CNNSpot, UnivFD: progan/cat/1_fake
+        return above[0]
+    if words[at] == "ai" and above:  # GenImage: …/sdv4/train/ai
+        return above[-1]
+    if words[at] != LABEL_NAMES[label] and LABEL_NAMES[label] in words[:at]:  # fake/Deepfakes: also the name of a method
+        return folders[at]
+    return below[0] if below else LABEL_NAMES[label]
+
+
+def _word(folder: str) -> str:
+    return folder.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+# ---- manifests
+
+
+def _read_manifest(manifest: Path) -> Listing:
+    """Rows are counted as a spreadsheet does: the header is row 1."""
+    rows = _rows(manifest)
+    columns = _columns(rows)
+    if not {"path", "label"} <= columns.keys():
+        raise DatasetError(f"{manifest} needs the columns path and label (comma-separated); it has: {', '.join(columns) or 'none'}.")
+    found = Listing()
+    rows_of: dict[str, tuple[int, int]] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        sample = _from_row(manifest, number, {column: row[i] for column, i in columns.items() if i < len(row)})
+        first, label = rows_of.setdefault(sample.name, (number, sample.label))
+        if label != sample.label:
+            raise DatasetError(
+                f"{manifest} calls {sample.name!r} {LABEL_NAMES[label]} in row {first} and {LABEL_NAMES[sample.label]} in row {number}; "
+                "remove one of them."
+            )
+        if first == number:
+            found.samples.append(sample)
+        else:
+            found.skipped.append((sample.name, f"row {number} lists again what row {first} lists"))
+    if not found.samples:
+        raise DatasetError(f"{manifest} lists no pictures; expected a row for each below the header.")
+    found.samples.sort(key=lambda sample: sample.name)
+    return found
+
+
+def _from_row(manifest: Path, number: int, cells: dict[str, str]) -> Sample:
+    where = f"{manifest}, row {number}"
+    if not cells.get("path", "").strip():
+        raise DatasetError(f"{where}: expected a path, got nothing. Fill it in or remove the row.")
+    name = PurePosixPath(cells["path"]).as_posix()
+    said = cells.get("label", "")
+    label = _MANIFEST_LABELS.get(said.strip().lower())
+    if label is None:
+        raise DatasetError(f"{where}: expected the label 0, 1, real or fake (1 = fake), got {said!r}. Correct it or remove the row.")
+    hint = cells.get("split", "")
+    split = _SPLITS.get(_word(hint), "")
+    if _word(hint) and not split:
+        raise DatasetError(f"{where}: expected the split train, val, test or nothing, got {hint!r}. Correct it or empty it.")
+    places = [manifest.parent / name, manifest.parent / "images" / name]
+    path = next((place for place in places if os.path.exists(place)), places[0])  # if none exists, extraction says so and skips it
+    return Sample(str(path), name, label, cells.get("generator", "").strip() or LABEL_NAMES[label], cells.get("group") or name, split)
+
+
+def _columns(rows: list[list[str]]) -> dict[str, int]:
+    """Column name → place in the row."""
+    return {column.strip().lower(): i for i, column in enumerate(rows[0] if rows else [])}
+
+
+def _rows(manifest: Path) -> list[list[str]]:
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.reader(file))
+    except (OSError, ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
+        raise DatasetError(f"{manifest} can't be read as a CSV file in UTF-8 ({error}); save it as one.") from error

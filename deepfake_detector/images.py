@@ -1,0 +1,145 @@
+"""From the bytes of a file to a checked, upright RGB picture, or the reason why there is none."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from deepfake_detector.errors import UnusablePicture
+
+MAX_PIXELS = 200_000_000
+MIN_SIDE = 16
+MAX_ASPECT = 50  # encoders bring the short side to 224 pixels, so the long one would then pass 11,200
+EXPECTED = "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP"
+
+# What Pillow may try: no EPS (it starts Ghostscript), no PDF, no icons. HEIF joins when a file asks for it.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+_FRAMES = "animated: the first of {} frames was judged"
+_NOTES = {"GIF": _FRAMES, "PNG": _FRAMES, "WEBP": _FRAMES, "AVIF": _FRAMES, "TIFF": "the first of {} pages was judged"}
+_TRANSPARENT = "transparent parts were put on white"
+_TURNS = {  # EXIF orientation → what sets the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Set once for the process, since a filter set for each call would not be safe with threads. Pillow only warns up to
+# twice its limit, so the warning is made an error.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright RGB picture, fully decoded, and what a reader of its verdict should know about the file."""
+
+    image: Image.Image
+    notes: tuple[str, ...] = ()
+
+
+def open_picture(content: bytes) -> Picture:
+    """Decode a file's bytes; raises UnusablePicture. Safe to call from many threads."""
+    if not content:
+        raise UnusablePicture("empty file: it holds no bytes; get a complete copy")
+    formats = _FORMATS
+    if content[4:8] == b"ftyp":  # the container of HEIC, which AVIF shares
+        _register_heif()
+        formats = (*_FORMATS, "HEIF")
+    try:
+        return _decode(content, formats)
+    except UnusablePicture:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise UnusablePicture(f"too large: at most {MAX_PIXELS:,} pixels are read, memory allowing; scale it down first") from error
+    except Exception as error:  # fuzzed files make Pillow's decoders raise almost anything
+        looks_like = next((name for name in formats if Image.OPEN[name][1](content[:16])), None)
+        if looks_like is None:
+            raise UnusablePicture(f"not a picture that can be read; expected {EXPECTED}") from error
+        said = " ".join(str(error).split()) or type(error).__name__  # libheif breaks its lines
+        detail = "unreadable header" if isinstance(error, Image.UnidentifiedImageError) else said
+        raise UnusablePicture(f"truncated or damaged {looks_like} file ({detail}); get a complete copy") from error
+
+
+@cache
+def _register_heif() -> None:
+    import pi_heif
+
+    pi_heif.register_heif_opener()
+
+
+def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
+    notes = []
+    with Image.open(io.BytesIO(content), formats=formats) as file:
+        _check_size(*file.size)  # from the header, before a pixel is decoded
+        frames = getattr(file, "n_frames", 1)
+        if frames > 1 and file.format in _NOTES:  # of an MPO or HEIC, the main picture is the picture
+            notes.append(_NOTES[file.format].format(frames))
+        file.load()
+        turn = _TURNS.get(_orientation(file))
+        image, transparent = _to_rgb(file)
+    if transparent:
+        notes.append(_TRANSPARENT)
+    if turn is not None:
+        image = image.transpose(turn)
+    image.info = {}  # its EXIF would have the next reader turn it once more
+    return Picture(image, tuple(notes))
+
+
+def _check_size(width: int, height: int) -> None:
+    short, long = sorted((width, height))
+    if width * height > MAX_PIXELS:
+        raise UnusablePicture(f"too large: {width} x {height}; at most {MAX_PIXELS:,} pixels are read; scale it down first")
+    if short < MIN_SIDE:
+        raise UnusablePicture(f"too small: {width} x {height}; each side needs at least {MIN_SIDE} pixels; get a larger copy")
+    if long > MAX_ASPECT * short:
+        raise UnusablePicture(
+            f"too narrow: {width} x {height}; one side may be at most {MAX_ASPECT} times the other; cut out the part that matters"
+        )
+
+
+def _orientation(file: Image.Image) -> int:
+    try:
+        return int(file.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken EXIF tells nothing, and the pixels are none the worse for it
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The picture in RGB, and whether anything in it was transparent."""
+    if image.mode.startswith("I;16"):
+        image = _to_eight_bits(image)
+    elif image.mode in ("I", "F"):
+        raise UnusablePicture(
+            f"samples of mode {image.mode!r} (signed, 32-bit or float) don't say what is white; save it with 8 or 16 bits a channel"
+        )
+    if not image.has_transparency_data:
+        return image.convert("RGB"), False
+    rgba = image.convert("RGBA")
+    if rgba.getchannel("A").getextrema()[0] == 255:
+        return rgba.convert("RGB"), False
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"), True
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit (or a TIFF's 12-bit) grey scaled to 8 bits, where Pillow's own conversion would clip at 255."""
+    values = np.asarray(image)  # (height, width) uint16
+    tags = getattr(image, "tag_v2", {})
+    white = 2 ** tags.get(ExifTags.Base.BitsPerSample, (16,))[0] - 1
+    scale = np.rint(np.arange(2**16) * (255 / white)).clip(0, 255).astype(np.uint8)
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # white is zero, which Pillow minds with 8 bits only
+        scale = 255 - scale
+    grey = scale[values]
+    clear = image.info.get("transparency")
+    if clear is None:
+        return Image.fromarray(grey)
+    opaque = np.where(values == clear, 0, 255).astype(np.uint8)
+    return Image.merge("LA", (Image.fromarray(grey), Image.fromarray(opaque)))

@@ -1,0 +1,49 @@
+"""The first tab: drop a picture, read the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from deepfake_detector.errors import DetectorError
+from deepfake_detector.ui.verdict_card import card, problem
+from deepfake_detector.ui.warming import Warming
+
+TITLE, ORDER = "Picture", 10
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def build(gr: ModuleType, detector: Warming) -> None:
+    """Lay the tab out inside an open gr.Blocks()."""
+from gradio.events import Dependency
+
+    class UntouchedImage(gr.Image):
+        """Hands on the uploaded file itself: gr.Image would decode it first, and fail in its own words on what it can't."""
+
+        def preprocess(self, payload):
+            return payload and payload.path
+
+        def get_block_name(self) -> str:
+            return "image"
+
+    def judge(path: str | None) -> str:
+        if path is None:
+            return ""
+        try:
+            return card(detector.get().judge_file(path))
+        except (DetectorError, OSError) as error:
+            return problem(f"This file can't be judged: {error}")
+
+    with gr.Row():
+        with gr.Column():
+            picture = UntouchedImage(
+                label="A picture: drop, paste, pick, or take one",
+                type="filepath",
+                image_mode=None,
+                height=420,
+                elem_id="picture",
+                buttons=[],
+            )
+            gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
+        answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
+    picture.change(judge, picture, answer, api_name="judge", concurrency_limit=2, show_progress="full")

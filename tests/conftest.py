@@ -1,0 +1,83 @@
+"""What the tests share: small drawn data sets, a model trained on one, and the command line as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for the model hub; the one that is about it says so itself
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+
+
+def draw(path: Path, label: int, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
+    """A noisy picture, reddish when real, bluish when fake; every seed another one."""
+    rng = np.random.default_rng([seed, label])
+    tint = (40, 20, 0) if label == 0 else (0, 20, 40)
+    pixels = rng.integers(90, 170, (size[1], size[0], 3)) + np.array(tint) + rng.integers(-25, 25, 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=92)
+    return path
+
+
+def draw_dataset(root: Path, each: int = 40) -> Path:
+    """`each` real pictures of two sources and as many fakes of two generators."""
+    for i in range(each):
+        draw(root / "real" / f"camera_{i % 2}" / f"{i:03}.jpg", 0, i)
+        draw(root / "fake" / f"generator_{i % 2}" / f"{i:03}.jpg", 1, i)
+    return root
+
+
+def script(name: str, *arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the top-level scripts, or `-m deepfake_detector`, as a user would."""
+    start = ["-m", "deepfake_detector"] if name == "deepfake_detector" else [str(ROOT / name)]
+    command = [sys.executable, *start, *map(str, arguments)]
+    settings = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=120, check=False)
+
+
+def json_lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory) -> Path:
+    return draw_dataset(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="session")
+def embeddings_csv(dataset, tmp_path_factory) -> Path:
+    """The drawn data set as a table."""
+    from deepfake_detector.datasets.folder import scan
+    from deepfake_detector.embed import Embedder
+    from deepfake_detector.encoders.colour_histogram import Encoder
+    from deepfake_detector.extract import extract
+
+    out = tmp_path_factory.mktemp("tables") / "drawn.csv"
+    extract(scan(dataset).samples, Embedder(Encoder()), str(out))
+    return out
+
+
+@pytest.fixture(scope="session")
+def model(embeddings_csv, tmp_path_factory) -> Path:
+    """A logistic head on colour histograms, which tells red from blue."""
+    from dataclasses import replace
+
+    from deepfake_detector import bundle, table
+    from deepfake_detector.evaluate import evaluate_scores
+    from deepfake_detector.train import train
+
+    folder = tmp_path_factory.mktemp("models") / "colours"
+    done = train(table.read(embeddings_csv), "logistic", "colours")
+    scores = evaluate_scores(done.test.rows, done.p_fake, done.bundle.thresholds)
+    bundle.save(replace(done.bundle, manifest=done.bundle.manifest | {"scores": scores}), folder)
+    return folder

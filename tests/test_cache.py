@@ -1,0 +1,128 @@
+"""The embedding cache: exact, shared by processes, unharmed by kill -9, bounded, clearable."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepfake_detector.cache import Cache, Remembered, cache_key
+from deepfake_detector.encoders.colour_histogram import Encoder
+from deepfake_detector.errors import CacheError
+from tests.conftest import ROOT, script
+
+SPEC = Encoder().spec
+BOX = np.array([[0, 0, 9, 9]], np.int32)
+
+
+def entry(seed: int, dim: int = 8) -> Remembered:
+    return Remembered(np.random.default_rng(seed).normal(size=(1, dim)).astype(np.float32), BOX)
+
+
+def test_what_was_put_comes_back_exactly(tmp_path):
+    first, two = (
+        entry(1),
+        Remembered(np.eye(2, 5, dtype=np.float32), np.array([[0, 0, 1, 1], [2, 3, 4, 5]], np.int32), ("a note", "another")),
+    )
+    with Cache(tmp_path / "c.sqlite") as cache:
+        cache.put("e", {b"1": first, b"2": two})
+    with Cache(tmp_path / "c.sqlite") as cache:
+        np.testing.assert_array_equal(cache.get(b"1").vectors, first.vectors)
+        back = cache.get(b"2")
+        np.testing.assert_array_equal(back.vectors, two.vectors)
+        np.testing.assert_array_equal(back.boxes, two.boxes)
+        assert back.notes == two.notes
+        assert cache.get(b"1").notes == ()
+        assert cache.get(b"3") is None
+
+
+@pytest.mark.parametrize("field", [f for f in SPEC.to_json() if f != "normalised"])
+def test_another_spec_is_another_key(field):
+    value = getattr(SPEC, field)
+    other = replace(SPEC, **{field: value + 1 if isinstance(value, int) else value + "x"})
+    assert cache_key("ab", "whole", SPEC) != cache_key("ab", "whole", other)
+
+
+def test_another_crop_or_file_is_another_key():
+    assert len({cache_key(sha, crop, SPEC) for sha in ("a", "b") for crop in ("whole", "faces")}) == 4
+
+
+def test_over_its_limit_it_forgets_the_least_recently_used(tmp_path, monkeypatch):
+    now = [1_000_000]
+    monkeypatch.setattr("deepfake_detector.cache.time.time", lambda: now[0])
+    with Cache(tmp_path / "c.sqlite", limit=300_000) as cache:
+        for i in range(100):
+            now[0] += 1000
+            cache.put("e", {str(i).encode(): entry(i, dim=2000)})  # 8 kB each
+            assert cache.get(b"0"), "used all the time, so never forgotten"
+        assert cache.get(b"99")
+        assert cache.get(b"1") is None
+        assert cache.summary()["bytes"] <= 300_000
+        assert 10 < cache.summary()["pictures"]["e"] < 40
+
+
+def test_it_can_be_inspected_and_cleared_in_one_line(tmp_path):
+    place = tmp_path / "c.sqlite"
+    with Cache(place) as cache:
+        cache.put("some_encoder", {bytes([i]): entry(i, 4000) for i in range(50)})
+    big = place.stat().st_size
+    shown = script("deepfake_detector", "cache", "--cache", place, cwd=tmp_path)
+    assert "some_encoder" in shown.stdout
+    assert "50 pictures" in shown.stdout
+    assert "forgot 50" in script("deepfake_detector", "cache", "--clear", "--cache", place, cwd=tmp_path).stdout
+    assert place.stat().st_size < big / 4
+
+
+def test_a_file_that_is_no_cache_is_refused_in_words(tmp_path):
+    place = tmp_path / "c.sqlite"
+    place.write_bytes(b"this is no database" * 100)
+    with pytest.raises(CacheError, match="c.sqlite"):
+        Cache(place)
+
+
+WRITER = """
+import sys
+import numpy as np
+from deepfake_detector.cache import Cache, Remembered
+start, count, place = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+cache, box = Cache(place), np.zeros((1, 4), np.int32)
+for i in range(start, start + count):
+    pair = {f"{i}-{half}".encode(): Remembered(np.full((1, 300), i, np.float32), box) for half in "ab"}
+    cache.put("e", pair)
+    print(i, flush=True)
+"""
+
+
+def writer(place, start, count):
+    command = [sys.executable, "-c", WRITER, str(start), str(count), str(place)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def test_several_processes_write_at_once(tmp_path):
+    place = tmp_path / "c.sqlite"
+    writers = [writer(place, 1000 * n, 60) for n in range(3)]
+    assert [w.communicate()[0].count("\n") for w in writers] == [60, 60, 60]
+    assert [w.returncode for w in writers] == [0, 0, 0]
+    with Cache(place) as cache:
+        assert cache.summary()["pictures"] == {"e": 360}
+
+
+def test_kill_9_loses_nothing_committed_and_splits_no_batch(tmp_path):
+    place = tmp_path / "c.sqlite"
+    victim = writer(place, 0, 100_000)
+    reported = [int(victim.stdout.readline()) for _ in range(20)]
+    time.sleep(0.05)
+    victim.send_signal(signal.SIGKILL)
+    reported += [int(line) for line in victim.communicate()[0].splitlines()]
+    with Cache(place) as cache:
+        for i in reported:
+            assert cache.get(f"{i}-a".encode()).vectors[0, 0] == i
+        kept = cache.summary()["pictures"]["e"]
+        assert kept % 2 == 0, "a batch is remembered whole or not at all"
+        cache.put("e", {b"new": entry(0)})

@@ -1,0 +1,123 @@
+"""The command line: verdicts as JSON lines, the same number behind every door, and words for every error."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepfake_detector.cache import Cache
+from deepfake_detector.detect import Detector
+from deepfake_detector.errors import TableError, UnusablePicture
+from tests.conftest import draw, draw_dataset, json_lines, script
+
+
+def test_predict_gives_one_json_object_a_line(model, tmp_path):
+    red, blue = draw(tmp_path / "in/red.png", 0, 900), draw(tmp_path / "in/deep/blue.webp", 1, 901)
+    (tmp_path / "text.jpg").write_text("no picture")
+    done = script("deepfake_detector", "predict", "in", "text.jpg", "gone.jpg", "--model", model, "--json", cwd=tmp_path)
+    lines = json_lines(done.stdout)
+    assert [line["file"] for line in lines] == ["in/deep/blue.webp", "in/red.png", "text.jpg", "gone.jpg"]
+    assert {"file", "p_fake", "verdict", "model", "encoder"} <= lines[0].keys()
+    assert lines[0]["p_fake"] > 0.5 > lines[1]["p_fake"]
+    assert all(line["verdict"] in ("real", "fake", "unsure") and line["model"] == "colours" for line in lines[:2])
+    assert lines[0]["encoder"] == "colour_histogram"
+    assert "not a picture" in lines[2]["error"]
+    assert "No such file" in lines[3]["error"]
+    assert all("p_fake" not in line for line in lines[2:])
+    assert done.returncode == 1, "not all could be judged"
+    fine = script("deepfake_detector", "predict", red, blue, "--model", model, cwd=tmp_path)
+    assert fine.returncode == 0
+    assert len(fine.stdout.splitlines()) == 2
+
+
+def test_every_door_gives_the_same_number(model, tmp_path):
+    files = [draw(tmp_path / f"in/{i}.png", i % 2, 700 + i, size=(50 + i, 70 - i)) for i in range(9)]
+    alone = [Detector(model).judge(f.read_bytes()) for f in files]
+    with Cache(tmp_path / "c.sqlite") as cache:
+        detector = Detector(model, cache)
+        together = [v for _, v in detector.judge_files(map(str, files))]
+        remembered = [detector.judge_file(f) for f in files]
+    shell = json_lines(script("deepfake_detector", "predict", *files, "--model", model, "--json", cwd=tmp_path).stdout)
+    for a, b, c, d in zip(alone, together, remembered, shell, strict=True):
+        assert a.p_fake == b.p_fake == c.p_fake == d["p_fake"]
+        assert a.verdict == b.verdict == c.verdict == d["verdict"]
+        assert (a.cached, b.cached, c.cached) == (False, False, True)
+    assert len({v.p_fake for v in alone}) > 5
+
+
+def test_a_remembered_picture_needs_no_encoder(model, tmp_path, monkeypatch):
+    from deepfake_detector.encoders.colour_histogram import Encoder
+
+    content = draw(tmp_path / "a.png", 0, 1).read_bytes()
+    with Cache(tmp_path / "c.sqlite") as cache:
+        first = Detector(model, cache).judge(content)
+        monkeypatch.setattr(Encoder, "encode", lambda *_: pytest.fail("the encoder was called"))
+        again = Detector(model, cache).judge(content)
+    assert (again.p_fake, again.cached, first.cached) == (first.p_fake, True, False)
+
+
+def test_a_note_on_the_file_is_remembered_too(model, tmp_path):
+    frames = [Image.new("RGB", (40, 40), c) for c in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with Cache(tmp_path / "c.sqlite") as cache:
+        notes = [Detector(model, cache).judge_file(tmp_path / "a.gif").notes for _ in range(2)]
+    assert notes[0] == notes[1]
+    assert "first of 2 frames" in notes[0][0]
+
+
+def test_bad_input_is_refused_in_words(model, tmp_path):
+    detector = Detector(model)
+    with pytest.raises(UnusablePicture, match="not a picture"):
+        detector.judge(b"hello")
+    (tmp_path / "empty").mkdir()
+    for arguments, words in (
+        (["predict", "empty", "--model", model], "no pictures in the folder empty"),
+        (["predict", "x.jpg", "--model", tmp_path / "none"], "There is no model at"),
+        (["predict", "x.jpg", "--model", model, "--cache", tmp_path], "can't be used"),
+    ):
+        failed = script("deepfake_detector", *arguments, cwd=tmp_path)
+        assert failed.returncode == 2, failed.stdout
+        assert words in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_a_model_of_another_encoder_version_is_not_served(model, tmp_path):
+    import shutil
+
+    shutil.copytree(model, tmp_path / "m")
+    manifest = json.loads((model / "manifest.json").read_text())
+    manifest["encoder"]["preprocessing"] = "another way"
+    (tmp_path / "m/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TableError, match="preprocessing"):
+        Detector(tmp_path / "m")
+
+
+def test_evaluate_reports_by_generator_and_source(model, tmp_path):
+    data = draw_dataset(tmp_path / "d", each=12)
+    (data / "fake/generator_0/broken.jpg").write_text("x")
+    kinds = ("--kind", "first=camera_0,generator_0")
+    done = script("evaluate.py", "--model", model, "--data", data, "--json", "s.json", *kinds, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert scores["overall"]["auroc"] > 0.95
+    assert {"accuracy", "auroc", "ap", "eer", "tpr_at_1_fpr", "tpr_at_5_fpr", "ece"} <= scores["overall"].keys()
+    assert {name: s["n"] for name, s in scores["generators"].items()} == {"generator_0": 6, "generator_1": 6}
+    assert set(scores["real_sources"]) == {"camera_0", "camera_1"}
+    assert scores["kinds"]["first"]["n"] == 12
+    assert scores["data"]["skipped"][0]["path"] == "fake/generator_0/broken.jpg"
+    low, high = scores["overall"]["intervals"]["auroc"]
+    assert low <= scores["overall"]["auroc"] <= high
+    failed = script("evaluate.py", "--model", model, "--data", data, "--kind", "faces=nobody", cwd=tmp_path)
+    assert failed.returncode == 2
+    assert "camera_0, camera_1" in failed.stderr
+
+
+def test_evaluating_a_table_equals_evaluating_its_pictures(model, dataset, embeddings_csv, tmp_path):
+    for data, out in ((dataset, "a.json"), (embeddings_csv, "b.json")):
+        assert script("evaluate.py", "--model", model, "--data", data, "--json", out, cwd=tmp_path).returncode == 0
+    a, b = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    assert a["overall"] == b["overall"]
+    assert np.isfinite(a["overall"]["ece"])

@@ -1,0 +1,50 @@
+"""What README and CONTRIBUTING say is what happens."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from deepfake_detector import table
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_worked_example_of_contributing_works(dataset, tmp_path):
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
+    command = re.search(r"python (extract_embeddings\.py .*mean_colour.*)", text)[1].replace("DATA", str(dataset)).split()
+    copy = tmp_path / "clone"
+    copy.mkdir()
+    shutil.copytree(ROOT / "deepfake_detector", copy / "deepfake_detector")
+    shutil.copy(ROOT / "extract_embeddings.py", copy)
+    (copy / "deepfake_detector/encoders/mean_colour.py").write_text(code)
+    done = subprocess.run([sys.executable, *command], cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert table.read(copy / "embeddings/colours.csv").X.shape == (80, 3)
+
+
+@pytest.mark.parametrize("script", sorted(set(re.findall(r"python (\w+\.py)", README))))
+def test_each_option_in_the_readme_exists(script):
+    help_text = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for line in re.findall(rf"python {re.escape(script)}(.*)", README):
+        for option in re.findall(r"--[\w-]+", line):
+            assert option in help_text, f"README: {script} {option}"
+
+
+def test_the_space_runs_the_pinned_gradio():
+    pinned = re.search(r"^gradio==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)[1]
+    front = README.split("---")[1]
+    assert f"sdk_version: {pinned}" in front
+    assert "app_file: app.py" in front
+    assert re.search(r'python_version: "?3\.1[12]', front)
+
+
+def test_every_figure_file_and_picture_that_the_readme_names_is_there():
+    for place in re.findall(r"\]\((?!http)([^)#]+)\)|src=\"([^\"]+)\"", README):
+        assert (ROOT / (place[0] or place[1])).exists(), place

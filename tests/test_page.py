@@ -1,0 +1,190 @@
+"""The page in a real browser: drop a picture, read the verdict; and what a visitor uploads does not stay."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from deepfake_detector.detect import Detector
+from tests.conftest import ROOT, draw
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if not CHROMIUM and "CI" not in os.environ:
+    pytest.skip("no Chromium on this machine", allow_module_level=True)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def address(model, tmp_path_factory):
+    """The page of the drawn data's model, served by `python app.py` in a folder of its own."""
+    folder = tmp_path_factory.mktemp("page")
+    command = [sys.executable, str(ROOT / "app.py"), "--model", str(model), "--port", "7991"]
+    settings = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
+        url, deadline = "http://127.0.0.1:7991/", time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(url, timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                assert server.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield url, folder
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(30_000)
+    page.requested = []
+    page.on("request", lambda request: page.requested.append(request.url))
+    page.goto(address[0])
+    page.wait_for_selector("#picture input[type=file]", state="attached")
+    yield page
+    page.close()
+
+
+def verdict_of(page) -> tuple[str, str]:
+    page.wait_for_selector("#verdict [data-verdict]")
+    shown = page.locator("#verdict [data-verdict]")
+    return shown.get_attribute("data-verdict"), shown.get_attribute("data-p-fake")
+
+
+def drop(page, path: Path) -> None:
+    """Drag a file onto the picture, as a hand would: the browser's own drop event with a File in it."""
+    import base64
+
+    content = base64.b64encode(path.read_bytes()).decode()
+    transfer = page.evaluate_handle(
+        """([content, name]) => {
+            const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name, {type: 'image/png'}));
+            return transfer;
+        }""",
+        [content, path.name],
+    )
+    page.locator("#picture button:has(input[type=file]), #picture [aria-dropeffect]").first.dispatch_event(
+        "drop", {"dataTransfer": transfer}
+    )
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_dropped_picture_gets_the_verdict_that_python_gives(page, model, tmp_path, label):
+    picture = draw(tmp_path / "new.png", label, 5000 + label, size=(300, 220))
+    expected = Detector(model).judge_file(picture)
+    drop(page, picture)
+    assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
+    text = page.inner_text("#verdict")
+    assert "colours on colour_histogram" in text
+    assert "encoded just now" in text
+    page.screenshot(path=ROOT / "screenshots" / f"verdict_{label}.png")
+    strangers = [url for url in page.requested if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", url)]
+    assert strangers == [], "the page talks to nobody but its own server"
+
+
+def test_the_same_picture_again_is_answered_from_memory(page, tmp_path):
+    picture = draw(tmp_path / "twice.png", 1, 6000)
+    page.set_input_files("#picture input[type=file]", picture)
+    first = verdict_of(page)
+    page.reload()
+    page.wait_for_selector("#picture input[type=file]", state="attached")
+    page.set_input_files("#picture input[type=file]", picture)
+    assert verdict_of(page) == first
+    assert "answered from memory" in page.inner_text("#verdict")
+
+
+def test_a_file_that_is_no_picture_gets_words_not_a_traceback(page, tmp_path):
+    (tmp_path / "text.jpg").write_text("I am no picture")
+    page.set_input_files("#picture input[type=file]", tmp_path / "text.jpg")
+    assert verdict_of(page)[0] == "error"
+    assert "not a picture" in page.inner_text("#verdict")
+
+
+def test_a_note_and_an_odd_name_are_shown_harmlessly(page, tmp_path):
+    from PIL import Image
+
+    frames = [Image.new("RGB", (60, 60), c) for c in ("red", "blue", "green")]
+    odd = tmp_path / "<img src=x onerror=alert(1)>.gif"
+    frames[0].save(odd, save_all=True, append_images=frames[1:])
+    page.set_input_files("#picture input[type=file]", odd)
+    verdict_of(page)
+    assert "first of 3 frames" in page.inner_text("#verdict")
+
+
+def test_the_examples_answer(page):
+    page.locator("button.gallery-item").first.click()
+    assert verdict_of(page)[0] in ("real", "fake", "unsure")
+
+
+def test_the_second_tab_says_what_it_is_bad_at(page):
+    page.get_by_role("tab", name="What it is bad at").click()
+    page.wait_for_selector("#model table")
+    text = page.inner_text("#model")
+    assert "weakest" in text
+    assert "generator_1" in text
+
+
+def test_no_upload_outlives_its_time():
+    from deepfake_detector.ui import build
+
+    assert build.UPLOADS_CHECKED_EVERY + build.UPLOADS_KEPT <= 600
+
+
+def test_an_address_in_use_is_said(address, model):
+    command = [sys.executable, str(ROOT / "app.py"), "--model", str(model), "--port", "7991", "--no-cache"]
+    done = subprocess.run(
+        command, cwd=address[1], capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == 2
+    assert "Choose another --port" in done.stderr
+
+
+def test_a_model_that_is_missing_is_said_on_the_page(tmp_path, browser):
+    command = [sys.executable, str(ROOT / "app.py"), "--model", "nowhere", "--port", "7992", "--no-cache"]
+    server = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    page = browser.new_page()
+    try:
+        for _ in range(300):
+            try:
+                page.goto("http://127.0.0.1:7992/")
+                break
+            except Exception:
+                time.sleep(0.1)
+        page.locator("#status", has_text="There is no model at nowhere").wait_for()
+    finally:
+        page.close()
+        server.terminate()
+        server.wait(20)

@@ -1,0 +1,223 @@
+"""Training: splits that don't leak, the document's recipe, promises that hold, and words for what can't be learnt."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfake_detector import bundle, split, table
+from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
+from deepfake_detector.errors import BundleError, TableError, TrainingError
+from deepfake_detector.train import train
+from deepfake_detector.types import Embeddings
+from tests.conftest import ROOT, script
+
+
+def rows(labels, groups=None, generators=None, splits=None, sha=None) -> pd.DataFrame:
+    n = len(labels)
+    return pd.DataFrame(
+        {
+            "path": [f"{i}.jpg" for i in range(n)],
+            "label": labels,
+            "generator": generators if generators is not None else ["g"] * n,
+            "group": groups if groups is not None else [str(i) for i in range(n)],
+            "split": splits if splits is not None else [""] * n,
+            "sha256": sha if sha is not None else [f"sha{i}" for i in range(n)],
+        }
+    )
+
+
+def test_plain_split_is_80_20_and_stratified():
+    r = rows([0] * 100 + [1] * 50)
+    learn, test, how = split.train_test(r, seed=0)
+    assert (len(learn), len(test)) == (120, 30)
+    assert r["label"].iloc[test].sum() == 10
+    assert how == "80/20, stratified by class"
+    assert set(learn) | set(test) == set(range(150))
+
+
+def test_groups_stay_on_one_side_and_so_do_identical_files():
+    groups = [str(i // 5) for i in range(200)]
+    sha = [f"s{i}" for i in range(200)]
+    sha[0] = sha[199]  # a copy under another group's name ties the two groups together
+    r = rows([0, 1, 1, 1, 1] * 40, groups, sha=sha)
+    for seed in range(5):
+        learn, test, how = split.train_test(r, seed)
+        assert not {groups[i] for i in learn} & {groups[i] for i in test}
+        assert not {sha[i] for i in learn} & {sha[i] for i in test}
+        assert "groups kept together" in how
+        assert 0.15 < len(test) / 200 < 0.25
+
+
+def test_the_data_sets_own_test_split_is_kept_and_a_leak_refused():
+    splits = ["train"] * 60 + ["val"] * 20 + ["test"] * 20
+    learn, test, _ = split.train_test(rows([0, 1] * 50, splits=splits), seed=0)
+    assert list(test) == list(range(80, 100))
+    groups = [str(i) for i in range(100)]
+    groups[99] = groups[0]
+    with pytest.raises(TrainingError, match="share a group or a file with the test split"):
+        split.train_test(rows([0, 1] * 50, groups, splits=splits), seed=0)
+
+
+def test_a_held_out_real_source_takes_its_reconstructions_with_it():
+    labels = [0] * 60 + [1] * 60
+    generators = ["a", "b", "c"] * 20 + ["recon"] * 60
+    groups = [str(i % 60) for i in range(120)]  # each fake is the reconstruction of a real
+    for learn, scored in split.real_source_folds(rows(labels, groups, generators)):
+        assert len({generators[i] for i in scored}) == 1
+        assert not {groups[i] for i in learn} & {groups[i] for i in scored}
+    assert split.real_source_folds(rows([0] * 10 + [1] * 10, generators=["a", "b"] * 10)) == []
+
+
+def test_calibration_makes_probabilities_of_distorted_ones():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.02, 0.98, 20_000)
+    labels = (rng.uniform(size=20_000) < truth).astype(int)
+    distorted = Calibration(3.0, 1.5)(truth)
+    np.testing.assert_allclose(fit_calibration(distorted, labels)(distorted), truth, atol=0.03)
+    assert Calibration(1.0, 0.0)(np.array([0.0, 1.0])) == pytest.approx([0, 1], abs=1e-6)
+
+
+def test_calibration_never_turns_a_head_round():
+    scores = np.linspace(0.1, 0.9, 100)
+    assert fit_calibration(scores, (scores < 0.5).astype(int)).slope > 0
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+def test_the_promised_rates_hold_on_fresh_pictures(rate):
+    """Over many draws the promise is broken about as rarely as its confidence says."""
+    rng = np.random.default_rng(1)
+
+    def draw(n, shift):
+        return 0.5 * (1 + np.tanh(rng.normal(shift, 1, n)))
+
+    broken = 0
+    for _ in range(200):
+        t = fit_thresholds(np.r_[draw(400, -1), draw(400, 1)], np.repeat([0, 1], 400), rate, rate)
+        assert t.real <= t.fake
+        broken += (draw(20_000, -1) >= t.fake).mean() > rate
+    assert broken / 200 < 0.1
+
+
+def test_few_pictures_make_a_cautious_detector():
+    p, labels = np.array([0.1, 0.2, 0.8, 0.9] * 5), np.array([0, 0, 1, 1] * 5)
+    assert (fit_thresholds(p, labels, 0.05, 0.05).real, fit_thresholds(p, labels, 0.05, 0.05).fake) == (0.0, 1.0)
+
+
+def test_the_mlp_is_the_documents():
+    import keras
+
+    from deepfake_detector.heads.keras_mlp import Head
+
+    rng = np.random.default_rng(0)
+    head = Head().fit(rng.normal(size=(64, 20)).astype(np.float32), np.arange(64) % 2)
+    layers = [(type(layer).__name__, layer.units, layer.activation.__name__) for layer in head.model_.layers]
+    assert layers == [("Dense", 512, "relu"), ("Dense", 256, "relu"), ("Dense", 128, "relu"), ("Dense", 1, "sigmoid")]
+    assert isinstance(head.model_.optimizer, keras.optimizers.Adam)
+    assert head.model_.loss == "binary_crossentropy"
+    assert int(head.model_.optimizer.iterations) == 20 * 2, "20 epochs of two batches of 32"
+    assert len(head.history_["loss"]) == 20
+
+
+def test_a_network_trained_under_tensorflow_answers_the_same_under_torch(tmp_path):
+    code = """
+import sys, numpy as np
+from pathlib import Path
+from deepfake_detector.heads.keras_mlp import Head
+import keras
+X = np.random.default_rng(0).normal(size=(64, 20)).astype(np.float32)
+head = Head().fit(X, np.arange(64) % 2)
+assert keras.config.backend() == "tensorflow"
+head.save(Path(sys.argv[1]))
+np.save(Path(sys.argv[1]) / "p.npy", head.p_fake(X))
+"""
+    settings = os.environ | {"KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    from deepfake_detector.heads.keras_mlp import Head
+
+    X = np.random.default_rng(0).normal(size=(64, 20)).astype(np.float32)
+    np.testing.assert_allclose(Head.load(tmp_path).p_fake(X), np.load(tmp_path / "p.npy"), atol=1e-6)
+
+
+def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path):
+    done = script("train_classifier.py", embeddings_csv, "--out", "models/m", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("precision", "Confusion matrix", "Accuracy", "AUROC", "AP", "Verdict: real up to"):
+        assert words in done.stdout
+    files = {f.name for f in (tmp_path / "models/m").iterdir()}
+    assert files == {"manifest.json", "head.keras", "curves.png"}
+    first = bundle.load(tmp_path / "models/m")
+    again = script("train_classifier.py", embeddings_csv, "--out", "models/n", cwd=tmp_path)
+    assert again.stdout.replace("models/n", "models/m") == done.stdout, "the same table and seed give the same model"
+    X = table.read(embeddings_csv).X
+    np.testing.assert_array_equal(bundle.load(tmp_path / "models/n").p_fake(X), first.p_fake(X))
+
+
+def test_what_cant_be_learnt_is_said(embeddings_csv, tmp_path):
+    data = table.read(embeddings_csv)
+    labels = data.rows["label"].to_numpy()
+    with pytest.raises(TrainingError, match="All 40 pictures of the table are fake"):
+        train(data.take(labels == 1), "logistic", "m")
+    with pytest.raises(TrainingError, match="at least 40"):
+        train(data.take(np.arange(20, 60)[::2]), "logistic", "m")
+    one_group = Embeddings(data.rows.assign(group=np.where(labels == 0, "same", data.rows["group"])), data.X, data.spec, data.crop)
+    with pytest.raises(TrainingError):
+        train(one_group, "logistic", "m")
+    for arguments, words in (
+        ([embeddings_csv, "--head", "oracle"], "there are: keras_mlp"),
+        (["none.csv"], "There is no table none.csv"),
+    ):
+        failed = script("train_classifier.py", *arguments, cwd=tmp_path)
+        assert failed.returncode == 2
+        assert words in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_a_model_refuses_embeddings_that_are_not_its_own(model, embeddings_csv):
+    loaded, data = bundle.load(model), table.read(embeddings_csv)
+    loaded.check(data.spec, data.crop, "the table")
+    with pytest.raises(TableError, match="weights: 'none' ≠ 'other'"):
+        loaded.check(replace(data.spec, weights="other"), data.crop, "the table")
+    with pytest.raises(TableError, match="crop: 'whole' ≠ 'faces'"):
+        loaded.check(data.spec, "faces", "the table")
+
+
+def test_damaged_models_are_refused(model, tmp_path):
+    import json
+    import shutil
+
+    with pytest.raises(BundleError, match="There is no model at.*there are: colours"):
+        bundle.load(model.parent / "colors")
+    for damage, words in (
+        (lambda m: m | {"label_order": ["fake", "real"]}, "label_order"),
+        (lambda m: {k: v for k, v in m.items() if k != "calibration"}, "damaged"),
+        (lambda m: m | {"encoder": m["encoder"] | {"dim": 65}}, "takes 64 numbers"),
+    ):
+        copy = tmp_path / "copy"
+        shutil.copytree(model, copy, dirs_exist_ok=True)
+        manifest = json.loads((model / "manifest.json").read_text())
+        (copy / "manifest.json").write_text(json.dumps(damage(manifest)))
+        with pytest.raises(BundleError, match=words):
+            bundle.load(copy)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "head.skops").write_bytes(b"PK not really")
+    with pytest.raises(BundleError, match="damaged"):
+        bundle.load(copy)
+
+
+def test_saving_over_something_that_is_no_model_is_refused(model, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/work.txt").write_text("mine")
+    with pytest.raises(BundleError, match="is no model"):
+        bundle.save(bundle.load(model), tmp_path / "precious")
+    assert (tmp_path / "precious/work.txt").read_text() == "mine"
+    bundle.save(bundle.load(model), tmp_path / "new")
+    bundle.save(bundle.load(model), tmp_path / "new")
+    assert {f.name for f in tmp_path.iterdir()} == {"precious", "new"}
