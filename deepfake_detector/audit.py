@@ -1,4 +1,4 @@
-"""The shortcut audit: could a benchmark be passed by looking at files, colours or noise, without knowing a fake from a photograph?
+"""The shortcut audit asks whether a benchmark can be passed by files, colours or noise, without knowing a fake from a photograph.
 
 A small forest of trees learns from each family of trivial features alone, by grouped cross-validation: from the files as they
 are, and after one common re-encoding of all. As a control the same features try to tell real sources from each other.
@@ -129,9 +129,9 @@ def _on_low_level(classes: list[Finding], controls: dict[str, list[Finding]]) ->
     reach = f"low-level statistics alone reach AUROC {after.auroc:.2f} after one common re-encoding"
     if not after.found:
         return "with care", (
-            f"This benchmark is to be trusted with care: low-level statistics tell the classes apart in the files as they are (AUROC "
-            f"{raw.auroc:.2f}) but not reliably after one common re-encoding ({after.auroc:.2f}), as a difference in compression would, so look "
-            "at the figures after re-encoding too."
+            "This benchmark is to be trusted with care: low-level statistics tell the classes apart in the files as they are "
+            f"(AUROC {raw.auroc:.2f}) but not reliably after one common re-encoding ({after.auroc:.2f}), as a difference in "
+            "compression would, so look at the figures after re-encoding too."
         )
     if told:
         return "with care", (
@@ -184,6 +184,7 @@ def _measure(
             "label": [s.label for s in kept],
             "generator": [s.generator for s in kept],
             "group": [s.group for s in kept],
+            "split": [s.split for s in kept],
             "sha256": [str(m["sha256"]) for m in measured],
         }
     )

@@ -15,11 +15,12 @@ PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
     {"types", "registry", "files", "versions", "torch_compat"},
-    {"images", "metrics", "cache", "table", "weights", "split"},
-    {"calibration", "crops", "datasets", "encoders", "heads"},
+    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces"},
+    {"calibration", "crops", "datasets", "encoders", "heads", "comparison"},
     {"embed", "bundle", "evaluate"},
-    {"extract", "train", "detect"},
-    {"ui"},
+    {"extract", "train", "detect", "audit"},
+    {"protocols", "robustness"},
+    {"ui", "report"},
     {"cli"},
     {"__main__"},
 ]
