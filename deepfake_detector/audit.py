@@ -1,4 +1,4 @@
-"""The shortcut audit: could a benchmark be passed by looking at files, colours or noise, without knowing a fake from a photograph?
+"""The shortcut audit asks whether a benchmark can be passed by files, colours or noise, without knowing a fake from a photograph.
 
 A small forest of trees learns from each family of trivial features alone, by grouped cross-validation: from the files as they
 are, and after one common re-encoding of all. As a control the same features try to tell real sources from each other.
@@ -109,14 +109,15 @@ def conclude(classes: list[Finding], controls: dict[str, list[Finding]], matched
         )
     if any(f.features == LOW_LEVEL for f in found) and not matched:
         return _on_low_level(classes, controls)
-    if max((f.interval[1] - f.interval[0] for f in classes if f.interval), default=1.0) > 0.5:
+    if max((f.interval[1] - f.interval[0] for f in classes if f.interval), default=1.0) > 0.4:
         return "can't tell", "Whether this benchmark is to be trusted can't be told: it has too few pictures for the audit to see anything."
     best = max((f for f in classes if f.features != LOW_LEVEL), key=lambda f: f.auroc)
+    most = f", at most {best.interval[1]:.2f}" if best.interval else ""
     traces = max(f.auroc for f in classes if f.features == LOW_LEVEL)
     beside = f"; low-level statistics reach {traces:.2f}, but each fake stands beside its own real picture" if matched else ""
     return "yes", (
         f"This benchmark is to be trusted: neither the files nor the colours tell real from fake (the best of them, {best.features}: "
-        f"AUROC {best.auroc:.2f}{beside}), so a high score must come from something else."
+        f"AUROC {best.auroc:.2f}{most}{beside}), so a high score must come from something else."
     )
 
 
@@ -128,9 +129,9 @@ def _on_low_level(classes: list[Finding], controls: dict[str, list[Finding]]) ->
     reach = f"low-level statistics alone reach AUROC {after.auroc:.2f} after one common re-encoding"
     if not after.found:
         return "with care", (
-            f"This benchmark is to be trusted with care: low-level statistics tell the classes apart in the files as they are (AUROC "
-            f"{raw.auroc:.2f}) but not after one common re-encoding ({after.auroc:.2f}), as a difference in compression would, so look at "
-            "the figures after re-encoding too."
+            "This benchmark is to be trusted with care: low-level statistics tell the classes apart in the files as they are "
+            f"(AUROC {raw.auroc:.2f}) but not reliably after one common re-encoding ({after.auroc:.2f}), as a difference in "
+            "compression would, so look at the figures after re-encoding too."
         )
     if told:
         return "with care", (

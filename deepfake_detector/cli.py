@@ -235,7 +235,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         )
     )
     report = write(content, arguments.out) if arguments.out else measure(content)
-    _write_json(arguments.json, report)
+    alone = report["detectors"][content.detectors[0].name] if len(content.detectors) == 1 else {}
+    _write_json(arguments.json, report | alone)  # a single detector's figures are at the top too
     for note in report["notes"]:
         print(note)
     for name, scores in report["detectors"].items():

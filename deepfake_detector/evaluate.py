@@ -72,7 +72,8 @@ def promise_kept(
 ) -> list[dict[str, Any]]:
     """For each real source: the share called fake, against the false-positive rate that the model promises.
 
-    "kept" is at most that; "broken" is more, and by more than chance (95 % interval); "can't tell" is in between.
+    "kept" is at most that, on enough pictures to expect one false alarm; "broken" is more, and by more than chance (95 %
+    interval); "can't tell" is in between.
     """
     labels, source, groups = rows["label"].to_numpy(), rows["generator"].to_numpy(), pd.factorize(rows["group"])[0]
     kept = []
@@ -80,7 +81,7 @@ def promise_kept(
         reals = (labels == 0) & (source == name)
         answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
         delivered, interval = answers["fake"], intervals["fake"]
-        word = "kept" if delivered <= promised else "broken" if interval[0] > promised else "can't tell"
+        word = "broken" if interval[0] > promised else "kept" if delivered <= promised and reals.sum() * promised >= 1 else "can't tell"
         kept.append(
             {"source": name, "n": int(reals.sum()), "seen_in_training": name in learnt_from, "promised": promised}
             | {

@@ -179,10 +179,15 @@ def test_a_better_detector_is_seen_to_be_better():
 
 
 def test_a_promise_is_kept_broken_or_open():
-    rows = pd.DataFrame({"label": 0, "generator": ["kept"] * 100 + ["broken"] * 100 + ["open"] * 12, "group": range(212)})
-    p = np.concatenate([np.zeros(98), np.ones(2), np.zeros(70), np.ones(30), np.zeros(11), np.ones(1)])
+    rows = pd.DataFrame({"label": 0, "generator": ["kept"] * 100 + ["broken"] * 100 + ["open"] * 12 + ["few"] * 9, "group": range(221)})
+    p = np.concatenate([np.zeros(98), np.ones(2), np.zeros(70), np.ones(30), np.zeros(11), np.ones(1), np.zeros(9)])
     found = {one["source"]: one for one in promise_kept(rows, p, Thresholds(0.4, 0.6), 0.05, {"kept"})}
-    assert {name: one["answer"] for name, one in found.items()} == {"kept": "kept", "broken": "broken", "open": "can't tell"}
+    assert {name: one["answer"] for name, one in found.items()} == {
+        "kept": "kept",
+        "broken": "broken",
+        "open": "can't tell",
+        "few": "can't tell",
+    }
     assert found["kept"]["seen_in_training"]
     assert not found["open"]["seen_in_training"]
     assert found["broken"]["upper_bound"] > 0.3
