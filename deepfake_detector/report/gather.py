@@ -15,7 +15,8 @@ from deepfake_detector import bundle, protocols, registry, robustness, table
 from deepfake_detector.audit import Audit, audit
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.comparison import Scored, on_common_pictures, read_scores
-from deepfake_detector.datasets.folder import Listing, scan
+from deepfake_detector.datasets import Listing
+from deepfake_detector.datasets.folder import scan
 from deepfake_detector.embed import Embedder
 from deepfake_detector.errors import DatasetError, TrainingError
 from deepfake_detector.evaluate import per_picture
