@@ -1,5 +1,7 @@
 """Clips become rows with video and time, resume from the cache, and one pooled score each."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from deepfake_detector.pooling import by_video, pool
 from deepfake_detector.types import Thresholds
 from deepfake_detector.video import Clip, Sampling
 from tests.clips import draw_clip, draw_sound
+from tests.conftest import json_lines, script
 
 STEADY = list(range(0, 1000, 40))
 
@@ -111,3 +114,30 @@ def test_a_clip_gets_one_verdict_with_its_frames(clips, tmp_path, model):
     assert "3 frames were judged" in verdict.notes
     assert "only sound" in outcomes[str(clips / "fake/swap/c.mp4")]
     assert len(detector.judge_file(clips / "real/a.mp4").frames) == 16
+
+
+def test_clips_from_the_command_line(clips, tmp_path, model):
+    engine = ("--cache", tmp_path / "cache.sqlite", "--device", "cpu")
+    done = script(
+        "extract_embeddings.py", clips, "--dataset", "videos", "--every", "0.5", "--encoder", "colour_histogram",
+        "--out", tmp_path / "t.csv", *engine, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "4 rows of" in done.stdout
+    assert "only sound" in done.stdout
+    done = script("deepfake_detector", "predict", "--json", "--frames", "2", "--model", model, clips / "real/a.mp4", *engine, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = json_lines(done.stdout)
+    assert [frame["time"] for frame in line["frames"]] == [0.24, 0.72]
+    assert line["p_fake"] == pytest.approx(pool(np.array([frame["p_fake"] for frame in line["frames"]])), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [(("--frames", "0"), "at least 1"), (("--every", "-1"), "above 0"), (("--dataset", "nosuch"), "there are: .*celeb_df")],
+)
+def test_options_that_make_no_sense(tmp_path, option, reason):
+    done = script("extract_embeddings.py", tmp_path, *option, "--encoder", "colour_histogram", cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.search(reason, done.stderr)
+    assert "Traceback" not in done.stderr
