@@ -53,6 +53,29 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-cache", action="store_true", help="remember nothing")
 
 
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that reads labelled pictures."""
+    parser.add_argument(
+        "--dataset", default="folder", help=f"its layout: one of {', '.join(registry.names('datasets'))} (default: %(default)s)"
+    )
+    _add_sampling(parser)
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--frames", type=int, default=16, metavar="N", help="of a clip, take N frames evenly (default: %(default)s)")
+    parser.add_argument("--every", type=float, metavar="SECONDS", help="of a clip, take a frame every so many seconds instead")
+
+
+def _sampling(arguments: argparse.Namespace):
+    from deepfake_detector.video import Sampling
+
+    if arguments.frames < 1:
+        raise DetectorError(f"--frames should be at least 1; received {arguments.frames}.")
+    if arguments.every is not None and not 0 < arguments.every < float("inf"):
+        raise DetectorError(f"--every should be a number of seconds above 0; received {arguments.every}.")
+    return Sampling(arguments.frames, arguments.every)
+
+
 def _cache(arguments: argparse.Namespace):
     from deepfake_detector.cache import Cache
 
@@ -64,8 +87,12 @@ def _cache(arguments: argparse.Namespace):
 
 def extract(argv: list[str] | None = None) -> int:
     """`extract_embeddings.py`: pictures → a table."""
-    parser = _parser("Embed a folder of real and fake pictures into a table.", "Killed or stopped, the same command goes on where it was.")
-    parser.add_argument("data", help="a folder (real/… fake/GENERATOR/…, 0_real 1_fake, nature ai; train/val/test), or a manifest CSV")
+    parser = _parser("Embed real and fake pictures, or clips, into a table.", "Killed or stopped, the same command goes on where it was.")
+    parser.add_argument(
+        "data",
+        help="a folder (real/… fake/GENERATOR/…, 0_real 1_fake, nature ai; train/val/test), a manifest CSV, or a --dataset's top folder",
+    )
+    _add_data(parser)
     parser.add_argument("--encoder", default="clip_vit_l14", help=f"one of {', '.join(registry.names('encoders'))} (default: %(default)s)")
     parser.add_argument("--crop", default="whole", help=f"one of {', '.join(registry.names('crops'))} (default: %(default)s)")
     parser.add_argument("--out", metavar="TABLE", help="the table, .csv or .parquet (default: embeddings/DATA.csv)")
@@ -76,7 +103,6 @@ def extract(argv: list[str] | None = None) -> int:
 
 
 def _extract(arguments: argparse.Namespace) -> int:
-    from deepfake_detector.datasets.folder import scan
     from deepfake_detector.embed import Embedder
     from deepfake_detector.extract import extract
     from deepfake_detector.table import check_ending, manifest_path
@@ -87,12 +113,13 @@ def _extract(arguments: argparse.Namespace) -> int:
         raise DetectorError(
             f"--batch-size should be at least 1 and --views at least 0; received {arguments.batch_size} and {arguments.views}."
         )
+    sampling = _sampling(arguments)
     encoder = registry.load("encoders", arguments.encoder).Encoder(device=arguments.device, weights=arguments.weights)
-    listing = scan(arguments.data)
+    listing = registry.load("datasets", arguments.dataset).scan(arguments.data)
     embedder = Embedder(encoder, arguments.crop, _cache(arguments), batch_size=arguments.batch_size)
     copied = sum(sample.split != "test" for sample in listing.samples)
     with _progress(len(listing.samples) + arguments.views * copied) as bar:
-        done = extract(listing.samples, embedder, out, listing.skipped, " ".join(sys.argv), bar.update, arguments.views)
+        done = extract(listing.samples, embedder, out, listing.skipped, " ".join(sys.argv), bar.update, arguments.views, sampling)
 
     timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
@@ -103,8 +130,10 @@ def _extract(arguments: argparse.Namespace) -> int:
         print(f"  skipped {len(done.skipped)} (all in {manifest_path(out)}):")
         for name, reason in done.skipped[:10]:
             print(f"    {name!r}: {reason}")
+    for name, note in done.notes[:10]:
+        print(f"  note: {name!r}: {note}")
     if done.repeats:
-        print(f"  {done.repeats} files are exact copies of another")
+        print(f"  {done.repeats} pictures are exact copies of another")
     if done.contradictions:
         print(f"  WARNING: {len(done.contradictions)} pictures are in both classes, byte for byte:")
         for names in done.contradictions[:10]:
@@ -181,6 +210,7 @@ def evaluate(argv: list[str] | None = None) -> int:
         "--data", required=True, nargs="+", metavar="DATA", help="folders or manifests as for extract_embeddings.py, or tables"
     )
     parser.add_argument("--pictures", metavar="FOLDER", help="where the pictures of a table are, for the audit, thumbnails and robustness")
+    _add_data(parser)
     parser.add_argument("--split", help="only the pictures of this split (train, val or test)")
     parser.add_argument(
         "--kind",
@@ -223,6 +253,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             data=arguments.data,
             embedder=_embedders(arguments),
             bar=lambda total: _progress(total).update,
+            dataset=arguments.dataset,
+            sampling=_sampling(arguments),
             split=arguments.split,
             kinds=_kinds(arguments.kind),
             scores=_name_file(arguments.scores),
@@ -244,6 +276,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         print(f"{name}{kind}, {report['data']['pictures']} pictures, {len(report['data']['skipped'])} skipped")
         print(_figures(scores["overall"]))
         _print_sources(scores)
+        if "videos" in scores:
+            print("\nWhole clips, the log-odds of their frames averaged:")
+            print(_figures(scores["videos"]["overall"]))
+            _print_sources(scores["videos"])
         _print_views(scores["robustness"])
         print()
     for c in report["comparison"]:
@@ -395,9 +431,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser("Tell real pictures from generated ones.", "", prog="python -m deepfake_detector")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = commands.add_parser("predict", help="judge pictures", description="Judge files, and all pictures in folders.")
+    predict = commands.add_parser("predict", help="judge pictures and clips", description="Judge files, and all pictures in folders.")
     predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER")
     predict.add_argument("--model", default=None, metavar="FOLDER", help="the model (default: models/default)")
+    _add_sampling(predict)
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
     _add_engine(predict)
     predict.set_defaults(command=_predict)
@@ -411,9 +448,10 @@ def main(argv: list[str] | None = None) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     from deepfake_detector.detect import DEFAULT_MODEL, Detector
 
+    sampling = _sampling(arguments)
     detector = Detector(arguments.model or DEFAULT_MODEL, _cache(arguments), arguments.device, arguments.weights)
     failed = 0
-    for path, outcome in detector.judge_files(_files(arguments.paths)):
+    for path, outcome in detector.judge_files(_files(arguments.paths), sampling):
         failed += isinstance(outcome, str)
         print(_json_line(detector, path, outcome) if arguments.json else _plain_line(path, outcome), flush=True)
     return 1 if failed else 0
@@ -423,7 +461,10 @@ def _json_line(detector: Detector, path: str, outcome: Any) -> str:
     line: dict[str, Any] = {"file": path, "model": detector.bundle.name, "encoder": detector.bundle.spec.name}
     if isinstance(outcome, str):
         return json.dumps(line | {"error": outcome})
-    return json.dumps(line | {"p_fake": outcome.p_fake, "verdict": outcome.verdict, "cached": outcome.cached, "notes": outcome.notes})
+    line |= {"p_fake": outcome.p_fake, "verdict": outcome.verdict, "cached": outcome.cached, "notes": outcome.notes}
+    if outcome.frames:
+        line["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in outcome.frames]
+    return json.dumps(line)
 
 
 def _plain_line(path: str, outcome: Any) -> str:

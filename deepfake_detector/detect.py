@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +12,11 @@ from deepfake_detector import bundle as bundles
 from deepfake_detector import registry
 from deepfake_detector.cache import Cache
 from deepfake_detector.embed import Embedded, Embedder, read_file
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.frames import Shot, shots
+from deepfake_detector.pooling import pool
 from deepfake_detector.types import Verdict
+from deepfake_detector.video import Sampling, is_video
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
 
@@ -39,15 +45,45 @@ class Detector:
         return self._verdict(self.embedder.embed_one(content), began)
 
     def judge_file(self, path: str | Path) -> Verdict:
-        """One file → its verdict; raises UnusablePicture or OSError."""
-        return self.judge(read_file(str(path)))
+        """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
+        if not is_video(str(path)):
+            return self.judge(read_file(str(path)))
+        [(_, outcome)] = self.judge_files([str(path)])
+        if isinstance(outcome, str):
+            raise UnusablePicture(outcome)
+        return outcome
 
-    def judge_files(self, paths: Iterable[str]) -> Iterator[tuple[str, Verdict | str]]:
-        """Many files, batched, in order → (path, verdict), or (path, reason) for one that can't be judged."""
+    def judge_files(self, paths: Iterable[str], sampling: Sampling | None = None) -> Iterator[tuple[str, Verdict | str]]:
+        """Many files, batched, in order → (path, verdict), or (path, reason) for one that can't be judged.
+
+        Of a clip the frames that `sampling` chooses are judged, and their scores pooled.
+        """
         began = time.perf_counter()
-        for embedded in self.embedder.embed(paths, read_file):
-            yield embedded.item, embedded.error or self._verdict(embedded, began)
+        embedded = self.embedder.embed(shots(paths, str, sampling), lambda shot: shot.read())
+        for _, of_one in itertools.groupby(embedded, key=lambda one: one.item.number):
+            parts = list(of_one)
+            shot = parts[0].item
+            yield shot.item, self._clip_verdict(parts, began) if shot.time is not None else parts[0].error or self._verdict(parts[0], began)
             began = time.perf_counter()
+
+    def _clip_verdict(self, parts: list[Embedded[Shot[str]]], began: float) -> Verdict | str:
+        """One verdict from all frames that could be judged, or the reason of the first where none could."""
+        judged = [(one.item.time, self._verdict(one, began)) for one in parts if not one.error]
+        if not judged:
+            return parts[0].error
+        p_fake = round(pool([verdict.p_fake for _, verdict in judged]), 6)
+        missing = [one for one in parts if one.error]
+        notes = (
+            [f"{len(judged)} of {len(parts)} frames were judged: {missing[0].error}"] if missing else [f"{len(parts)} frames were judged"]
+        )
+        return dataclasses.replace(
+            judged[0][1],
+            verdict=self.bundle.thresholds.answer(p_fake),
+            p_fake=p_fake,
+            cached=all(verdict.cached for _, verdict in judged),
+            notes=(*notes, *parts[0].item.notes),
+            frames=tuple((seconds, verdict.p_fake) for seconds, verdict in judged),
+        )
 
     def _verdict(self, embedded: Embedded, began: float) -> Verdict:
         # Of several regions the most suspicious one decides: one swapped face makes a picture fake.

@@ -6,6 +6,7 @@ what the cache did not know; results come out in the order in which the pictures
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
@@ -23,12 +24,23 @@ from deepfake_detector import degrade, registry
 from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import open_picture
+from deepfake_detector.images import Picture, open_picture
 
 Item = TypeVar("Item")
 
 MAX_FILE_BYTES = 200 * 2**20
 _MAX_WAITING = 2048  # results held back for the order's sake before a part-filled batch is encoded
+
+
+@dataclass(frozen=True)
+class Undecoded:
+    """A picture that is decoded only if nobody remembers it. `sha256` stands for its content; `decode` may raise as `read` may."""
+
+    sha256: str
+    decode: Callable[[], Picture]
+
+
+Content = bytes | Undecoded
 
 
 @dataclass
@@ -80,13 +92,16 @@ class Embedder:
 
     def __post_init__(self):
         crop, *views = self.crop.split("+")
-        self._crop: Callable = registry.load("crops", crop).crop
+        module = registry.load("crops", crop)
+        self._crop: Callable = module.crop
+        # Where settings change the crop, they are part of the cache's key.
+        self._crop_key = "+".join([getattr(module, "KEY", crop), *views])
         self._views = [degrade.view(name) for name in views]
 
-    def embed(self, items: Iterable[Item], read: Callable[[Item], bytes], timing: Timing | None = None) -> Iterator[Embedded[Item]]:
+    def embed(self, items: Iterable[Item], read: Callable[[Item], Content], timing: Timing | None = None) -> Iterator[Embedded[Item]]:
         """Yield what became of each item, in order; only one bad picture's own result is lost to it.
 
-        `read` gives an item's bytes and may raise OSError or UnusablePicture; it is called from the worker threads.
+        `read` gives an item's content and may raise OSError or UnusablePicture; it is called from the worker threads.
         """
         timing = timing if timing is not None else Timing()
         _ = self.encoder.spec  # where it needs a weights file that is missing, say so before any thread starts
@@ -130,17 +145,19 @@ class Embedder:
             self._encode({one.key: [one]}, Timing())
         return one.result
 
-    def _read(self, item: Item, read: Callable[[Item], bytes]) -> _Read[Item]:
+    def _read(self, item: Item, read: Callable[[Item], Content]) -> _Read[Item]:
         """Bytes, hash, cache; and for the unknown: decode, crop, prepare. Runs in a worker thread."""
         result = Embedded(item)
         try:
             content = read(item)
-            result.sha256 = hashlib.sha256(content).hexdigest()
-            key = cache_key(result.sha256, self.crop, self.encoder.spec)
+            if isinstance(content, bytes):
+                content = Undecoded(hashlib.sha256(content).hexdigest(), functools.partial(open_picture, content))
+            result.sha256 = content.sha256
+            key = cache_key(result.sha256, self._crop_key, self.encoder.spec)
             if self.cache and (known := self.cache.get(key)):
                 result.remembered, result.cached = known, True
                 return _Read(result, key)
-            picture = open_picture(content)
+            picture = content.decode()
             image = picture.image
             for view in self._views:
                 image = view(image, int(result.sha256[:8], 16))

@@ -2,6 +2,7 @@
 
     DetectorError
     ├── UnusablePicture      one file can't be judged; a batch skips it and goes on
+    │   └── NoFace           it can be read, but the crop asked for faces and there is none
     ├── UnknownName          an encoder, head, crop or dataset that does not exist
     ├── WeightsUnavailable   an encoder's weights are not here and could not be fetched
     ├── CacheError           the embedding cache can't be opened or written
@@ -20,6 +21,10 @@ class DetectorError(Exception):
 
 class UnusablePicture(DetectorError):
     """One file can't be judged; the message is the reason, without the file's name."""
+
+
+class NoFace(UnusablePicture):
+    """A picture without a face, where the crop asked for faces."""
 
 
 class UnknownName(DetectorError):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.metrics import Curve, Statistic, bootstrap, clopper_pearson, figures, summary
+from deepfake_detector.pooling import by_video
 from deepfake_detector.types import Thresholds
 
 RANKING: dict[str, Statistic] = {
@@ -29,6 +30,7 @@ def evaluate_scores(
     A generator's AUROC sets its fakes against all the reals; the shares of answers are of its own pictures alone. A
     generator all of whose fakes share their group with a real picture (its reconstruction, say) is also set against just
     those: the content-matched AUROC. Intervals are 95 %, by bootstrap over whole groups; None where one is undefined.
+    Where rows are frames of clips, these figures are of frames, and `videos` holds the same of whole clips, pooled.
     """
     labels, source = rows["label"].to_numpy(), rows["generator"].to_numpy()
     groups = pd.factorize(rows["group"])[0]
@@ -64,6 +66,9 @@ def evaluate_scores(
             raise DatasetError(f"--kind {kind}: no pictures come from {', '.join(unknown)}; there are: {', '.join(sorted(set(source)))}.")
         chosen = np.isin(source, members)
         report["kinds"][kind] = _all_figures(labels[chosen], p_fake[chosen], thresholds, groups[chosen])
+    if "video" in rows and (rows["video"] != "").any():
+        clips, pooled = by_video(rows, p_fake)
+        report["videos"] = evaluate_scores(clips.drop(columns="video"), pooled, thresholds)
     return report
 
 

@@ -1,7 +1,7 @@
 """A table of embeddings on disk, CSV or Parquet by its ending, with a manifest beside it that says what the numbers are.
 
-Columns: path, label (1 = fake), generator, group, split, sha256, e0 … eN. Floats are written in the shortest form
-that reads back as exactly the same float32.
+Columns: path, label (1 = fake), generator, group, split, sha256, e0 … eN. Frames of clips also have video and time (in
+seconds) before e0. Floats are written in the shortest form that reads back as exactly the same float32.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from deepfake_detector.files import write_atomically
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample
 
 ROW_COLUMNS = ("path", "label", "generator", "group", "split", "sha256")
-_TYPES = {name: pa.int8() if name == "label" else pa.string() for name in ROW_COLUMNS}
+VIDEO_COLUMNS = ("video", "time")  # of tables in which something is a frame of a clip
+_TYPES = {name: pa.string() for name in (*ROW_COLUMNS, *VIDEO_COLUMNS)} | {"label": pa.int8(), "time": pa.float64()}
 _CHUNK = 1024  # rows written at a time
 
 
@@ -32,6 +33,10 @@ class Row:
     sample: Sample
     sha256: str
     vector: np.ndarray
+
+    def field(self, column: str) -> str | int | float | None:
+        """What stands in one of the ROW_COLUMNS or VIDEO_COLUMNS."""
+        return self.sha256 if column == "sha256" else getattr(self.sample, "name" if column == "path" else column)
 
 
 def manifest_path(table: str | Path) -> Path:
@@ -45,15 +50,16 @@ def check_ending(path: str | Path) -> None:
         raise TableError(f"A table's name should end in .csv or .parquet; received {str(path)!r}.")
 
 
-def write(path: str | Path, rows: Iterable[Row], spec: EncoderSpec, manifest: dict[str, Any]) -> int:
-    """Write table and manifest, a chunk of rows in memory at a time; returns the number of rows.
+def write(path: str | Path, rows: Iterable[Row], spec: EncoderSpec, manifest: dict[str, Any], video: bool = False) -> int:
+    """Write table and manifest, a chunk of rows in memory at a time; returns the number of rows. `video` adds its columns.
 
     `manifest` is completed with spec, crop and row count *after* the rows are drawn, so a caller may fill it in
     while they are (what was skipped, say). Nothing appears under `path` until everything is written.
     """
     check_ending(path)
     path = Path(path)
-    schema = pa.schema([*_TYPES.items(), *((f"e{i}", pa.float32()) for i in range(spec.dim))])
+    columns = ROW_COLUMNS + VIDEO_COLUMNS if video else ROW_COLUMNS
+    schema = pa.schema([*((name, _TYPES[name]) for name in columns), *((f"e{i}", pa.float32()) for i in range(spec.dim))])
     count = 0
 
     def write_table(part: Path) -> None:
@@ -95,12 +101,11 @@ def _sync(part: Path) -> None:
 
 def _to_arrow(rows: list[Row], schema: pa.Schema) -> pa.Table:
     X = np.stack([row.vector for row in rows]).T  # (dim, rows): one array a column
-    fields = [[_storable(getattr(r.sample, "name" if c == "path" else c)) for r in rows] for c in ROW_COLUMNS[:-1]]
-    fields.append([row.sha256 for row in rows])
+    fields = [[_storable(row.field(name)) for row in rows] for name in schema.names[: -len(X)]]
     return pa.table([*fields, *(np.ascontiguousarray(x) for x in X)], schema=schema)
 
 
-def _storable(value: str | int) -> str | int:
+def _storable(value: Any) -> Any:
     """File names may hold bytes that are not UTF-8 (Python keeps them as lone surrogates); tables may not."""
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if isinstance(value, str) else value
 
@@ -130,10 +135,11 @@ def read(path: str | Path) -> Embeddings:
     except (KeyError, TypeError) as error:
         raise TableError(f"The manifest {manifest_path(path)} names no encoder ({error}). Make the table again.") from error
     table = _read_arrow(Path(path))
-    expected = [*ROW_COLUMNS, *(f"e{i}" for i in range(spec.dim))]
+    columns = ROW_COLUMNS + VIDEO_COLUMNS if "video" in table.column_names else ROW_COLUMNS
+    expected = [*columns, *(f"e{i}" for i in range(spec.dim))]
     if table.column_names != expected:
         raise TableError(
-            f"{path} should have the columns {', '.join(ROW_COLUMNS)}, e0 … e{spec.dim - 1} ({len(expected)} in all, for {spec.name}), "
+            f"{path} should have the columns {', '.join(columns)}, e0 … e{spec.dim - 1} ({len(expected)} in all, for {spec.name}), "
             f"but has {len(table.column_names)}: {', '.join(table.column_names[:8])} … {table.column_names[-1]}. Make the table again."
         )
     if table.num_rows != manifest.get("rows"):
@@ -142,11 +148,11 @@ def read(path: str | Path) -> Embeddings:
         raise TableError(f"{path} has no rows.")
     X = np.empty((table.num_rows, spec.dim), np.float32)
     for i in range(spec.dim):
-        X[:, i] = table.column(len(ROW_COLUMNS) + i).to_numpy()
+        X[:, i] = table.column(len(columns) + i).to_numpy()
     if not np.isfinite(X).all():
         bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
         raise TableError(f"{path} holds NaN or infinite numbers in {len(bad)} rows (the first: row {bad[0] + 2}). Make the table again.")
-    rows = table.select(list(ROW_COLUMNS)).to_pandas()
+    rows = table.select(list(columns)).to_pandas()
     if not rows["label"].isin([0, 1]).all():
         odd = rows.loc[~rows["label"].isin([0, 1]), "label"].iloc[0]
         raise TableError(f"{path}: a label is 0 (real) or 1 (fake); found {odd!r}. Correct the table.")

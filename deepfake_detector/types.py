@@ -26,6 +26,8 @@ class Sample:
     `path` is where its bytes are; `name` is how the table calls it (relative to the data set's root). All
     pictures of a `group` land on one side of every split. `split` is the data set's own hint: train, val, test or "";
     VIEW marks a degraded copy, which is only ever learnt from.
+    `video` names the clip that the picture is a frame of, "" for none. Where `path` is the clip itself, the sample stands
+    for all its frames; each then has a sample of its own, with its presentation `time` in seconds.
     """
 
     path: str
@@ -34,6 +36,8 @@ class Sample:
     generator: str
     group: str
     split: str = ""
+    video: str = ""
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class EncoderSpec:
 class Embeddings:
     """A table in memory: one row an embedded picture.
 
-    `rows` has the columns path, label, generator, group, split, sha256; `X` is (n, spec.dim) float32 in the same order.
+    `rows` has the columns path, label, generator, group, split, sha256, and with frames of clips also video and time; `X` is
+    (n, spec.dim) float32 in the same order.
     """
 
     rows: pd.DataFrame
@@ -113,7 +118,8 @@ class Verdict:
     """What every door shows for one picture.
 
     `p_fake` is calibrated, in 0..1; `seconds` is the time from bytes to verdict; `cached` says that the encoder was
-    not run; `notes` are things the reader should know about the file (an animation's first frame, say).
+    not run; `notes` are things the reader should know about the file (an animation's first frame, say). Of a clip,
+    `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them.
     """
 
     verdict: Answer
@@ -125,3 +131,4 @@ class Verdict:
     cached: bool
     seconds: float
     notes: tuple[str, ...] = ()
+    frames: tuple[tuple[float, float], ...] = ()

@@ -15,9 +15,11 @@ PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
     {"types", "registry", "files", "versions", "torch_compat"},
-    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces"},
+    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling"},
+    {"video"},
     {"calibration", "crops", "datasets", "encoders", "heads", "comparison"},
     {"embed", "bundle", "evaluate"},
+    {"frames"},
     {"extract", "train", "detect", "audit"},
     {"protocols", "robustness"},
     {"ui", "report"},

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from deepfake_detector.datasets import Listing
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
 
@@ -27,14 +27,6 @@ _LAYOUTS = (
     "real/… and fake/GENERATOR/…, GENERATOR/…/0_real and 1_fake, GENERATOR/train/nature and ai, original and deepfake "
     "(any depth, any case, with or without train, val and test), or a manifest.csv with the columns path and label"
 )
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The labelled pictures in the order of their names, and what was left out as (name, reason)."""
-
-    samples: list[Sample] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
 def samples(root: str | Path) -> Iterator[Sample]:
@@ -59,7 +51,7 @@ def scan(root: str | Path) -> Listing:
 def picture_files(root: str | Path) -> list[str]:
     """The paths of the pictures below a folder, labelled or not, in the order of their names."""
     unread: list[tuple[str, str]] = []
-    found = sorted(_walk(str(root), "", (), unread), key=lambda file: (file[1], file[0]))
+    found = sorted(walk(str(root), "", (), unread), key=lambda file: (file[1], file[0]))
     if unread:
         name, reason = unread[0]
         raise DatasetError(f"{os.path.join(root, name)}: {reason}. Point to a folder that can be read throughout.")
@@ -72,8 +64,8 @@ def picture_files(root: str | Path) -> list[str]:
 def _read_folder(root: Path) -> Listing:
     found = Listing()
     unlabelled = []
-    for path, name in _walk(str(root), "", (), found.skipped):
-        sample = _from_layout(path, name)
+    for path, name in walk(str(root), "", (), found.skipped):
+        sample = from_layout(path, name)
         if sample:
             found.samples.append(sample)
         else:
@@ -93,8 +85,17 @@ def _read_folder(root: Path) -> Listing:
     return found
 
 
-def _walk(path: str, prefix: str, above: tuple[tuple[int, int], ...], skipped: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Each picture below as (path, name). Links to folders are followed, but not back to one that we are inside of."""
+def walk(
+    path: str,
+    prefix: str,
+    above: tuple[tuple[int, int], ...],
+    skipped: list[tuple[str, str]],
+    extensions: tuple[str, ...] = EXTENSIONS,
+) -> Iterator[tuple[str, str]]:
+    """Each file below with one of these endings as (path, name).
+
+    Links to folders are followed, but not back to one that we are inside of.
+    """
     try:
         state = os.stat(path)
         here = (state.st_dev, state.st_ino)
@@ -108,12 +109,13 @@ def _walk(path: str, prefix: str, above: tuple[tuple[int, int], ...], skipped: l
         # A name that isn't UTF-8 is written with escapes, so that a table can hold it.
         name = prefix + entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if os.path.isdir(entry.path):
-            yield from _walk(entry.path, f"{name}/", (*above, here), skipped)
-        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and (entry.is_symlink() or entry.is_file()):
+            yield from walk(entry.path, f"{name}/", (*above, here), skipped, extensions)
+        elif os.path.splitext(entry.name)[1].lower() in extensions and (entry.is_symlink() or entry.is_file()):
             yield entry.path, name
 
 
-def _from_layout(path: str, name: str) -> Sample | None:
+def from_layout(path: str, name: str) -> Sample | None:
+    """What the folders above a file say of it, or None where none of them says real or fake."""
     folders = PurePosixPath(name).parts[:-1]
     words = [_word(folder) for folder in folders]
     at = next((i for i in reversed(range(len(words))) if words[i] in _LABELS), None)  # the nearest to the file decides

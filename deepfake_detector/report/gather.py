@@ -11,24 +11,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake_detector import bundle, protocols, robustness, table
+from deepfake_detector import bundle, protocols, registry, robustness, table
 from deepfake_detector.audit import Audit, audit
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.comparison import Scored, on_common_pictures, read_scores
-from deepfake_detector.datasets.folder import Listing, scan
+from deepfake_detector.datasets import Listing
+from deepfake_detector.datasets.folder import scan
 from deepfake_detector.embed import Embedder
 from deepfake_detector.errors import DatasetError, TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.report.build import Content
 from deepfake_detector.types import Embeddings, Sample
+from deepfake_detector.video import Sampling
 
 Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. `data` are tables, folders and manifests; `pictures` finds the files of a table's rows.
+    """What is asked for. `data` are tables, and folders or manifests as `dataset` reads them; `pictures` finds the files of a table's rows.
 
     `embedder` makes one for an encoder and a crop; `bar` makes a progress bar for so many pictures. `robustness` is the
     number of pictures to degrade, 0 for none; `head` None means each model's own kind.
@@ -38,6 +40,8 @@ class Request:
     data: Sequence[str]
     embedder: Callable[[str, str], Embedder]
     bar: Callable[[int], Progress]
+    dataset: str = "folder"
+    sampling: Sampling | None = None
     split: str | None = None
     kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
     scores: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +92,8 @@ class _Source:
     def __init__(self, request: Request):
         self.request = request
         self.tables: dict[str, Embeddings] = {given: table.read(given).pictures() for given in request.data if is_table(given)}
-        self.listings: dict[str, Listing] = {given: scan(given) for given in request.data if given not in self.tables}
+        listed = registry.load("datasets", request.dataset).scan
+        self.listings: dict[str, Listing] = {given: listed(given) for given in request.data if given not in self.tables}
         self.skipped: list[tuple[str, str]] = [left_out for listing in self.listings.values() for left_out in listing.skipped]
 
     def for_model(self, model: Bundle) -> Embeddings:
@@ -99,7 +104,9 @@ class _Source:
                 model.check(data.spec, data.crop, given)
         for listing in self.listings.values():
             progress = self.request.bar(len(listing.samples))
-            data, skipped = embed_samples(listing.samples, self.request.embedder(model.spec.name, model.crop), progress)
+            data, skipped = embed_samples(
+                listing.samples, self.request.embedder(model.spec.name, model.crop), progress, self.request.sampling
+            )
             model.check(data.spec, data.crop, "the encoder at hand")
             self.skipped += [one for one in skipped if one not in self.skipped]
             fitting.append(data)

@@ -1,0 +1,87 @@
+"""FaceForensics++ with DeepFakeDetection: original and manipulated sequences, with the official splits by pair."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from deepfake_detector.datasets import Listing
+from deepfake_detector.datasets._listing import CLIPS, PICTURES, folder, list_files
+from deepfake_detector.errors import DatasetError
+from deepfake_detector.types import FAKE, REAL, Sample
+
+EXPECTED = (
+    "original_sequences/{youtube,actors}/{raw,c23,c40}/videos/000.mp4 and manipulated_sequences/METHOD/{raw,c23,c40}/videos/000_003.mp4"
+)
+_PLACE = r"(original|manipulated)_sequences/([^/]+)/(raw|c0|c23|c40)/"
+_CLIP = re.compile(_PLACE + r"videos/([^/]+)\.[^./]+")
+_FRAME = re.compile(_PLACE + r"(?:images|frames)/([^/]+)/[^/]+")  # as the data set's own script extracts them
+
+
+def samples(root: str | Path) -> Iterator[Sample]:
+    """The labelled clips; `scan` also tells what was left out."""
+    yield from scan(root).samples
+
+
+def scan(root: str | Path) -> Listing:
+    """List the clips, or the frames taken from them. The two clips of a pair and all that was made of them are one group.
+
+    Several compressions of a clip are listed if they are there, in one group. Without splits/*.json the pairs are those of the
+    manipulated clips' names, and the split is left open; the actors' clips have no official one.
+    """
+    root = folder(root, EXPECTED)
+    split_of, partner = _splits(root)
+
+    def describe(path: str, name: str) -> Sample | None:
+        parts = _CLIP.fullmatch(name) or _FRAME.fullmatch(name)
+        if not parts:
+            return None
+        kind, source, _, clip = parts.groups()
+        label = FAKE if kind == "manipulated" else REAL
+        video = name if _CLIP.fullmatch(name) else name.rpartition("/")[0]
+        target = clip.partition("_")[0]
+        if "__" in clip:  # an actor's scene: 01__kitchen, and 02's face put into it: 01_02__kitchen__ABCDEFGH
+            scene = clip.split("__")[1]
+            return Sample(path, name, label, source, f"actors/{target}__{scene}", video=video)
+        if clip.count("_") == 1:
+            partner.setdefault(target, clip.partition("_")[2])
+            partner.setdefault(clip.partition("_")[2], target)
+        return Sample(path, name, label, source, target, split_of.get(target, ""), video=video)
+
+    found = list_files(root, CLIPS + PICTURES, describe, EXPECTED)
+    # Only now are all pairs known, also those which the names alone tell.
+    found.samples[:] = [_paired(sample, partner) for sample in found.samples]
+    if not split_of:
+        found.skipped.append(("splits", "train.json, val.json and test.json are not there, so the official split is unknown"))
+    return found
+
+
+def _paired(sample: Sample, partner: dict[str, str]) -> Sample:
+    if sample.group.startswith("actors/"):
+        return sample
+    return dataclasses.replace(sample, group="_".join(sorted({sample.group, partner.get(sample.group, sample.group)})))
+
+
+def _splits(root: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """(clip → split, clip → the other of its pair) from splits/*.json, where they are."""
+    split_of: dict[str, str] = {}
+    partner: dict[str, str] = {}
+    for split in ("train", "val", "test"):
+        path = next((f for f in (root / "splits" / f"{split}.json", root / "dataset" / "splits" / f"{split}.json") if f.is_file()), None)
+        if path is None:
+            continue
+        try:
+            pairs = [(str(a), str(b)) for a, b in json.loads(path.read_text(encoding="utf-8"))]
+        except (OSError, ValueError, TypeError) as error:
+            raise DatasetError(f'{path} should be a list of pairs such as ["071", "054"]; it can\'t be read ({error}).') from error
+        for pair in pairs:
+            for one, other in (pair, pair[::-1]):
+                if split_of.setdefault(one, split) != split:
+                    raise DatasetError(
+                        f"{path} puts the clip {one} into {split}, but {split_of[one]}.json has it too. Get the original files."
+                    )
+                partner[one] = other
+    return split_of, partner

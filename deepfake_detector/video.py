@@ -1,0 +1,243 @@
+"""From a video file to some of its frames, upright and with their exact times; no frame is decoded twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.images import MAX_PIXELS, MIN_SIDE, Picture
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv")
+EXPECTED = "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV or Ogg"
+
+# What FFmpeg may try: no playlists (they name other files and addresses), no pictures, no text.
+_FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
+_COMPLETE = 0.95  # a file that holds this share of the length that it states is whole
+_UPRIGHT = {  # signs of the display matrix (a, b, c, d), which maps (x, y) to (ax + cy, bx + dy) → what Pillow calls that
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a clip to take: `frames` of them, evenly over its length, or one `every` so many seconds."""
+
+    frames: int = 16
+    every: float | None = None
+
+    def choose(self, times: list[float], end: float) -> list[int]:
+        """Indices into the rising presentation times: the frame on display at each wanted moment, each at most once."""
+        if self.every is None and len(times) <= self.frames:
+            return list(range(len(times)))
+        start = times[0]
+        if self.every is None:
+            wanted = [start + (i + 0.5) * (end - start) / self.frames for i in range(self.frames)]
+        else:
+            count = max(1, -int(-(end - start) / self.every // 1))
+            wanted = [start + i * self.every for i in range(count)]
+        # A millionth of a second forgives what floats make of 1/25.
+        return sorted({max(0, bisect_right(times, moment + 1e-6) - 1) for moment in wanted})
+
+
+def is_video(path: str) -> bool:
+    """By its ending; nothing is opened."""
+    return os.path.splitext(path)[1].lower() in EXTENSIONS
+
+
+class Clip:
+    """The chosen frames of one file: their `times` in seconds, as the file states them, and the pictures on demand.
+
+    Making one reads the file but decodes nothing; raises UnusablePicture or OSError. `notes` say what is missing of it.
+    """
+
+    def __init__(self, path: str, sampling: Sampling | None = None):
+        state = os.stat(path)
+        if not stat.S_ISREG(state.st_mode):
+            raise UnusablePicture("not a plain file")
+        if not state.st_size:
+            raise UnusablePicture("empty file: it holds no bytes; get a complete copy")
+        self._path = os.path.abspath(path)
+        with open(path, "rb") as file:
+            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.notes: tuple[str, ...] = ()
+        stamps, self.times, groups = self._list(sampling or Sampling())
+        self._stamps, self._groups = stamps, groups
+        self._lock = threading.Lock()
+        self._ready: dict[int, av.VideoFrame] = {}
+        self._decoder: Iterator[tuple[int, av.VideoFrame]] | None = None
+
+    def identity(self, nth: int) -> str:
+        """What stands for the content of the nth chosen frame, without decoding it."""
+        return hashlib.sha256(f"frame 1|{self.sha256}|{self._stamps[nth]}".encode()).hexdigest()
+
+    def picture(self, nth: int) -> Picture:
+        """The nth chosen frame, to be asked for once; from any thread, best in order. Raises UnusablePicture for a damaged one."""
+        stamp = self._stamps[nth]
+        with self._lock:
+            self._decoder = self._decoder or self._decode()
+            while stamp not in self._ready:
+                one = next(self._decoder, None)
+                if one is None:
+                    raise UnusablePicture("damaged: this frame can't be decoded; get a complete copy")
+                self._ready[one[0]] = one[1]
+            frame = self._ready.pop(stamp)
+        if frame.is_corrupt:
+            raise UnusablePicture("damaged: parts of this frame are missing; get a complete copy")
+        return Picture(_upright(frame), self.notes)
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        import av
+        from av.stream import Disposition
+
+        try:
+            container = av.open(self._path, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
+        except (av.error.FFmpegError, ValueError) as error:
+            raise UnusablePicture(
+                f"not a video that can be read, or cut off before its index; expected {EXPECTED}; get a complete copy"
+            ) from error
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            with container:
+                raise UnusablePicture(f"no pictures in this video, only {_kinds(container)}; choose another file")
+        return container, streams[0]
+
+    def _list(self, sampling: Sampling) -> tuple[list[int], list[float], set[int]]:
+        """Read the packets' times → (the chosen frames' timestamps, their seconds, the groups of packets to decode for them)."""
+        import av
+
+        container, stream = self._open()
+        with container:
+            _check(stream)
+            unit, states = stream.time_base, _seconds(stream, container)
+            group_of: dict[int, int] = {}  # timestamp → the number of the keyframe that it follows in the file
+            starts: dict[int, int] = {}  # that keyframe's own timestamp
+            end, group = 0, 0
+            try:
+                for packet in container.demux(stream):
+                    stamp = _stamp(packet)
+                    if stamp is None:
+                        continue
+                    if packet.is_keyframe and group_of:
+                        group += 1
+                    starts.setdefault(group, stamp)
+                    if not packet.is_discard and packet.size:
+                        group_of[stamp] = group
+                        end = max(end, stamp + (packet.duration or 0))
+            except av.error.FFmpegError:
+                pass  # what came before is there, and the note below says how much that is
+        if not group_of:
+            raise UnusablePicture("no frame in this video; get a complete copy")
+        stamps = sorted(group_of)
+        times = [float(stamp * unit) for stamp in stamps]
+        if end <= stamps[-1]:  # some formats don't say how long the last one stays
+            end = stamps[-1] + (stamps[-1] - stamps[0]) // max(1, len(stamps) - 1)
+        here = float((end - stamps[0]) * unit)
+        if states and here < _COMPLETE * states:
+            self.notes = (f"cut off: {here:.1f} of {states:.1f} seconds are there",)
+        chosen = sampling.choose(times, float(end * unit))
+        groups = {group_of[stamps[i]] for i in chosen}
+        # A frame shown before the keyframe that it follows in the file also refers to the group before.
+        groups |= {group_of[stamps[i]] - 1 for i in chosen if stamps[i] < starts[group_of[stamps[i]]]}
+        return [stamps[i] for i in chosen], [times[i] for i in chosen], groups
+
+    def _decode(self) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The chosen frames in the order of the decoder; groups of packets without any are not decoded."""
+        container, stream = self._open()
+        wanted = set(self._stamps)
+        with container:
+            decoder = stream.codec_context
+            decoder.thread_type = "AUTO"
+            for frame in _frames(container, stream, decoder, self._groups):
+                stamp = _stamp(frame)
+                if stamp in wanted:
+                    wanted.remove(stamp)
+                    yield stamp, frame
+                if not wanted:
+                    return
+
+
+def _frames(container: InputContainer, stream: VideoStream, decoder: av.CodecContext, groups: set[int]) -> Iterator[av.VideoFrame]:
+    import av
+
+    def decode(packet: av.Packet | None) -> list[av.VideoFrame]:
+        try:
+            return decoder.decode(packet)
+        except av.error.FFmpegError:  # a damaged packet; the next may be whole
+            return []
+
+    group, seen, fed = 0, False, False
+    try:
+        for packet in container.demux(stream):
+            if _stamp(packet) is None:
+                continue
+            group += packet.is_keyframe and seen
+            seen = seen or not packet.is_discard and packet.size > 0
+            if group in groups:
+                yield from decode(packet)
+                fed = True
+            elif fed:
+                yield from decode(None)
+                decoder.flush_buffers()
+                fed = False
+    except av.error.FFmpegError:  # the end of a broken file
+        pass
+    if fed:
+        yield from decode(None)
+
+
+def _stamp(of: av.Packet | av.VideoFrame) -> int | None:
+    """When to show it, in units of the stream; old formats only say when to decode."""
+    return of.dts if of.pts is None else of.pts
+
+
+def _seconds(stream: VideoStream, container: InputContainer) -> float:
+    """The length that the file states, 0 for none."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration else 0.0
+
+
+def _check(stream: VideoStream) -> None:
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if stream.codec_context.codec is None or not width or not height:
+        raise UnusablePicture("a video in a coding that can't be decoded; convert it to H.264")
+    if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
+        raise UnusablePicture(
+            f"{width} x {height} is no size to judge: expected {MIN_SIDE} pixels a side or more, {MAX_PIXELS:,} or fewer in all"
+        )
+
+
+def _kinds(container: InputContainer) -> str:
+    return " and ".join(sorted({{"audio": "sound"}.get(s.type, s.type) for s in container.streams})) or "nothing"
+
+
+def _upright(frame: av.VideoFrame) -> Image.Image:
+    image = frame.to_image()
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image
+    import numpy as np
+
+    a, b, _, c, d = np.sign(np.frombuffer(matrix, np.int32)[:5]).tolist()
+    turn = _UPRIGHT.get((a, b, c, d))
+    return image if turn is None else image.transpose(turn)

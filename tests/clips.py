@@ -1,0 +1,51 @@
+"""Small clips for the tests, drawn and encoded on the spot."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+MILLISECOND = Fraction(1, 1000)
+
+
+def shade(number: int) -> int:
+    """How grey the frame with this number is, so that a test can tell which one it got."""
+    return 20 + 10 * (number % 20)
+
+
+def draw_clip(
+    path: Path, times: list[int], size: tuple[int, int] = (64, 32), rotation: float = 0, tint: tuple[int, int, int] = (0, 0, 0), **options
+) -> Path:
+    """Grey frames at these times in milliseconds, the left quarter red; `rotation` goes into the file's metadata only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4" if path.suffix == ".avi" else "libx264", rate=25, options={"crf": "10", **options})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        if path.suffix != ".avi":
+            stream.codec_context.time_base = MILLISECOND
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number, time in enumerate(times):
+            pixels = np.full((height, width, 3), shade(number)) + np.array(tint)
+            pixels[:, : width // 4] = (200, 20, 20)
+            frame = av.VideoFrame.from_ndarray(pixels.clip(0, 255).astype(np.uint8))
+            if path.suffix != ".avi":
+                frame.pts, frame.time_base = time, MILLISECOND
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def draw_sound(path: Path) -> Path:
+    """A tenth of a second of silence, and no pictures."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path

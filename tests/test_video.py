@@ -1,0 +1,177 @@
+"""video.py finds frames by their exact times, upright, each decoded once, and says what a broken clip lacks."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import av
+import numpy as np
+import pytest
+
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.video import Clip, Sampling, is_video
+from tests.clips import draw_clip, draw_sound, shade
+
+STEADY = list(range(0, 2000, 40))  # 25 a second
+UNEVEN = [0, 10, 20, 30, 1000, 1500, 1510, 3000]
+
+
+def grey(image) -> int:
+    return int(np.asarray(image)[8:24, 40:56].mean())
+
+
+def what_of(clip: Clip, nth: int):
+    """The notes of a frame, or the reason why there is none."""
+    try:
+        return clip.picture(nth).notes
+    except UnusablePicture as error:
+        return str(error)
+
+
+def numbers(clip: Clip) -> list[int]:
+    """Which drawn frames these are, by their shade."""
+    return [round((grey(clip.picture(i).image) - 20) / 10) for i in range(len(clip.times))]
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".ts", ".avi"])
+def test_frames_evenly_over_the_clip(tmp_path, ending):
+    clip = Clip(str(draw_clip(tmp_path / f"a{ending}", STEADY)), Sampling(5))
+    start = clip.times[0] - 0.2
+    assert [round(time - start, 3) for time in clip.times] == [0.2, 0.6, 1.0, 1.4, 1.8]
+    assert [abs(grey(clip.picture(n).image) - shade(i)) <= 4 for n, i in enumerate([5, 15, 25, 35, 45])] == [True] * 5
+    assert clip.notes == ()
+
+
+def test_every_so_many_seconds(tmp_path):
+    clip = Clip(str(draw_clip(tmp_path / "a.mp4", STEADY)), Sampling(every=0.5))
+    assert clip.times == [0.0, 0.48, 1.0, 1.48]
+
+
+def test_a_variable_frame_rate_keeps_its_times(tmp_path):
+    path = str(draw_clip(tmp_path / "a.mp4", UNEVEN))
+    assert Clip(path, Sampling(100)).times == [t / 1000 for t in UNEVEN]
+    clip = Clip(path, Sampling(every=1.0))
+    assert clip.times == [0.0, 1.0, 1.51, 3.0]  # what is on display at 0, 1, 2 and 3 seconds
+    assert numbers(clip) == [0, 4, 6, 7]
+
+
+def test_evenly_means_evenly_in_time():
+    assert Sampling(2).choose([t / 1000 for t in UNEVEN], 3.04) == [3, 6]
+    assert Sampling(3).choose([0.0], 0.04) == [0]
+    assert Sampling(1).choose([0.0, 1.0], 2.0) == [1]
+    assert Sampling(every=0.04).choose([i * 0.04 for i in range(1000)], 40.0) == list(range(1000))
+
+
+@pytest.mark.parametrize(
+    ("rotation", "size", "red"), [(0, (64, 32), (2, 16)), (90, (32, 64), (16, 61)), (180, (64, 32), (61, 16)), (-90, (32, 64), (16, 2))]
+)
+def test_the_rotation_in_the_metadata_is_applied(tmp_path, rotation, size, red):
+    image = Clip(str(draw_clip(tmp_path / "a.mp4", [0, 40], rotation=rotation)), Sampling(1)).picture(0).image
+    assert image.size == size
+    level = np.asarray(image)[red[1], red[0]]
+    assert level[0] > 150 > level[1]
+
+
+def test_no_frame_is_decoded_twice_and_groups_without_a_chosen_one_not_at_all(tmp_path, monkeypatch):
+    path = str(draw_clip(tmp_path / "a.mp4", STEADY, g="10", bf="2"))
+    decoded = []
+    real = Clip._decode
+
+    def counting(self):
+        for stamp, frame in real(self):
+            decoded.append(stamp)
+            yield stamp, frame
+
+    monkeypatch.setattr(Clip, "_decode", counting)
+    clip = Clip(path, Sampling(3))
+    assert decoded == [], "listing decodes nothing"
+    with ThreadPoolExecutor(3) as pool:  # in any order
+        shown = list(pool.map(lambda n: grey(clip.picture(n).image), [2, 0, 1]))
+    assert [round((g - 20) / 10) for g in shown] == [41 % 20, 8, 25 % 20]
+    assert len(decoded) == len(set(decoded)) == 3
+    assert len(Clip(path, Sampling(1))._groups) == 1
+
+
+def test_the_frames_are_those_that_plain_decoding_gives(tmp_path):
+    path = str(draw_clip(tmp_path / "a.mp4", STEADY, g="7", bf="3", **{"x264-params": "open-gop=1"}))
+    with av.open(path) as container:
+        plain = {frame.time: np.asarray(frame.to_image()) for frame in container.decode(video=0)}
+    clip = Clip(path, Sampling(9))
+    for nth, time in enumerate(clip.times):
+        np.testing.assert_array_equal(np.asarray(clip.picture(nth).image), plain[time])
+
+
+def test_identity_is_of_content_and_time(tmp_path):
+    one = Clip(str(draw_clip(tmp_path / "a.mp4", STEADY)), Sampling(3))
+    (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    copy = Clip(str(tmp_path / "b.mp4"), Sampling(3))
+    assert [one.identity(i) for i in range(3)] == [copy.identity(i) for i in range(3)]
+    assert len({one.identity(i) for i in range(3)}) == 3
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_a_truncated_clip_gives_what_it_has_and_says_so(tmp_path, ending):
+    options = {"movflags": "faststart"} if ending == ".mp4" else {}
+    path = draw_clip(tmp_path / f"a{ending}", list(range(0, 8000, 40)), g="10")
+    if options:  # the index to the front, as the web has it
+        with av.open(path) as source, av.open(tmp_path / "b.mp4", "w", options=options) as out:
+            stream = out.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    out.mux(packet)
+        path = tmp_path / "b.mp4"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(0.6 * len(whole))])
+    clip = Clip(str(path), Sampling(6))
+    assert 3 <= len(clip.times) <= 6
+    assert clip.times[-1] < 6
+    assert "cut off" in clip.notes[0]
+    assert "of 8.0 seconds" in clip.notes[0]
+    given = [what_of(clip, nth) for nth in range(len(clip.times))]
+    assert sum(outcome == clip.notes for outcome in given) >= 3
+    assert all(outcome == clip.notes or "damaged" in outcome for outcome in given)
+
+
+def test_a_damaged_frame_is_named_and_the_rest_is_given(tmp_path):
+    path = draw_clip(tmp_path / "a.mp4", STEADY, g="5", bf="0")
+    content = bytearray(path.read_bytes())
+    with av.open(path) as container:
+        hurt = [p for p in container.demux(video=0) if p.pts is not None][20:25]
+        for packet in hurt:
+            content[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    path.write_bytes(content)
+    clip = Clip(str(path), Sampling(50))
+    failed = [time for nth, time in enumerate(clip.times) if "damaged" in what_of(clip, nth)]
+    assert failed == [0.8, 0.84, 0.88, 0.92, 0.96]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.touch(), "empty file: it holds no bytes"),
+        (lambda path: path.write_bytes(b"hello" * 999), "not a video that can be read"),
+        (lambda path: path.mkdir(), "not a plain file"),
+        (draw_sound, "no pictures in this video, only sound"),
+        (
+            lambda path: path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nb.ts\n#EXT-X-ENDLIST\n"),
+            "not a video that can be read",
+        ),
+        (lambda path: path.write_bytes(draw_clip(path, STEADY).read_bytes()[:-900]), "cut off before its index"),
+        (lambda path: draw_clip(path, [0], size=(64, 8)), "64 x 8 is no size to judge"),
+    ],
+)
+def test_what_is_refused(tmp_path, make, reason):
+    make(tmp_path / "a.mp4")
+    with pytest.raises(UnusablePicture, match=reason):
+        Clip(str(tmp_path / "a.mp4"))
+
+
+def test_a_playlist_may_not_name_other_files(tmp_path):
+    draw_clip(tmp_path / "b.ts", STEADY)
+    (tmp_path / "a.ts").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nb.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(UnusablePicture, match="not a video"):
+        Clip(str(tmp_path / "a.ts"))
+
+
+@pytest.mark.parametrize(("path", "answer"), [("a.MP4", True), ("b/c.webm", True), ("a.gif", False), ("mp4", False)])
+def test_is_video(path, answer):
+    assert is_video(path) is answer
