@@ -15,7 +15,7 @@ from PIL import Image
 
 from deepfake_detector import weights
 from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_l14
-from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.errors import DetectorError, WeightsUnavailable
 from deepfake_detector.ui.tabs.picture import EXAMPLES
 from tests.conftest import ROOT
 
@@ -93,6 +93,11 @@ def test_a_damaged_or_missing_weights_file_is_refused(tmp_path):
     (tmp_path / "b.safetensors").write_bytes(b"")
     with pytest.raises(WeightsUnavailable, match=r"found 2: a\.safetensors, b\.safetensors"):
         _ = clip_vit_l14.Encoder(weights=str(tmp_path)).spec
+
+
+def test_a_device_that_is_not_there_is_refused(tiny_clip):
+    with pytest.raises(DetectorError, match="no device 'tpu' here; there are: auto, .*cpu"):
+        clip_vit_l14.Encoder(device="tpu", weights=str(tiny_clip[1])).embed_batch([Image.new("RGB", (32, 32))])
 
 
 def test_an_unreachable_hub_ends_within_10_s_and_names_three_ways_out(tmp_path):

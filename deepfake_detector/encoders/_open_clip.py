@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deepfake_detector.encoders import PictureEncoder
-from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.errors import DetectorError, WeightsUnavailable
 
 if TYPE_CHECKING:
     import torch
@@ -71,14 +71,15 @@ _LOADING = threading.Lock()
 
 
 def pick_device(asked: str) -> str:
-    """`auto` → the best device there is; any other name is taken at its word."""
+    """`auto` → the best device there is; any other name only if it is there."""
     import torch
 
-    if asked != "auto":
-        return asked
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        return next(name for name in there if there[name])
+    if not there.get(asked.split(":")[0]):
+        raise DetectorError(f"There is no device {asked!r} here; there are: auto, {', '.join(name for name in there if there[name])}.")
+    return asked
 
 
 def _autocast(device: str):
