@@ -11,6 +11,7 @@ from deepfake_detector.heads import EmbeddingHead
 
 # Serving needs no second framework beside torch; KERAS_BACKEND=tensorflow trains under TensorFlow, and the file is the same.
 os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # where TensorFlow is installed, Keras imports it under any backend
 import torch  # noqa: E402, F401  before keras: TensorFlow imported first can clash with torch's libraries
 
 import keras  # noqa: E402  isort: skip
@@ -36,7 +37,8 @@ class Head(EmbeddingHead):
         return keras.ops.convert_to_numpy(self.model_(X, training=False))[:, 0]
 
     def save(self, folder: Path) -> None:
-        self.model_.save(folder / "head.keras")
+        # The same layers, uncompiled: Adam's state would treble the file.
+        keras.Sequential([keras.Input((self.width_,)), *self.model_.layers]).save(folder / "head.keras")
 
     @classmethod
     def load(cls, folder: Path) -> Head:
