@@ -22,7 +22,8 @@ LAYERS = [
     {"frames"},
     {"extract", "train", "detect", "audit"},
     {"protocols", "robustness"},
-    {"ui", "report"},
+    {"report"},
+    {"ui"},
     {"cli"},
     {"__main__"},
 ]

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.report.words import weaknesses
 from deepfake_detector.ui.warming import Warming
 
 TITLE, ORDER = "What it is bad at", 90
@@ -31,11 +32,10 @@ def describe(manifest: dict[str, Any]) -> str:
         return "This model carries no measurements."
     generators = sorted(scores["generators"].items(), key=lambda item: item[1]["fake"])
     sources = sorted(scores["real_sources"].items(), key=lambda item: -item[1]["fake"])
-    worst_fakes = "; ".join(f"of **{name}** pictures {s['fake']:.0%} are called fake" for name, s in generators[:2])
-    worst_reals = "; ".join(f"of real **{name}** pictures {s['fake']:.0%} are called fake" for name, s in sources[:2])
     promise = manifest["promise"]
     lines = [
-        f"On test pictures it is weakest here: {worst_fakes}; {worst_reals}.",
+        f"**What it is bad at, measured on its test pictures.** {' '.join(weaknesses(scores, [], None))}",
+        "",
         "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
         f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
         f"{promise['real_pictures_from']}), and at most {promise['false_negative_rate']:.0%} of fakes real (on {promise['fakes_from']}). "
