@@ -122,3 +122,12 @@ def test_evaluating_a_table_equals_evaluating_its_pictures(model, dataset, embed
     a, b = (json.loads((tmp_path / name).read_text())["detectors"]["colours"] for name in ("a.json", "b.json"))
     assert a["overall"] == b["overall"]
     assert np.isfinite(a["overall"]["ece"])
+
+
+def test_a_table_that_fits_no_model_is_not_passed_over(model, embeddings_csv, tmp_path):
+    for name in (embeddings_csv.name, f"{embeddings_csv.name}.json"):
+        (tmp_path / f"other_{name}").write_text((embeddings_csv.parent / name).read_text().replace("box resize", "another resize"))
+    both = (embeddings_csv, tmp_path / f"other_{embeddings_csv.name}")
+    failed = script("evaluate.py", "--model", model, "--data", *both, cwd=tmp_path)
+    assert failed.returncode == 2
+    assert "another resize" in failed.stderr

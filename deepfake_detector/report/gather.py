@@ -59,6 +59,7 @@ def gather(request: Request) -> Content:
     source = _Source(request)
     notes: list[str] = []
     embedded = {name: source.for_model(model) for name, model in models.items()}
+    source.check_all_used(models)
     detectors = [_score(name, model, embedded[name], request) for name, model in models.items()]
     detectors += [read_scores(name, file, detectors[0].rows) for name, file in request.scores.items()]
     detectors, left_out = on_common_pictures(detectors)
@@ -111,6 +112,12 @@ class _Source:
             self.skipped += [one for one in skipped if one not in self.skipped]
             fitting.append(data)
         return _joined(fitting)
+
+    def check_all_used(self, models: dict[str, Bundle]) -> None:
+        """Raise TableError for a table that fits none of the models: its pictures must not be missing without a word."""
+        for given, data in self.tables.items():
+            if not any(data.spec == model.spec and data.crop == model.crop for model in models.values()):
+                next(iter(models.values())).check(data.spec, data.crop, given)
 
     def samples(self) -> list[Sample]:
         """The pictures themselves, as far as they are at hand."""
