@@ -76,7 +76,7 @@ def test_crop(name):
 
 @pytest.mark.parametrize("name", ["folder"])
 def test_dataset(name, tmp_path):
-    found = list(registry.load("datasets", name).samples(draw_dataset(tmp_path, each=4)))
+    found = registry.load("datasets", name).scan(draw_dataset(tmp_path, each=4)).samples
     assert len(found) == 8
     assert all(isinstance(s, Sample) and s.label in (0, 1) and s.generator and s.group for s in found)
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from deepfake_detector.datasets.folder import EXTENSIONS, picture_files, samples, scan
+from deepfake_detector.datasets.folder import EXTENSIONS, picture_files, scan
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL, Sample
 
@@ -70,13 +70,13 @@ def manifest(folder, *rows, columns="path,label", name="manifest.csv"):
 )
 def test_layouts(tmp_path, name, label, generator, split):
     touch(tmp_path, name)
-    assert list(samples(tmp_path)) == [Sample(str(tmp_path / name), name, label, generator, name, split)]
+    assert scan(tmp_path).samples == [Sample(str(tmp_path / name), name, label, generator, name, split)]
 
 
 def test_the_order_is_that_of_the_names(tmp_path):
     names = ["fake/b.png", "fake/a/z.png", "real/10.jpg", "real/9.jpg", "fake-/real/x.png", "Real/a.png"]
     touch(tmp_path, *names)
-    found = [sample.name for sample in samples(str(tmp_path))]
+    found = [sample.name for sample in scan(str(tmp_path)).samples]
     assert found == sorted(names)
     assert scan(tmp_path) == scan(tmp_path)
 
@@ -103,7 +103,7 @@ def test_other_files_and_hidden_ones_are_left_out(tmp_path):
 @pytest.mark.parametrize("name", ["Zoë 图像 🦊.jpg", 'a, "b".jpg', "two\nlines.jpg", " .jpg", "100%.jpg", "back\\slash.jpg"])
 def test_odd_names(tmp_path, name):
     touch(tmp_path, f"real/{name}")
-    (sample,) = samples(tmp_path)
+    (sample,) = scan(tmp_path).samples
     assert sample.name == f"real/{name}"
     assert os.path.exists(sample.path)
 
@@ -114,7 +114,7 @@ def test_a_name_that_is_not_utf8_can_be_opened_and_written(tmp_path):
         open(os.fsencode(tmp_path) + b"/real/\xff.jpg", "wb").close()
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    (sample,) = samples(tmp_path)
+    (sample,) = scan(tmp_path).samples
     assert sample.name == "real/\\xff.jpg"
     assert os.path.exists(sample.path)
 
@@ -126,7 +126,7 @@ def test_broken_links_are_listed_and_loops_end(tmp_path):
     (tmp_path / "real" / "up").symlink_to("..", target_is_directory=True)
     (tmp_path / "real" / "here").symlink_to(".", target_is_directory=True)
     (tmp_path / "real" / "linked").symlink_to("../elsewhere", target_is_directory=True)
-    assert [sample.name for sample in samples(tmp_path)] == [
+    assert [sample.name for sample in scan(tmp_path).samples] == [
         "elsewhere/real/b.jpg",
         "real/a.jpg",
         "real/gone.jpg",
@@ -158,7 +158,7 @@ def test_no_label_at_all_explains_the_layouts(tmp_path):
 )
 def test_nothing_to_list(tmp_path, make, reason):
     with pytest.raises(DatasetError, match=reason):
-        next(samples(make(tmp_path)))
+        scan(make(tmp_path))
 
 
 def test_picture_files_need_no_label(tmp_path):
@@ -199,13 +199,13 @@ def test_a_manifest_with_every_column(tmp_path):
 )
 def test_manifest_labels_and_defaults(tmp_path, said, label, generator):
     manifest(tmp_path, ["x/a.jpg", said], name="list.CSV")
-    assert list(samples(tmp_path / "list.CSV")) == [Sample(str(tmp_path / "x/a.jpg"), "x/a.jpg", label, generator, "x/a.jpg", "")]
+    assert scan(tmp_path / "list.CSV").samples == [Sample(str(tmp_path / "x/a.jpg"), "x/a.jpg", label, generator, "x/a.jpg", "")]
 
 
 def test_manifest_paths_are_looked_for_in_images_too(tmp_path):
     touch(tmp_path, "images/real/a.jpg", "b.jpg")
     manifest(tmp_path, ["real/a.jpg", 0], ["./b.jpg", 1], ["gone.jpg", 1])
-    assert {sample.name: sample.path for sample in samples(tmp_path)} == {
+    assert {sample.name: sample.path for sample in scan(tmp_path).samples} == {
         "b.jpg": str(tmp_path / "b.jpg"),
         "gone.jpg": str(tmp_path / "gone.jpg"),
         "real/a.jpg": str(tmp_path / "images/real/a.jpg"),
@@ -216,7 +216,7 @@ def test_manifest_order_odd_names_and_blank_lines(tmp_path):
     names = ["b.jpg", "two\nlines.jpg", 'a, "b".jpg', "é.jpg"]
     manifest(tmp_path, *([name, 0] for name in names), [])
     (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "manifest.csv").read_bytes())  # as Excel saves it
-    assert [sample.name for sample in samples(tmp_path)] == sorted(names)
+    assert [sample.name for sample in scan(tmp_path).samples] == sorted(names)
 
 
 def test_a_row_that_repeats_another_is_named(tmp_path):
@@ -227,7 +227,7 @@ def test_a_row_that_repeats_another_is_named(tmp_path):
 
 def test_a_manifest_about_something_else_is_not_ours(tmp_path):
     touch(tmp_path, "real/a.jpg")
-    assert [sample.name for sample in samples(manifest(tmp_path, ["a", "b"], columns="id,caption"))] == ["real/a.jpg"]
+    assert [sample.name for sample in scan(manifest(tmp_path, ["a", "b"], columns="id,caption")).samples] == ["real/a.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
@@ -15,11 +14,6 @@ TEST_LIST = "List_of_testing_videos.txt"
 EXPECTED = f"Celeb-real/, YouTube-real/, Celeb-synthesis/ and {TEST_LIST}"
 _CLIP = re.compile(r"(Celeb-real|YouTube-real|Celeb-synthesis)/([^/]+)\.[^./]+")
 _SWAP = re.compile(r"(id\d+)_id\d+_(\d+)")  # id0_id16_0000: the face of 16 put into the clip id0_0000
-
-
-def samples(root: str | Path) -> Iterator[Sample]:
-    """The labelled clips; `scan` also tells what was left out."""
-    yield from scan(root).samples
 
 
 def scan(root: str | Path) -> Listing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
@@ -13,11 +12,6 @@ from deepfake_detector.types import FAKE, REAL, Sample
 EXPECTED = "GENERATOR/0_real and GENERATOR/1_fake, or GENERATOR/CLASS/0_real, below train, val or test or not"
 _SPLITS = {"train": "train", "progan_train": "train", "val": "val", "progan_val": "val", "test": "test"}
 _PAIRED = ("crn", "imle", "san", "seeingdark")  # a fake is made from the real picture of the same name
-
-
-def samples(root: str | Path) -> Iterator[Sample]:
-    """The labelled pictures; `scan` also tells what was left out."""
-    yield from scan(root).samples
 
 
 def scan(root: str | Path) -> Listing:

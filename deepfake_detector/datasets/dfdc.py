@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from deepfake_detector.datasets import Listing
@@ -14,11 +13,6 @@ from deepfake_detector.types import FAKE, REAL, Sample
 EXPECTED = "clips with a metadata.json beside them (dfdc_train_part_0/metadata.json, …)"
 _LABELS = {"REAL": REAL, "FAKE": FAKE, 0: REAL, 1: FAKE}  # the test set's files have is_fake, 0 or 1
 _SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
-
-
-def samples(root: str | Path) -> Iterator[Sample]:
-    """The labelled clips; `scan` also tells what was left out."""
-    yield from scan(root).samples
 
 
 def scan(root: str | Path) -> Listing:

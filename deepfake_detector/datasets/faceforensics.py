@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
@@ -19,11 +18,6 @@ EXPECTED = (
 _PLACE = r"(original|manipulated)_sequences/([^/]+)/(raw|c0|c23|c40)/"
 _CLIP = re.compile(_PLACE + r"videos/([^/]+)\.[^./]+")
 _FRAME = re.compile(_PLACE + r"(?:images|frames)/([^/]+)/[^/]+")  # as the data set's own script extracts them
-
-
-def samples(root: str | Path) -> Iterator[Sample]:
-    """The labelled clips; `scan` also tells what was left out."""
-    yield from scan(root).samples
 
 
 def scan(root: str | Path) -> Listing:

@@ -29,11 +29,6 @@ _LAYOUTS = (
 )
 
 
-def samples(root: str | Path) -> Iterator[Sample]:
-    """The labelled pictures below a folder, or of a CSV manifest; `scan` also tells what was left out."""
-    yield from scan(root).samples
-
-
 def scan(root: str | Path) -> Listing:
     """List a folder or manifest. No picture is opened, so a broken one is a sample like any other."""
     root = Path(root).expanduser()

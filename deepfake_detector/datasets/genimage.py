@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
@@ -12,11 +11,6 @@ from deepfake_detector.types import FAKE, REAL, Sample
 
 EXPECTED = "GENERATOR/{train,val}/{ai,nature}"
 _PICTURE = re.compile(r"(?:.*/)?(train|val)/(ai|nature)/(?:.*/)?([^/]+)")
-
-
-def samples(root: str | Path) -> Iterator[Sample]:
-    """The labelled pictures; `scan` also tells what was left out."""
-    yield from scan(root).samples
 
 
 def scan(root: str | Path) -> Listing:

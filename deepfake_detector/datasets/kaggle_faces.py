@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
@@ -14,11 +13,6 @@ EXPECTED = "Dataset/{Train,Validation,Test}/{Real,Fake} or real_vs_fake/real-vs-
 _SPLITS = {"Train": "train", "Validation": "val", "Test": "test", "train": "train", "valid": "val", "test": "test"}
 _MANJILKARKI = re.compile(r"(?:.*/)?(Train|Validation|Test)/(Real|Fake)/[^/]+")
 _XHLULU = re.compile(r"(?:.*/)?(train|valid|test)/(real|fake)/[^/]+")
-
-
-def samples(root: str | Path) -> Iterator[Sample]:
-    """The labelled pictures; `scan` also tells what was left out."""
-    yield from scan(root).samples
 
 
 def scan(root: str | Path) -> Listing:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets._listing import CLIPS, list_files
 from deepfake_detector.datasets.folder import from_layout
 from deepfake_detector.types import Sample
-
-
-def samples(root: str | Path) -> Iterator[Sample]:
-    """The labelled clips; `scan` also tells what was left out."""
-    yield from scan(root).samples
 
 
 def scan(root: str | Path) -> Listing:
