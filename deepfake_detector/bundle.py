@@ -37,9 +37,13 @@ class Bundle:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake."""
         return self.calibration(self.head.p_fake(X))
 
+    def fits(self, spec: EncoderSpec, crop: str) -> bool:
+        """Whether embeddings of this spec and crop are those that the head was trained on."""
+        return spec == self.spec and crop == self.crop
+
     def check(self, spec: EncoderSpec, crop: str, what: str) -> None:
-        """Raise TableError unless embeddings of this spec and crop are those that the head was trained on."""
-        if spec != self.spec or crop != self.crop:
+        """Raise TableError, saying what differs, unless such embeddings fit."""
+        if not self.fits(spec, crop):
             crops = "" if crop == self.crop else f"; crop: {self.crop!r} ≠ {crop!r}"
             raise TableError(
                 f"The model {self.name} takes embeddings of {self.spec.name}; {what} was made otherwise "

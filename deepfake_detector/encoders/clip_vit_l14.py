@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deepfake_detector import weights
-from deepfake_detector.encoders._open_clip import PIXELS, PREPROCESSING, OpenClipTower
+from deepfake_detector.encoders._open_clip import OpenClipTower
 from deepfake_detector.types import EncoderSpec
-
-if TYPE_CHECKING:
-    import torch
 
 _REPOSITORY, _FILE = "timm/vit_large_patch14_clip_224.openai", "open_clip_model.safetensors"
 
@@ -24,22 +20,7 @@ class Encoder(OpenClipTower):
 
     @cached_property
     def spec(self) -> EncoderSpec:
-        return EncoderSpec(
-            name="clip_vit_l14",
-            architecture=self.architecture,
-            weights=f"sha256:{weights.file_sha256(self.weights_file())}",
-            layers="projection",
-            pixels=PIXELS,
-            preprocessing=PREPROCESSING,
-            normalised=True,
-            dim=768,
-        )
+        return self.projected_spec("clip_vit_l14", f"sha256:{weights.file_sha256(self.weights_file())}", dim=768)
 
     def weights_file(self) -> Path:
         return weights.local_weights("clip_vit_l14", self.weights) or weights.from_hub("clip_vit_l14", _REPOSITORY, _FILE)
-
-    def read(self, tower: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
-        """(n, 3, 224, 224) → (n, 768)."""
-        import torch
-
-        return torch.nn.functional.normalize(tower(batch).float(), dim=-1)

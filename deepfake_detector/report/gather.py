@@ -99,7 +99,7 @@ class _Source:
 
     def for_model(self, model: Bundle) -> Embeddings:
         """All data as embeddings for this model: the tables that fit it, and every folder embedded."""
-        fitting = [data for data in self.tables.values() if data.spec == model.spec and data.crop == model.crop]
+        fitting = [data for data in self.tables.values() if model.fits(data.spec, data.crop)]
         if not fitting and not self.listings:
             for given, data in self.tables.items():
                 model.check(data.spec, data.crop, given)
@@ -116,7 +116,7 @@ class _Source:
     def check_all_used(self, models: dict[str, Bundle]) -> None:
         """Raise TableError for a table that fits none of the models: its pictures must not be missing without a word."""
         for given, data in self.tables.items():
-            if not any(data.spec == model.spec and data.crop == model.crop for model in models.values()):
+            if not any(model.fits(data.spec, data.crop) for model in models.values()):
                 next(iter(models.values())).check(data.spec, data.crop, given)
 
     def samples(self) -> list[Sample]:
