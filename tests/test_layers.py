@@ -15,7 +15,7 @@ PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
     {"types", "registry", "files", "versions", "torch_compat"},
-    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling"},
+    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "neighbours"},
     {"video"},
     {"calibration", "crops", "datasets", "encoders", "heads", "comparison"},
     {"embed", "bundle", "evaluate"},

@@ -1,0 +1,41 @@
+"""Nearest neighbours: a picture is as fake as the known pictures that it looks most like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.neighbours import Neighbours
+
+NEIGHBOURS, SHARPNESS = 20, 20.0
+
+
+class Head(EmbeddingHead):
+    """Each of the nearest 20 votes with exp(20 · cosine), and a class's votes weigh by how rare the class is.
+
+    One vote for either class is added, so that no score is 0 or 1.
+    """
+
+    def fit(self, X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray] | None = None) -> Head:
+        self.width_ = X.shape[1]
+        self.known_, self.y_ = Neighbours(X), np.asarray(y, np.int8)
+        return self
+
+    def scores(self, X: np.ndarray) -> np.ndarray:
+        cosine, nearest = self.known_.nearest(X, NEIGHBOURS)
+        votes = np.exp(SHARPNESS * (cosine.astype(np.float64) - cosine[:, :1]))
+        fake = self.y_.mean()
+        for_fake = (votes * (self.y_[nearest] == 1)).sum(axis=1) / fake
+        for_real = (votes * (self.y_[nearest] == 0)).sum(axis=1) / (1 - fake)
+        return (for_fake + 1) / (for_fake + for_real + 2)
+
+    def save(self, folder: Path) -> None:
+        save_file({"X": self.known_.X, "y": self.y_}, folder / "head.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Head:
+        state = load_file(folder / "head.safetensors")
+        return cls().fit(state["X"], state["y"])
