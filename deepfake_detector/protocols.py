@@ -2,6 +2,7 @@
 
     leave-one-generator-out    the fakes of a generator that it never saw, among reals that it never saw
     leave-one-source-out       the reals of a source that it never saw: how many are called fake?
+    leave-both-out             the fakes of the one among the reals of the other, neither of them ever seen
     matched                    fakes against the real pictures of their own groups (a reconstruction and its original)
 
 No group is ever on both sides. Scores are the head's own, uncalibrated: ranking figures need no calibration.
@@ -112,6 +113,13 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.nda
     return done
 
 
+def _leave_both_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
+    folds = split.unseen_folds(data.rows)
+    if not folds:
+        raise TrainingError("Leaving out a generator and a real source needs at least two of each; add pictures from other places.")
+    return [_ranked(data, f"{f.generator} × {f.source}", f.score, fit(data, f.learn, f.score), FAKE, len(f.learn)) for f in folds]
+
+
 def _matched(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     """Out-of-fold scores for everything; then each generator's fakes against the reals of their own groups."""
     labels, source, groups = data.rows["label"].to_numpy(), data.rows["generator"].to_numpy(), split.whole_groups(data.rows)
@@ -155,5 +163,6 @@ def _ranked(data: Embeddings, name: str, tested: np.ndarray, p: np.ndarray, held
 PROTOCOLS: dict[str, Callable[[Embeddings, _Fit], list[dict[str, Any]]]] = {
     "leave-one-generator-out": _leave_one_generator_out,
     "leave-one-source-out": _leave_one_source_out,
+    "leave-both-out": _leave_both_out,
     "matched": _matched,
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.types import LABEL_NAMES, REAL, VIEW
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW
 
 FOLDS = 5
 
@@ -84,4 +86,36 @@ def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]
         learn = np.flatnonzero(~np.isin(groups, groups[scored]))
         if len(np.unique(labels[learn])) == 2:
             folds.append((learn, scored))
+    return folds
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A fold in which neither the scored fakes' generator nor the scored reals' source is learnt from; index arrays."""
+
+    generator: str
+    source: str
+    learn: np.ndarray
+    score: np.ndarray
+
+
+def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
+    """A fold for each generator with each real source: the fakes of the one against the reals of the other.
+
+    A fake made of a real picture (it shares its group) is scored beside its own source only. Pairs of which nothing would
+    be left to score, or to learn from, give no fold.
+    """
+    origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
+    pictures = (rows["split"] != VIEW).to_numpy()
+    generators, sources = (sorted(set(origin[labels == label])) for label in (FAKE, REAL))
+    folds = []
+    for source in sources:
+        reals = (labels == REAL) & (origin == source)
+        of_others = np.isin(groups, groups[(labels == REAL) & ~reals])
+        for generator in generators:
+            fakes = (labels == FAKE) & (origin == generator)
+            scored = (reals | (fakes & ~of_others)) & pictures
+            learn = ~reals & ~fakes & ~np.isin(groups, groups[scored])
+            if len(set(labels[scored])) == 2 and len(set(labels[learn])) == 2:
+                folds.append(Unseen(generator, source, np.flatnonzero(learn), np.flatnonzero(scored)))
     return folds

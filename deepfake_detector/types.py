@@ -16,7 +16,7 @@ LABEL_NAMES = ("real", "fake")
 VIEW = "view"  # the split of a degraded copy
 
 Answer = Literal["real", "fake", "unsure"]
-PROTOCOLS = ("leave-one-generator-out", "leave-one-source-out", "matched")
+PROTOCOLS = ("leave-one-generator-out", "leave-one-source-out", "leave-both-out", "matched")
 
 
 @dataclass(frozen=True)
