@@ -159,6 +159,7 @@ def train(argv: list[str] | None = None) -> int:
     parser.add_argument("table", help="a table made by extract_embeddings.py")
     parser.add_argument("--head", default="keras_mlp", help=f"one of {', '.join(registry.names('heads'))} (default: %(default)s)")
     parser.add_argument("--out", metavar="FOLDER", help="the model (default: models/TABLE-HEAD)")
+    parser.add_argument("--choose", action="store_true", help="choose the head's settings on generators and real sources held out")
     parser.add_argument("--seed", type=int, default=0, help="the same table and seed give the same model (default: %(default)s)")
     return _run(_train, parser, argv)
 
@@ -175,7 +176,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     registry.load("heads", arguments.head)  # an unknown head, before a large table is read
     out = Path(arguments.out or f"models/{Path(arguments.table).stem}-{arguments.head}")
-    done = train(table.read(arguments.table), arguments.head, out.name, arguments.seed, " ".join(sys.argv))
+    done = train(table.read(arguments.table), arguments.head, out.name, arguments.seed, " ".join(sys.argv), arguments.choose)
     labels = done.test.rows["label"].to_numpy()
     scores = evaluate_scores(done.test.rows, done.p_fake, done.bundle.thresholds)
     made = dataclasses.replace(done.bundle, manifest=done.bundle.manifest | {"scores": scores})
@@ -190,6 +191,8 @@ def _train(arguments: argparse.Namespace) -> int:
     print(_figures(scores["overall"]))
     thresholds = made.thresholds
     print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
+    for tried in made.manifest["training"]["settings_tried"]:
+        print(f"  tried {tried['settings']}: AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out")
     print(f"{out}: {made.head_name} on {made.spec.name}; split: {made.manifest['training']['split']}")
     return 0
 

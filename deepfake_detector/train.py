@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,8 @@ from deepfake_detector import registry, split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.calibration import fit_calibration, fit_thresholds
 from deepfake_detector.errors import TrainingError
+from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.metrics import auroc
 from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings
 from deepfake_detector.versions import versions
 
@@ -33,9 +37,10 @@ class Training:
     history: dict[str, list[float]]
 
 
-def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: str = "") -> Training:
+def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: str = "", choose: bool = False) -> Training:
     """Fit the head on the training side; calibrate and choose thresholds on scores of held-out folds within that side.
 
+    `choose` first chooses the head's settings on generators and sources held out within that side.
     The test side is looked at once, to report. Raises TrainingError for a table that can't be learnt from.
     """
     module = registry.load("heads", head_name)
@@ -43,10 +48,12 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     learn, test, how = split.train_test(data.rows, seed)
     training, testing = data.take(learn), data.take(test)
     labels = training.rows["label"].to_numpy()
+    chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
+    head_of = functools.partial(module.Head, seed=seed, **chosen)
 
     # Fakes as new pictures of known generators; reals, where there are sources enough, as if their source were new too.
-    held_out = _held_out_scores(module, training, split.group_folds(training.rows, seed), seed)
-    from_new_source = _held_out_scores(module, training, split.real_source_folds(training.rows), seed)
+    held_out = _held_out_scores(head_of, training, split.group_folds(training.rows, seed))
+    from_new_source = _held_out_scores(head_of, training, split.real_source_folds(training.rows))
     new_sources = not np.isnan(from_new_source).all()
     held_out = np.where(np.isnan(from_new_source), held_out, from_new_source)
     scored = ~np.isnan(held_out)  # degraded copies are learnt from, not judged
@@ -55,7 +62,7 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     thresholds = fit_thresholds(calibration(held_out), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
 
     log.info("fitting %s on %d pictures", head_name, len(training))
-    head = module.Head(seed=seed).fit(training.X, labels, held_out=(testing.X, testing.rows["label"].to_numpy(np.float32)))
+    head = head_of().fit(training.X, labels, held_out=(testing.X, testing.rows["label"].to_numpy(np.float32)))
     manifest: dict[str, Any] = {
         "promise": {
             "false_positive_rate": FALSE_POSITIVE_RATE,
@@ -71,6 +78,8 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
             "train": _counts(training),
             "test": _counts(testing),
             "views": _views(training),
+            "settings": chosen,
+            "settings_tried": tried,
             "command": command,
         },
         "versions": versions(),
@@ -79,12 +88,36 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     return Training(bundle, testing, bundle.p_fake(testing.X), head.history_)
 
 
-def _held_out_scores(module: ModuleType, data: Embeddings, folds: list[tuple[np.ndarray, np.ndarray]], seed: int) -> np.ndarray:
+def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The head's settings with the best mean AUROC over generators and real sources held out together, and all that were tried.
+
+    Raises TrainingError where the head has no choices, or the table too few generators and sources to hold any out.
+    """
+    choices, folds = getattr(module, "CHOICES", ()), split.unseen_folds(data.rows)
+    if not choices:
+        raise TrainingError(f"The head {head_name} has no settings to choose among; leave --choose out.")
+    if not folds:
+        raise TrainingError("Choosing settings needs at least two generators and two sources of real pictures; leave --choose out.")
+    labels, tried = data.rows["label"].to_numpy(), []
+    for settings in choices:
+        log.info("trying %s", settings)
+        areas = [
+            auroc(
+                labels[fold.score],
+                module.Head(seed=seed, **settings).fit(data.X[fold.learn], labels[fold.learn]).p_fake(data.X[fold.score]),
+            )
+            for fold in folds
+        ]
+        tried.append({"settings": settings, "unseen_auroc": float(np.mean(areas))})
+    return max(tried, key=lambda one: one["unseen_auroc"])["settings"], tried
+
+
+def _held_out_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """(n,) scores, each by a head that had not learnt from that row's fold; NaN where no fold scores a row."""
     labels, scores = data.rows["label"].to_numpy(), np.full(len(data), np.nan)
     for i, (learn, score) in enumerate(folds):
         log.info("held-out fold %d of %d: %d pictures to learn from, %d to score", i + 1, len(folds), len(learn), len(score))
-        scores[score] = module.Head(seed=seed).fit(data.X[learn], labels[learn]).p_fake(data.X[score])
+        scores[score] = head_of().fit(data.X[learn], labels[learn]).p_fake(data.X[score])
     return scores
 
 

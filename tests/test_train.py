@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_detector import bundle, split, table
+from deepfake_detector import bundle, registry, split, table
 from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
 from deepfake_detector.errors import BundleError, TableError, TrainingError
 from deepfake_detector.train import train
-from deepfake_detector.types import Embeddings
+from deepfake_detector.types import Embeddings, EncoderSpec
 from tests.conftest import ROOT, script
 
 
@@ -75,6 +75,40 @@ def test_a_held_out_real_source_takes_its_reconstructions_with_it():
         assert len({generators[i] for i in scored}) == 1
         assert not {groups[i] for i in learn} & {groups[i] for i in scored}
     assert split.real_source_folds(rows([0] * 10 + [1] * 10, generators=["a", "b"] * 10)) == []
+
+
+def test_neither_generator_nor_source_of_a_fold_is_learnt_from_and_a_reconstruction_stays_beside_its_own_source():
+    origin = ["a", "b", "g", "g", "made", "made", "a", "g"]
+    labels = [0, 0, 1, 1, 1, 1, 0, 1]
+    groups = ["a0", "b0", "g0", "g1", "a0", "b0", "a0", "g0"]
+    splits = ["", "", "", "", "", "", "view", "view"]
+    table = rows(labels, groups, origin, splits)
+    folds = {(fold.generator, fold.source): (list(fold.learn), list(fold.score)) for fold in split.unseen_folds(table)}
+    assert folds == {
+        ("g", "a"): ([1, 5], [0, 2, 3]),
+        ("g", "b"): ([0, 4, 6], [1, 2, 3]),
+        ("made", "a"): ([1, 2, 3, 7], [0, 4]),
+        ("made", "b"): ([0, 2, 3, 6, 7], [1, 5]),
+    }
+
+
+def test_settings_are_chosen_on_what_was_held_out_and_all_that_were_tried_are_told():
+    rng = np.random.default_rng(0)
+    origin = np.repeat(list("abcghi"), 30)
+    labels = np.isin(origin, list("ghi")).astype(int)
+    # a faint trace of generation in every number, and a loud one of the source
+    X = rng.normal(0.25 * labels[:, None], 1, (180, 60)) + 8 * np.eye(60)[pd.factorize(origin)[0]]
+    spec = EncoderSpec("colour_histogram", "none", "none", "none", 1, "none", False, 60)
+    data = Embeddings(rows(labels, generators=origin), X.astype(np.float32), spec, "whole")
+    done = train(data, "logistic", "chosen", choose=True)
+    told = done.bundle.manifest["training"]
+    assert [one["settings"] for one in told["settings_tried"]] == list(registry.load("heads", "logistic").CHOICES)
+    assert told["settings"] == max(told["settings_tried"], key=lambda one: one["unseen_auroc"])["settings"]
+    assert told["settings"]["C"] == done.bundle.head.C
+    with pytest.raises(TrainingError, match="keras_mlp has no settings"):
+        train(data, "keras_mlp", "chosen", choose=True)
+    with pytest.raises(TrainingError, match="two generators and two sources"):
+        train(data.take(data.rows["generator"].isin(["a", "g", "h"]).to_numpy()), "logistic", "chosen", choose=True)
 
 
 def test_degraded_copies_follow_their_picture_and_are_never_scored():

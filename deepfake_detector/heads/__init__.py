@@ -1,4 +1,7 @@
-"""Vectors → probability of being fake: one file a head, each with a class `Head`."""
+"""Vectors → probability of being fake: one file a head, each with a class `Head`.
+
+A file may offer `CHOICES`, settings of its head (keyword arguments) among which `train_classifier.py --choose` chooses.
+"""
 
 from __future__ import annotations
 

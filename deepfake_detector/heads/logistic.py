@@ -8,9 +8,15 @@ from sklearn.preprocessing import StandardScaler
 
 from deepfake_detector.heads._sklearn import SklearnHead
 
+CHOICES = tuple({"C": C} for C in (1e-4, 1e-3, 1e-2, 1e-1))
+
 
 class Head(SklearnHead):
-    """Both classes weigh the same, however many rows they have."""
+    """Both classes weigh the same, however many rows they have. `C` is the inverse of the L2 penalty."""
+
+    def __init__(self, seed: int = 0, C: float = 1e-2):
+        super().__init__(seed)
+        self.C = C
 
     def pipeline(self, shape: tuple[int, int]) -> Pipeline:
-        return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000, random_state=self.seed))
+        return make_pipeline(StandardScaler(), LogisticRegression(C=self.C, class_weight="balanced", max_iter=2000, random_state=self.seed))

@@ -11,14 +11,19 @@ from sklearn.svm import SVC
 from deepfake_detector.heads._sklearn import SklearnHead
 
 _COMPONENTS = 256  # the kernel's cost grows with the width; this many principal components carry nearly all of it
+CHOICES = tuple({"C": C} for C in (0.1, 1.0, 10.0))
 
 
 class Head(SklearnHead):
     """Scores are the sigmoid of the margin; the bundle's Platt scaling makes them probabilities (`probability=True` is deprecated)."""
 
+    def __init__(self, seed: int = 0, C: float = 1.0):
+        super().__init__(seed)
+        self.C = C
+
     def pipeline(self, shape: tuple[int, int]) -> Pipeline:
         reduce = PCA(min(_COMPONENTS, *shape), svd_solver="randomized", random_state=self.seed)
-        return make_pipeline(StandardScaler(), reduce, SVC(class_weight="balanced", random_state=self.seed))
+        return make_pipeline(StandardScaler(), reduce, SVC(C=self.C, class_weight="balanced", random_state=self.seed))
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         return 0.5 * (1 + np.tanh(0.5 * self.pipeline_.decision_function(X)))
