@@ -15,6 +15,7 @@ from deepfake_detector import __version__, registry
 from deepfake_detector.errors import DetectorError
 
 if TYPE_CHECKING:
+    from deepfake_detector.datasets import Listing
     from deepfake_detector.detect import Detector
 
 DEFAULT_CACHE_GB = 20.0
@@ -53,12 +54,25 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-cache", action="store_true", help="remember nothing")
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    """The options of everything that reads labelled pictures."""
+def _add_data(parser: argparse.ArgumentParser, argv: list[str] | None) -> None:
+    """The options of everything that reads labelled pictures, and those of the data set that `argv` names."""
     parser.add_argument(
         "--dataset", default="folder", help=f"its layout: one of {', '.join(registry.names('datasets'))} (default: %(default)s)"
     )
     _add_sampling(parser)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--dataset")
+    name = first.parse_known_args(argv)[0].dataset
+    own = argparse.ArgumentParser(add_help=False)
+    if name in registry.names("datasets") and (add_options := getattr(registry.load("datasets", name), "add_options", None)):
+        for options in (parser.add_argument_group(f"options of --dataset {name}"), own):
+            add_options(options)
+    parser.set_defaults(own=vars(own.parse_args([])).keys())
+
+
+def _data_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was said to the data set's own options, by their names."""
+    return {name: getattr(arguments, name) for name in arguments.own}
 
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +106,7 @@ def extract(argv: list[str] | None = None) -> int:
         "data",
         help="a folder (real/… fake/GENERATOR/…, 0_real 1_fake, nature ai; train/val/test), a manifest CSV, or a --dataset's top folder",
     )
-    _add_data(parser)
+    _add_data(parser, argv)
     parser.add_argument("--encoder", default="clip_vit_l14", help=f"one of {', '.join(registry.names('encoders'))} (default: %(default)s)")
     parser.add_argument("--crop", default="whole", help=f"one of {', '.join(registry.names('crops'))} (default: %(default)s)")
     parser.add_argument("--out", metavar="TABLE", help="the table, .csv or .parquet (default: embeddings/DATA.csv)")
@@ -115,11 +129,10 @@ def _extract(arguments: argparse.Namespace) -> int:
         )
     sampling = _sampling(arguments)
     encoder = registry.load("encoders", arguments.encoder).Encoder(device=arguments.device, weights=arguments.weights)
-    listing = registry.load("datasets", arguments.dataset).scan(arguments.data)
+    listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **_data_options(arguments))
     embedder = Embedder(encoder, arguments.crop, _cache(arguments), batch_size=arguments.batch_size)
-    copied = sum(sample.split != "test" for sample in listing.samples)
-    with _progress(len(listing.samples) + arguments.views * copied) as bar:
-        done = extract(listing.samples, embedder, out, listing.skipped, " ".join(sys.argv), bar.update, arguments.views, sampling)
+    with _progress(_total(listing, arguments.views)) as bar:
+        done = extract(listing, embedder, out, " ".join(sys.argv), bar.update, arguments.views, sampling)
 
     timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
@@ -141,7 +154,14 @@ def _extract(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _progress(total: int):
+def _total(listing: Listing, views: int = 0) -> int | None:
+    """The pictures to embed with so many degraded copies; of a stream a guess, or None."""
+    if not listing.is_stream:
+        return len(listing.samples) + views * sum(sample.split != "test" for sample in listing.samples)
+    return listing.total and listing.total * (1 + views)
+
+
+def _progress(total: int | None):
     from tqdm import tqdm
 
     # On a terminal a bar; elsewhere (a log file) a line now and then.
@@ -213,7 +233,7 @@ def evaluate(argv: list[str] | None = None) -> int:
         "--data", required=True, nargs="+", metavar="DATA", help="folders or manifests as for extract_embeddings.py, or tables"
     )
     parser.add_argument("--pictures", metavar="FOLDER", help="where the pictures of a table are, for the audit, thumbnails and robustness")
-    _add_data(parser)
+    _add_data(parser, argv)
     parser.add_argument("--split", help="only the pictures of this split (train, val or test)")
     parser.add_argument(
         "--kind",
@@ -257,6 +277,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             embedder=_embedders(arguments),
             bar=lambda total: _progress(total).update,
             dataset=arguments.dataset,
+            options=_data_options(arguments),
             sampling=_sampling(arguments),
             split=arguments.split,
             kinds=_kinds(arguments.kind),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector import table
+from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Content, Embedder, Timing
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.frames import Shot, shots
@@ -38,35 +39,35 @@ class Extraction:
 
 
 def extract(
-    samples: list[Sample],
+    listing: Listing,
     embedder: Embedder,
     out: str,
-    skipped: list[tuple[str, str]] | None = None,
     command: str = "",
     progress: Callable[[int], object] = lambda done: None,
     views: int = 0,
     sampling: Sampling | None = None,
 ) -> Extraction:
-    """Embed the samples in order into the table `out`. `skipped` starts with what the data set itself left out.
+    """Embed the samples of a data set in order into the table `out`.
 
     A sample that is a clip gives a row for each frame that `sampling` chooses; `progress` counts samples. Behind them come
     `views` degraded copies of each picture outside the test split, for training (see degrade.py).
     Whatever is killed meanwhile is in the cache up to the last full batch, so the next run goes on from there.
     """
     table.check_ending(out)
-    done = Extraction(skipped=list(skipped or []))
+    done = Extraction()
     manifest: dict[str, Any] = {"crop": embedder.crop, "views": views, "command": command, "versions": versions()}
     began = time.perf_counter()
     rows = chain(
-        _rows(samples, embedder, done, manifest, progress, sampling), _view_rows(samples, embedder, views, done, progress, sampling)
+        _rows(listing, embedder, done, manifest, progress, sampling),
+        _view_rows(listing.samples, embedder, views, done, progress, sampling),
     )
-    done.rows = table.write(out, rows, embedder.encoder.spec, manifest, video=_has_video(samples))
+    done.rows = table.write(out, rows, embedder.encoder.spec, manifest, video=_has_video(listing))
     done.seconds = time.perf_counter() - began
     return done
 
 
 def _view_rows(
-    samples: list[Sample],
+    samples: Iterable[Sample],
     embedder: Embedder,
     views: int,
     done: Extraction,
@@ -89,21 +90,21 @@ def _view_rows(
 
 
 def embed_samples(
-    samples: list[Sample],
+    listing: Listing,
     embedder: Embedder,
     progress: Callable[[int], object] = lambda done: None,
     sampling: Sampling | None = None,
 ) -> tuple[Embeddings, list[tuple[str, str]]]:
     """Embed the samples in memory, without a table → (embeddings, what was skipped as (name, reason))."""
     done = Extraction()
-    rows = list(_rows(samples, embedder, done, {}, progress, sampling))
-    columns = table.ROW_COLUMNS + table.VIDEO_COLUMNS if _has_video(samples) else table.ROW_COLUMNS
+    rows = list(_rows(listing, embedder, done, {}, progress, sampling))
+    columns = table.ROW_COLUMNS + table.VIDEO_COLUMNS if _has_video(listing) else table.ROW_COLUMNS
     frame = pd.DataFrame({column: [row.field(column) for row in rows] for column in columns})
     return Embeddings(frame, np.stack([r.vector for r in rows]), embedder.encoder.spec, embedder.crop), done.skipped
 
 
-def _has_video(samples: list[Sample]) -> bool:
-    return any(sample.video for sample in samples)
+def _has_video(listing: Listing) -> bool:
+    return not listing.is_stream and any(sample.video for sample in listing.samples)
 
 
 def _path(sample: Sample) -> str:
@@ -122,7 +123,7 @@ def _sample(shot: Shot[Sample]) -> Sample:
 
 
 def _rows(
-    samples: list[Sample],
+    listing: Listing,
     embedder: Embedder,
     done: Extraction,
     manifest: dict[str, Any],
@@ -134,7 +135,7 @@ def _rows(
     seen: dict[bytes, list[Sample]] = {}
     written = 0
     last = -1
-    for embedded in embedder.embed(shots(samples, _path, sampling), _read, done.timing):
+    for embedded in embedder.embed(shots(listing.samples, _path, sampling), _read, done.timing):
         shot = embedded.item
         sample = _sample(shot)
         if shot.number != last:
@@ -149,9 +150,10 @@ def _rows(
         for vector in embedded.remembered.vectors:
             written += 1
             yield table.Row(sample, embedded.sha256, vector)
+    done.skipped = [*listing.skipped, *done.skipped]
     if not written:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in done.skipped[:3])
-        raise DatasetError(f"None of the {len(samples)} pictures could be embedded ({reasons}). No table was written.")
+        raise DatasetError(f"None of the {last + 1} pictures could be embedded ({reasons}). No table was written.")
     twins = [same for same in seen.values() if len(same) > 1]
     done.repeats = sum(len(same) - 1 for same in twins)
     done.contradictions = [[s.name for s in same] for same in twins if len({s.label for s in same}) > 1]
@@ -159,5 +161,6 @@ def _rows(
         "counts": {label: dict(sorted(by.items())) for label, by in counts.items()},
         "skipped": [{"path": name, "reason": reason} for name, reason in done.skipped],
         "notes": [{"path": name, "note": note} for name, note in done.notes],
+        "facts": listing.facts,
         "duplicates": {"repeated_files": done.repeats, "in_both_classes": done.contradictions},
     }

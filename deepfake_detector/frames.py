@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from deepfake_detector.embed import Content, Undecoded, read_file
 from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.types import Sample
 from deepfake_detector.video import Clip, Sampling, is_video
 
 Item = TypeVar("Item")
@@ -16,7 +17,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shot(Generic[Item]):
-    """One picture of an item: what `Embedder.embed` reads by `Shot.read`.
+    """One picture of an item: what `Embedder.embed` reads by `Shot.read`, once.
 
     `number` counts the items, so that the shots of one clip have it in common; `time` is a frame's, in seconds. `notes`
     say what is missing of the clip.
@@ -32,6 +33,10 @@ class Shot(Generic[Item]):
 def shots(items: Iterable[Item], path_of: Callable[[Item], str], sampling: Sampling | None = None) -> Iterator[Shot[Item]]:
     """The shots of each item, in order; at least one each, which for a clip that can't be read raises the reason."""
     for number, item in enumerate(items):
+        if isinstance(item, Sample) and item.content is not None:
+            # Whoever reads the bytes takes them along, since a shot may have to wait behind thousands of others.
+            yield Shot(replace(item, content=None), number, [item.content].pop)
+            continue
         path = path_of(item)
         if not is_video(path):
             yield Shot(item, number, functools.partial(read_file, path))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from deepfake_detector import degrade
 from deepfake_detector.bundle import Bundle
+from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
@@ -33,7 +34,7 @@ def robustness(
     rows = None
     for name in ("as it is", *degrade.VIEWS):
         crop = embedder.crop if name == "as it is" else f"{embedder.crop}+{name}"
-        data, _ = embed_samples(list(samples), replace(embedder, crop=crop), progress)
+        data, _ = embed_samples(Listing(list(samples)), replace(embedder, crop=crop), progress)
         found, p = per_picture(data.rows, model.p_fake(data.X))
         scores[name] = pd.Series(p, found["path"])
         rows = found if rows is None else rows[rows["path"].isin(found["path"])]

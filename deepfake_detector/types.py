@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Sample:
     VIEW marks a degraded copy, which is only ever learnt from.
     `video` names the clip that the picture is a frame of, "" for none. Where `path` is the clip itself, the sample stands
     for all its frames; each then has a sample of its own, with its presentation `time` in seconds.
+    A picture out of a stream has no file: it carries its bytes as `content`, and `path` only says where it came from.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Sample:
     split: str = ""
     video: str = ""
     time: float | None = None
+    content: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def embeddings_csv(dataset, tmp_path_factory) -> Path:
     from deepfake_detector.extract import extract
 
     out = tmp_path_factory.mktemp("tables") / "drawn.csv"
-    extract(scan(dataset).samples, Embedder(Encoder()), str(out))
+    extract(scan(dataset), Embedder(Encoder()), str(out))
     return out
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from deepfake_detector import table
 from deepfake_detector.cache import Cache
+from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets.folder import scan
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
@@ -44,7 +45,7 @@ def _fresh_count():
 
 def test_the_table_says_what_the_encoder_says(dataset, tmp_path):
     out = tmp_path / "t.csv"
-    extract(scan(dataset).samples, Embedder(Encoder(), batch_size=7), str(out))
+    extract(scan(dataset), Embedder(Encoder(), batch_size=7), str(out))
     read = table.read(out)
     assert list(read.rows.columns) == list(table.ROW_COLUMNS)
     assert list(read.rows["path"]) == [s.name for s in scan(dataset).samples]
@@ -70,7 +71,7 @@ def test_csv_and_parquet_hold_the_same_float32(tmp_path, dataset):
     with Cache(tmp_path / "c.sqlite") as cache:
         embedder = Embedder(Awkward(), cache=cache)
         for ending in ("csv", "parquet"):
-            extract(scan(dataset).samples, embedder, str(tmp_path / f"t.{ending}"))
+            extract(scan(dataset), embedder, str(tmp_path / f"t.{ending}"))
     a, b = table.read(tmp_path / "t.csv"), table.read(tmp_path / "t.parquet")
     np.testing.assert_array_equal(a.X.view(np.uint32), b.X.view(np.uint32))
     assert a.rows.equals(b.rows)
@@ -79,9 +80,9 @@ def test_csv_and_parquet_hold_the_same_float32(tmp_path, dataset):
 def test_a_second_run_never_calls_the_encoder(dataset, tmp_path):
     with Cache(tmp_path / "c.sqlite") as cache:
         embedder = Embedder(CountingEncoder(), cache=cache)
-        first = extract(scan(dataset).samples, embedder, str(tmp_path / "a.csv"))
+        first = extract(scan(dataset), embedder, str(tmp_path / "a.csv"))
         assert (first.timing.encoded, CountingEncoder.shown) == (80, 80)
-        second = extract(scan(dataset).samples, embedder, str(tmp_path / "b.csv"))
+        second = extract(scan(dataset), embedder, str(tmp_path / "b.csv"))
         assert (second.timing.encoded, second.timing.cached, CountingEncoder.shown) == (0, 80, 80)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
@@ -91,12 +92,12 @@ def test_identical_files_are_encoded_once_and_reported(tmp_path):
     same = (data / "real/camera_0/000.jpg").read_bytes()
     (data / "real/camera_1/copy.jpg").write_bytes(same)
     (data / "fake/generator_0/copy.jpg").write_bytes(same)
-    done = extract(scan(data).samples, Embedder(CountingEncoder(), batch_size=4), str(tmp_path / "t.csv"))
+    done = extract(scan(data), Embedder(CountingEncoder(), batch_size=4), str(tmp_path / "t.csv"))
     assert done.rows == 14
     assert CountingEncoder.shown == 14  # without a cache twins in other batches are encoded again …
     CountingEncoder.shown = 0
     with Cache(tmp_path / "c.sqlite") as cache:
-        done = extract(scan(data).samples, Embedder(CountingEncoder(), cache=cache, batch_size=64), str(tmp_path / "t.csv"))
+        done = extract(scan(data), Embedder(CountingEncoder(), cache=cache, batch_size=64), str(tmp_path / "t.csv"))
     assert CountingEncoder.shown == 12  # … with one never
     assert done.repeats == 2
     assert sorted(done.contradictions[0]) == ["fake/generator_0/copy.jpg", "real/camera_0/000.jpg", "real/camera_1/copy.jpg"]
@@ -125,7 +126,7 @@ def test_bad_files_are_skipped_with_their_reasons_and_odd_ones_are_read(tmp_path
     for ending in ("csv", "parquet"):
         out = tmp_path / f"t.{ending}"
         listing = scan(data)
-        done = extract(listing.samples, Embedder(Encoder()), str(out), listing.skipped)
+        done = extract(listing, Embedder(Encoder()), str(out))
         skipped = dict(done.skipped)
         assert {"real/empty.jpg", "real/text.jpg", "real/cut.jpg", "real/gone.jpg", "real/dot.png", "real/bomb.png"} == set(skipped)
         assert all(skipped.values())
@@ -141,9 +142,7 @@ def test_a_named_pipe_does_not_hang(tmp_path):
     os.mkfifo(data / "real/pipe.jpg")
     (data / "real/link.jpg").symlink_to(data / "real/pipe.jpg")
     result = []
-    worker = threading.Thread(
-        target=lambda: result.append(extract(scan(data).samples, Embedder(Encoder()), str(tmp_path / "t.csv"))), daemon=True
-    )
+    worker = threading.Thread(target=lambda: result.append(extract(scan(data), Embedder(Encoder()), str(tmp_path / "t.csv"))), daemon=True)
     worker.start()
     worker.join(30)
     assert result, "extraction waits for a named pipe"
@@ -154,7 +153,7 @@ def test_nothing_readable_is_an_error_and_leaves_no_table(tmp_path):
     (tmp_path / "d/real").mkdir(parents=True)
     (tmp_path / "d/real/a.jpg").write_text("no")
     with pytest.raises(DatasetError, match="None of the 1 pictures"):
-        extract(scan(tmp_path / "d").samples, Embedder(Encoder()), str(tmp_path / "t.csv"))
+        extract(scan(tmp_path / "d"), Embedder(Encoder()), str(tmp_path / "t.csv"))
     assert list(tmp_path.iterdir()) == [tmp_path / "d"]
 
 
@@ -165,8 +164,8 @@ def test_order_is_kept_whatever_the_batches(tmp_path):
     with Cache(tmp_path / "c.sqlite") as cache:
         embedder = Embedder(Encoder(), cache=cache, batch_size=8)
         list(embedder.embed(samples[::3], lambda s: Path(s.path).read_bytes()))  # a third is known beforehand
-        extract(samples, embedder, str(tmp_path / "mixed.csv"))
-    extract(samples, Embedder(Encoder(), batch_size=1), str(tmp_path / "plain.csv"))
+        extract(Listing(samples), embedder, str(tmp_path / "mixed.csv"))
+    extract(Listing(samples), Embedder(Encoder(), batch_size=1), str(tmp_path / "plain.csv"))
     assert (tmp_path / "mixed.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
 
 
@@ -276,7 +275,7 @@ def corrupt(out: Path, **changes) -> None:
 
 def test_a_table_that_does_not_fit_its_manifest_is_refused(dataset, tmp_path):
     out = tmp_path / "t.csv"
-    extract(scan(dataset).samples, Embedder(Encoder()), str(out))
+    extract(scan(dataset), Embedder(Encoder()), str(out))
     lines = out.read_text().splitlines()
 
     corrupt(out, rows=79)

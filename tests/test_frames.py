@@ -35,7 +35,7 @@ def test_a_table_of_clips(clips, tmp_path, ending):
     out = tmp_path / f"t{ending}"
     seen = []
     listing = scan(clips)
-    done = extract(listing.samples, Embedder(Encoder()), str(out), progress=seen.append, sampling=Sampling(4))
+    done = extract(listing, Embedder(Encoder()), str(out), progress=seen.append, sampling=Sampling(4))
     data = table.read(out)
     assert done.rows == len(data) == 8
     assert len(seen) == 3
@@ -45,18 +45,18 @@ def test_a_table_of_clips(clips, tmp_path, ending):
     assert data.rows["path"][0] == "fake/swap/b.mp4#t=0.123"
     assert data.rows["group"].nunique() == 2
     assert done.skipped == [("fake/swap/c.mp4", "no pictures in this video, only sound; choose another file")]
-    again, skipped = embed_samples(listing.samples, Embedder(Encoder()), sampling=Sampling(4))
+    again, skipped = embed_samples(listing, Embedder(Encoder()), sampling=Sampling(4))
     np.testing.assert_array_equal(again.X, data.X)
     pd.testing.assert_frame_equal(again.rows, data.rows, check_dtype=False)
     assert skipped == done.skipped
 
 
 def test_a_known_frame_is_not_decoded_again(clips, tmp_path, monkeypatch):
-    samples = scan(clips).samples
+    listing = scan(clips)
     with Cache(tmp_path / "cache.sqlite") as cache:
-        first = extract(samples, Embedder(Encoder(), cache=cache), str(tmp_path / "a.csv"), sampling=Sampling(4))
+        first = extract(listing, Embedder(Encoder(), cache=cache), str(tmp_path / "a.csv"), sampling=Sampling(4))
         monkeypatch.setattr(Clip, "picture", lambda self, nth: pytest.fail("decoded again"))
-        second = extract(samples, Embedder(Encoder(), cache=cache), str(tmp_path / "b.csv"), sampling=Sampling(4))
+        second = extract(listing, Embedder(Encoder(), cache=cache), str(tmp_path / "b.csv"), sampling=Sampling(4))
     assert (first.timing.encoded, second.timing.encoded, second.timing.cached) == (8, 0, 8)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
@@ -64,7 +64,7 @@ def test_a_known_frame_is_not_decoded_again(clips, tmp_path, monkeypatch):
 def test_a_table_without_clips_has_no_columns_for_them(tmp_path, dataset):
     from deepfake_detector.datasets.folder import scan
 
-    extract(scan(dataset).samples, Embedder(Encoder()), str(tmp_path / "t.csv"))
+    extract(scan(dataset), Embedder(Encoder()), str(tmp_path / "t.csv"))
     assert "video" not in table.read(tmp_path / "t.csv").rows
 
 

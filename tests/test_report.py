@@ -38,10 +38,10 @@ def world(tmp_path_factory):
                 pair, split = f"{i}-{names.index(name)}", "train" if i % 3 else "test"
                 rows.append(f"{label}/{name}/{i}.jpg,{label},{name},{pair},{split}")
     (root / "data" / "manifest.csv").write_text("\n".join(rows))
-    samples = scan(root / "data").samples
+    listing = scan(root / "data")
     with Cache(root / "cache.sqlite") as cache:
-        extract(samples, Embedder(Encoder(), "whole", cache), str(root / "t.csv"))
-        data, _ = embed_samples(samples, Embedder(Encoder(), "whole", cache))
+        extract(listing, Embedder(Encoder(), "whole", cache), str(root / "t.csv"))
+        data, _ = embed_samples(listing, Embedder(Encoder(), "whole", cache))
     for name, seed in (("logistic", 0), ("other", 1)):
         bundle.save(train.train(data, "logistic", name, seed).bundle, root / name)
     return root

@@ -32,15 +32,17 @@ Progress = Callable[[int], object]
 class Request:
     """What is asked for. `data` are tables, and folders or manifests as `dataset` reads them; `pictures` finds the files of a table's rows.
 
-    `embedder` makes one for an encoder and a crop; `bar` makes a progress bar for so many pictures. `robustness` is the
-    number of pictures to degrade, 0 for none; `head` None means each model's own kind.
+    `options` are the data set's own. `embedder` makes one for an encoder and a crop; `bar` makes a progress bar for so many
+    pictures, or for who knows how many. `robustness` is the number of pictures to degrade, 0 for none; `head` None means each
+    model's own kind.
     """
 
     models: Sequence[str]
     data: Sequence[str]
     embedder: Callable[[str, str], Embedder]
-    bar: Callable[[int], Progress]
+    bar: Callable[[int | None], Progress]
     dataset: str = "folder"
+    options: Mapping[str, Any] = field(default_factory=dict)
     sampling: Sampling | None = None
     split: str | None = None
     kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -68,6 +70,8 @@ def gather(request: Request) -> Content:
     rows = detectors[0].rows
     wanted = set(rows["path"])
     samples = [sample for sample in source.samples() if sample.name in wanted]
+    if request.audit:
+        notes += [f"{given} is a stream: its pictures are not in the audit, nor shown." for given in source.streams()]
     return Content(
         detectors=detectors,
         kinds=request.kinds,
@@ -94,8 +98,8 @@ class _Source:
         self.request = request
         self.tables: dict[str, Embeddings] = {given: table.read(given).pictures() for given in request.data if is_table(given)}
         listed = registry.load("datasets", request.dataset).scan
-        self.listings: dict[str, Listing] = {given: listed(given) for given in request.data if given not in self.tables}
-        self.skipped: list[tuple[str, str]] = [left_out for listing in self.listings.values() for left_out in listing.skipped]
+        self.listings: dict[str, Listing] = {given: listed(given, **request.options) for given in request.data if given not in self.tables}
+        self._skipped: dict[tuple[str, str], None] = {}  # as a set that keeps its order
 
     def for_model(self, model: Bundle) -> Embeddings:
         """All data as embeddings for this model: the tables that fit it, and every folder embedded."""
@@ -104,12 +108,10 @@ class _Source:
             for given, data in self.tables.items():
                 model.check(data.spec, data.crop, given)
         for listing in self.listings.values():
-            progress = self.request.bar(len(listing.samples))
-            data, skipped = embed_samples(
-                listing.samples, self.request.embedder(model.spec.name, model.crop), progress, self.request.sampling
-            )
+            progress = self.request.bar(listing.total if listing.is_stream else len(listing.samples))
+            data, skipped = embed_samples(listing, self.request.embedder(model.spec.name, model.crop), progress, self.request.sampling)
             model.check(data.spec, data.crop, "the encoder at hand")
-            self.skipped += [one for one in skipped if one not in self.skipped]
+            self._skipped |= dict.fromkeys(skipped)
             fitting.append(data)
         return _joined(fitting)
 
@@ -119,9 +121,16 @@ class _Source:
             if not any(model.fits(data.spec, data.crop) for model in models.values()):
                 next(iter(models.values())).check(data.spec, data.crop, given)
 
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        return list(self._skipped)
+
+    def streams(self) -> list[str]:
+        return [given for given, listing in self.listings.items() if listing.is_stream]
+
     def samples(self) -> list[Sample]:
-        """The pictures themselves, as far as they are at hand."""
-        listings = list(self.listings.values())
+        """The pictures themselves, as far as they are at hand: those of a stream are not."""
+        listings = [listing for listing in self.listings.values() if not listing.is_stream]
         if self.request.pictures:
             listings.append(scan(self.request.pictures))
         return list({sample.name: sample for listing in listings for sample in listing.samples}.values())
@@ -175,7 +184,9 @@ def _audit(samples: list[Sample], request: Request, notes: list[str]) -> Audit |
 
 def _robustness(models: dict[str, Bundle], samples: list[Sample], request: Request, notes: list[str]) -> dict[str, dict[str, Any]]:
     if not samples:
-        raise DatasetError("--robustness degrades pictures, and a table has none: give a folder as --data, or its folder as --pictures.")
+        raise DatasetError(
+            "--robustness degrades pictures, and a table or a stream has none at hand: give a folder as --data, or theirs as --pictures."
+        )
     chosen = robustness.some(samples, request.robustness)
     if len(chosen) < len(samples):
         notes.append(f"Robustness was measured on {len(chosen)} of {len(samples)} pictures, drawn evenly from every source.")
