@@ -1,6 +1,6 @@
 """What happens to pictures on their way through the world, as deterministic functions of (picture, seed).
 
-A *view* is a degradation with a name: those of `VIEWS`, and `random0`, `random1`, … (the training augmentation, another
+A *view* is a degradation with a name: those of `VIEWS`, and `augment0`, `augment1`, … (the training augmentation, another
 draw for each number). A crop takes views after a plus sign: `whole+jpeg50` is a crop like any other, so its embeddings are
 cached like any other. A name must therefore never change what it does: another strength is another name.
 """
@@ -71,18 +71,33 @@ def social_media(picture: Picture, seed: int) -> Picture:
     return jpeg(_crop(once, 0.98, 0.98, *rng.random(2)), 65)
 
 
-def random_degrade(picture: Picture, seed: int) -> Picture:
-    """The training augmentation: a flip, a crop, a rescaling, a blur and a compression, each by chance."""
+def augment(picture: Picture, seed: int) -> Picture:
+    """The training augmentation: a flip, a crop, other colours, another size, another sharpness, grain, a way through social
+    media and a compression, each by chance.
+
+    Both classes go through it, so that neither sharpness, colour, size nor file format can tell them apart.
+    """
     rng = np.random.default_rng(seed)
     if rng.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < 0.5:
         picture = _crop(picture, *rng.uniform(0.6, 1.0, 2), *rng.random(2))
     if rng.random() < 0.5:
+        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+            picture = enhance(picture).enhance(float(rng.uniform(0.7, 1.4)))
+    if rng.random() < 0.5:
         filters = (Resampling.BOX, Resampling.BILINEAR, Resampling.BICUBIC, Resampling.LANCZOS)
         picture = resize(picture, float(np.exp(rng.uniform(np.log(0.4), np.log(2.0)))), filters[rng.integers(len(filters))])
-    if rng.random() < 0.3:
+    sharpness = rng.random()
+    if sharpness < 0.3:
         picture = blur(picture, float(rng.uniform(0.3, 1.5)))
+    elif sharpness < 0.6:
+        picture = picture.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.5, 2.0)), int(rng.integers(30, 151)), 0))
+    if rng.random() < 0.15:
+        picture = noise(picture, float(rng.uniform(1.0, 6.0)), int(rng.integers(2**32)))
+    if rng.random() < 0.2:
+        small = jpeg(resize(picture, float(rng.uniform(0.4, 0.8))), int(rng.integers(30, 71)))
+        picture = small.resize(picture.size, Resampling.BICUBIC)
     codec, quality = rng.random(), int(rng.integers(30, 96))
     if codec < 0.5:
         return jpeg(picture, quality, int(rng.choice([0, 2])))
@@ -109,10 +124,10 @@ def view(name: str) -> View:
     """A view by its name; raises UnknownName with those there are."""
     if name in VIEWS:
         return VIEWS[name]
-    draw = re.fullmatch(r"random(\d+)", name)
+    draw = re.fullmatch(r"augment(\d+)", name)
     if not draw:
-        raise UnknownName(f"There is no view {name!r}; there are: {', '.join(VIEWS)}, random0, random1, ….")
-    return lambda picture, seed: random_degrade(picture, int(np.random.SeedSequence([seed, int(draw[1])]).generate_state(1)[0]))
+        raise UnknownName(f"There is no view {name!r}; there are: {', '.join(VIEWS)}, augment0, augment1, ….")
+    return lambda picture, seed: augment(picture, int(np.random.SeedSequence([seed, int(draw[1])]).generate_state(1)[0]))
 
 
 def _crop(picture: Picture, share_x: float, share_y: float, at_x: float, at_y: float) -> Picture:

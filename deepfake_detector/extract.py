@@ -75,7 +75,7 @@ def _view_rows(
     sampling: Sampling | None,
 ) -> Iterator[table.Row]:
     """The rows of the degraded copies; whatever could not be read is reported with the pictures themselves."""
-    for view in (f"random{i}" for i in range(views)):
+    for view in (f"augment{i}" for i in range(views)):
         degrading = replace(embedder, crop=f"{embedder.crop}+{view}")
         learnt_from = (s for s in samples if s.split != "test")
         last = -1

@@ -20,7 +20,7 @@ def picture():
     return image
 
 
-@pytest.mark.parametrize("name", [*degrade.VIEWS, "random0", "random1", "random17"])
+@pytest.mark.parametrize("name", [*degrade.VIEWS, "augment0", "augment1", "augment17"])
 def test_a_view_is_a_function_of_picture_and_seed(picture, name):
     before = picture.tobytes()
     once, again = (degrade.view(name)(picture, 5) for _ in range(2))
@@ -45,16 +45,16 @@ def test_resizing_and_cropping_do_what_their_names_say(picture):
 
 
 def test_seeds_and_draws_differ(picture):
-    drawn = {degrade.random_degrade(picture, seed).tobytes() for seed in range(8)}
+    drawn = {degrade.augment(picture, seed).tobytes() for seed in range(8)}
     assert len(drawn) > 4
     assert degrade.view("noise5")(picture, 0).tobytes() != degrade.view("noise5")(picture, 1).tobytes()
-    assert len({degrade.view(f"random{k}")(picture, 3).tobytes() for k in range(8)}) > 4
+    assert len({degrade.view(f"augment{k}")(picture, 3).tobytes() for k in range(8)}) > 4
 
 
 def test_an_unknown_view_names_the_known_ones():
     with pytest.raises(UnknownName, match="jpeg50"):
         degrade.view("jpeg51")
-    with pytest.raises(UnknownName, match="random0"):
+    with pytest.raises(UnknownName, match="augment0"):
         Embedder(Encoder(), "whole+nonsense")
 
 

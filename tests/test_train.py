@@ -133,7 +133,7 @@ def test_views_are_extracted_for_training_pictures_only(dataset, tmp_path):
     assert (data.rows["split"] == "view").sum() == 160
     assert len(data.pictures()) == 80
     first, copies = data.X[:80], data.X[80:160]
-    assert list(data.rows["path"][80:160]) == [f"{path}#random0" for path in data.rows["path"][:80]]
+    assert list(data.rows["path"][80:160]) == [f"{path}#augment0" for path in data.rows["path"][:80]]
     assert list(data.rows["sha256"][80:160]) == list(data.rows["sha256"][:80])
     assert (np.abs(first - copies).sum(1) > 0).mean() > 0.9
     done = train(data, "logistic", "m")
