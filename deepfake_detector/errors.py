@@ -2,9 +2,13 @@
 
     DetectorError
     ├── UnusablePicture      one file can't be judged; a batch skips it and goes on
+    │   ├── PictureTooSmall  it has too few pixels to be judged
+    │   ├── PictureTooLarge  it has more pixels than are ever decoded
     │   └── NoFace           it can be read, but the crop asked for faces and there is none
     ├── UnknownName          an encoder, head, crop or dataset that does not exist
     ├── WeightsUnavailable   an encoder's weights are not here and could not be fetched
+    ├── AddressRefused       a URL, or the address behind it, that may not be asked for a picture
+    ├── StoreError           the store of fetched pictures can't be opened or written
     ├── CacheError           the embedding cache can't be opened or written
     ├── DatasetError         a folder or manifest holds no labelled pictures
     ├── TableError           a table is malformed, or does not fit what it is used with
@@ -23,6 +27,14 @@ class UnusablePicture(DetectorError):
     """One file can't be judged; the message is the reason, without the file's name."""
 
 
+class PictureTooSmall(UnusablePicture):
+    """A picture with too few pixels to be judged."""
+
+
+class PictureTooLarge(UnusablePicture):
+    """A picture with more pixels than are ever decoded."""
+
+
 class NoFace(UnusablePicture):
     """A picture without a face, where the crop asked for faces."""
 
@@ -33,6 +45,14 @@ class UnknownName(DetectorError):
 
 class WeightsUnavailable(DetectorError):
     """An encoder's weights are not here and could not be fetched."""
+
+
+class AddressRefused(DetectorError):
+    """A URL, or the address behind it, that may not be asked for a picture."""
+
+
+class StoreError(DetectorError):
+    """The store of fetched pictures can't be opened or written."""
 
 
 class CacheError(DetectorError):

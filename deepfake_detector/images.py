@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from PIL import ExifTags, Image
 
-from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.errors import PictureTooLarge, PictureTooSmall, UnusablePicture
 
 MAX_PIXELS = 200_000_000
 MIN_SIDE = 16
@@ -59,7 +59,7 @@ def open_picture(content: bytes) -> Picture:
     except UnusablePicture:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise UnusablePicture(f"too large: at most {MAX_PIXELS:,} pixels are read, memory allowing; scale it down first") from error
+        raise PictureTooLarge(f"too large: at most {MAX_PIXELS:,} pixels are read, memory allowing; scale it down first") from error
     except Exception as error:  # fuzzed files make Pillow's decoders raise almost anything
         looks_like = next((name for name in formats if Image.OPEN[name][1](content[:16])), None)
         if looks_like is None:
@@ -97,9 +97,9 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
 def _check_size(width: int, height: int) -> None:
     short, long = sorted((width, height))
     if width * height > MAX_PIXELS:
-        raise UnusablePicture(f"too large: {width} x {height}; at most {MAX_PIXELS:,} pixels are read; scale it down first")
+        raise PictureTooLarge(f"too large: {width} x {height}; at most {MAX_PIXELS:,} pixels are read; scale it down first")
     if short < MIN_SIDE:
-        raise UnusablePicture(f"too small: {width} x {height}; each side needs at least {MIN_SIDE} pixels; get a larger copy")
+        raise PictureTooSmall(f"too small: {width} x {height}; each side needs at least {MIN_SIDE} pixels; get a larger copy")
     if long > MAX_ASPECT * short:
         raise UnusablePicture(
             f"too narrow: {width} x {height}; one side may be at most {MAX_ASPECT} times the other; cut out the part that matters"

@@ -14,9 +14,9 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
-    {"types", "registry", "files", "versions", "torch_compat"},
-    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "neighbours"},
-    {"video"},
+    {"types", "registry", "files", "versions", "torch_compat", "addresses"},
+    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "neighbours", "picture_store"},
+    {"video", "fetch"},
     {"calibration", "crops", "datasets", "encoders", "heads", "comparison"},
     {"embed", "bundle", "evaluate"},
     {"frames"},
