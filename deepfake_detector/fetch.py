@@ -33,7 +33,7 @@ from deepfake_detector.picture_store import Fetched, PictureStore
 USER_AGENT = f"deepfake-detector/{__version__}"
 MAX_REDIRECTS = 5
 TRIES = 3  # in one run, for trouble that may pass within seconds
-SILENT_AFTER = 10  # requests in a row that a host did not answer, whereupon it is left alone for a while
+SILENT_AFTER = 10  # requests in a row that a host did not answer, or with 429, whereupon it is left alone for a while
 LEFT_ALONE = 300  # seconds
 _HOSTS_KEPT = 20_000
 _REFUSED = {401, 403, 451}
@@ -94,14 +94,14 @@ class Fetcher:
         self._slots = asyncio.Semaphore(concurrency)
         self._hosts: OrderedDict[bytes, _Host] = OrderedDict()  # the least recently used first
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=httpx.create_ssl_context(),  # heeds $SSL_CERT_FILE, the authorities that the user trusts
             max_connections=concurrency,
             keepalive_expiry=5,
             network_backend=GuardedBackend(allow_private),
         )
         self._decoders = ThreadPoolExecutor(os.cpu_count(), "decode")
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(concurrency, "resolve"))  # a slow name server blocks a thread
+        self._loop.set_default_executor(ThreadPoolExecutor(4 * concurrency, "resolve"))  # a look-up given up on keeps its thread
         self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
         self._thread.start()
 
@@ -209,8 +209,8 @@ class Fetcher:
             return answer
         except AddressRefused:
             raise
-        except _NoPicture as failure:
-            host.heard(answered=failure.wait is None)
+        except _NoPicture:
+            host.heard(answered=response.status != 429)
             raise
         except (TimeoutError, httpcore.TimeoutException) as error:
             host.heard(answered=False)

@@ -377,6 +377,11 @@ def test_a_name_that_does_not_exist_is_an_error_and_not_tried_again_at_once(tmp_
     assert "nowhere.test" in found.detail
 
 
+def test_a_name_server_that_does_not_answer_is_a_time_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(addresses, "resolve", lambda *_: asyncio.Event().wait())
+    assert [f.outcome for f in fetch(tmp_path, ["http://slow.test/"], Limits(connect=0.2))] == ["timeout"]
+
+
 def test_a_proxy_in_the_environment_is_not_used(tmp_path, server, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -449,8 +454,9 @@ def test_few_requests_at_once_to_one_host_and_so_many_to_all(tmp_path):
 def test_a_host_gets_its_minimum_delay_and_the_pause_it_asks_for(tmp_path, server):
     for i in range(5):
         server.answers[f"/{i}"] = reply(png(i))
+    began = time.monotonic()
     fetch(tmp_path, [f"{server.url}/{i}" for i in range(5)], Limits(host_delay=0.06))
-    assert all(later - earlier > 0.04 for earlier, later in itertools.pairwise(server.starts))
+    assert [start - began >= 0.06 * i for i, start in enumerate(server.starts)] == [True] * 5
     server.starts.clear()
     server.answers["/busy"] = [reply(HTML, 429, Retry_After="1"), reply(png())]
     (found,) = fetch(tmp_path, [server.url + "/busy"], Limits(backoff=0.01, retry_after=2))
@@ -482,6 +488,12 @@ def test_a_host_that_answers_nothing_is_left_alone(tmp_path, server):
     assert time.monotonic() - began < 6
     assert "not asked" in found[-1].detail
     assert server.asked.total() <= 13, "ten, and those that ran beside the tenth"
+
+
+def test_a_host_that_answers_with_errors_is_still_asked_for_the_rest(tmp_path, server):
+    server.answers |= {f"/{i}": reply(HTML, 500) for i in range(12)} | {"/picture": reply(png())}
+    found = fetch(tmp_path, [*(f"{server.url}/{i}" for i in range(12)), server.url + "/picture"], concurrency=1)
+    assert [f.outcome for f in found] == ["error"] * 12 + ["ok"]
 
 
 def test_an_endless_list_is_read_only_some_way_ahead(tmp_path, server):
