@@ -67,7 +67,7 @@ def checked_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
         raise AddressRefused(f"not a URL ({error}); expected http://… or https://…") from error
     if url.scheme not in ("http", "https"):
         raise AddressRefused(f"expected http://… or https://…, but the scheme is {url.scheme!r}")
-    if not url.host:
+    if not url.raw_host:  # `host` would decode it, which fails for some
         raise AddressRefused("the URL names no host; expected http://host/…")
     if url.userinfo:
         raise AddressRefused("the URL holds a user name or password; remove what stands before the @")

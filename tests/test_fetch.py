@@ -372,9 +372,10 @@ def test_each_redirect_is_checked_anew_and_each_name_resolved_once(tmp_path, ser
 
 
 def test_a_name_that_does_not_exist_is_an_error_and_not_tried_again_at_once(tmp_path):
-    (found,) = fetch(tmp_path, ["http://nowhere.test/"], Limits(backoff=30))
-    assert found.outcome == "error"
-    assert "nowhere.test" in found.detail
+    hosts = ["nowhere.test", "xn--a", "a..b", "x" * 70]
+    found = fetch(tmp_path, [f"http://{host}/" for host in hosts], Limits(backoff=30))
+    assert [f.outcome for f in found] == ["error"] * len(hosts)
+    assert all(host in f.detail for f, host in zip(found, hosts, strict=True))
 
 
 def test_a_name_server_that_does_not_answer_is_a_time_out(tmp_path, monkeypatch):
