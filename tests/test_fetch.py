@@ -444,7 +444,7 @@ def test_few_requests_at_once_to_one_host_and_so_many_to_all(tmp_path):
 
     for one in servers:
         one.answers |= {f"/{i}": slow for i in range(10)}
-    found = fetch(tmp_path, [f"{one.url}/{i}" for i in range(10) for one in servers], concurrency=6)
+    found = fetch(tmp_path, [f"{one.url}/{i}" for one in servers for i in range(10)], concurrency=6)
     for one in servers:
         one.close()
     assert {f.outcome for f in found} == {"ok"}
