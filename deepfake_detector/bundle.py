@@ -44,10 +44,10 @@ class Bundle:
     def check(self, spec: EncoderSpec, crop: str, what: str) -> None:
         """Raise TableError, saying what differs, unless such embeddings fit."""
         if not self.fits(spec, crop):
-            crops = "" if crop == self.crop else f"; crop: {self.crop!r} ≠ {crop!r}"
+            differences = [self.spec.differences(spec)] * (spec != self.spec) + [f"crop: {self.crop!r} ≠ {crop!r}"] * (crop != self.crop)
             raise TableError(
                 f"The model {self.name} takes embeddings of {self.spec.name}; {what} was made otherwise "
-                f"({self.spec.differences(spec)}{crops}). Extract again with --encoder {self.spec.name} --crop {self.crop}, "
+                f"({'; '.join(differences)}). Extract again with --encoder {self.spec.name} --crop {self.crop}, "
                 "or train a model on this table."
             )
 

@@ -108,7 +108,12 @@ def extract(argv: list[str] | None = None) -> int:
     )
     _add_data(parser, argv)
     parser.add_argument("--encoder", default="clip_vit_l14", help=f"one of {', '.join(registry.names('encoders'))} (default: %(default)s)")
-    parser.add_argument("--crop", default="whole", help=f"one of {', '.join(registry.names('crops'))} (default: %(default)s)")
+    parser.add_argument(
+        "--crop",
+        default="whole",
+        help=f"one of {', '.join(registry.names('crops'))}, with settings behind colons: faces:padding=0.2:min=48:align:detector=haar "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--out", metavar="TABLE", help="the table, .csv or .parquet (default: embeddings/DATA.csv)")
     parser.add_argument("--views", type=int, default=0, metavar="N", help="also embed N degraded copies of each training picture")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures a batch (default: %(default)s)")

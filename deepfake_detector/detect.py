@@ -30,8 +30,8 @@ class Detector:
     def __init__(self, model: str | Path = DEFAULT_MODEL, cache: Cache | None = None, device: str = "auto", weights: str | None = None):
         self.bundle = bundles.load(model)
         encoder = registry.load("encoders", self.bundle.spec.name).Encoder(device=device, weights=weights)
-        self.bundle.check(encoder.spec, self.bundle.crop, "the encoder at hand")
         self.embedder = Embedder(encoder, self.bundle.crop, cache)
+        self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
 
     def warm(self) -> None:
         """Load everything that the first picture would otherwise wait for."""

@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from deepfake_detector import degrade, registry
+from deepfake_detector import crops, degrade
 from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import UnusablePicture
@@ -81,7 +81,8 @@ class _Read(Generic[Item]):
 class Embedder:
     """An encoder, a crop and a cache (or None) working together; safe to use from several threads.
 
-    A crop may be followed by degradations that the picture goes through first: `whole+jpeg50` (see degrade.py).
+    A crop may have settings, and be followed by degradations that the picture goes through first: `faces:padding=0.2+jpeg50`
+    (see crops/ and degrade.py). `crop` becomes its full name, by which cache, tables and models know it.
     """
 
     encoder: PictureEncoder
@@ -92,11 +93,9 @@ class Embedder:
 
     def __post_init__(self):
         crop, *views = self.crop.split("+")
-        module = registry.load("crops", crop)
-        self._crop: Callable = module.crop
-        # Where settings change the crop, they are part of the cache's key.
-        self._crop_key = "+".join([getattr(module, "KEY", crop), *views])
+        self._crop = crops.load(crop)
         self._views = [degrade.view(name) for name in views]
+        self.crop = "+".join([self._crop.name, *views])  # as it is written down: with all its settings
 
     def embed(self, items: Iterable[Item], read: Callable[[Item], Content], timing: Timing | None = None) -> Iterator[Embedded[Item]]:
         """Yield what became of each item, in order; only one bad picture's own result is lost to it.
@@ -153,7 +152,7 @@ class Embedder:
             if isinstance(content, bytes):
                 content = Undecoded(hashlib.sha256(content).hexdigest(), functools.partial(open_picture, content))
             result.sha256 = content.sha256
-            key = cache_key(result.sha256, self._crop_key, self.encoder.spec)
+            key = cache_key(result.sha256, self.crop, self.encoder.spec)
             if self.cache and (known := self.cache.get(key)):
                 result.remembered, result.cached = known, True
                 return _Read(result, key)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_detector import registry
+from deepfake_detector import crops, registry
 from deepfake_detector.errors import TableError, UnknownName
 from deepfake_detector.metrics import auroc
 from deepfake_detector.types import EncoderSpec, Sample
@@ -19,7 +19,7 @@ def pictures(count: int) -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
 
 
-@pytest.mark.parametrize("kind", ["encoders", "heads", "crops", "datasets", "ui/tabs"])
+@pytest.mark.parametrize("kind", ["encoders", "heads", "crops", "crops/detectors", "datasets", "ui/tabs"])
 def test_an_unknown_name_is_told_the_known_ones(kind):
     with pytest.raises(UnknownName, match=registry.names(kind)[0]):
         registry.load(kind, "no_such_thing")
@@ -65,7 +65,7 @@ def test_head(name, tmp_path):
 @pytest.mark.parametrize("name", ["whole", "detail"])
 def test_crop(name):
     for picture in pictures(3):
-        regions = registry.load("crops", name).crop(picture)
+        regions = crops.load(name)(picture)
         assert regions
         for region in regions:
             left, top, right, bottom = region.box

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from PIL.Image import Image
 
-from deepfake_detector.crops import Region, _mtcnn
-
-KEY = f"largest_face ({_mtcnn.SETTINGS})"
+from deepfake_detector.crops import Region, faces
 
 
-def crop(picture: Image) -> list[Region]:
-    """RGB picture → its largest face; raises NoFace."""
-    return _mtcnn.regions(picture)[:1]
+@dataclass(frozen=True)
+class Crop(faces.Crop):
+    """The settings are those of `faces`."""
+
+    def __call__(self, picture: Image) -> list[Region]:
+        """RGB picture → its largest face; raises NoFace."""
+        return [self._cut(picture, self._find(picture)[0])]

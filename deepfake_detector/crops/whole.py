@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from PIL.Image import Image
 
-from deepfake_detector.crops import Region
+from deepfake_detector.crops import PictureCrop, Region
 
 
-def crop(picture: Image) -> list[Region]:
-    """RGB picture → itself."""
-    return [Region(picture, (0, 0, *picture.size))]
+@dataclass(frozen=True)
+class Crop(PictureCrop):
+    """No settings."""
+
+    def __call__(self, picture: Image) -> list[Region]:
+        return [Region(picture, (0, 0, *picture.size))]
