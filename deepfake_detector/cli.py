@@ -460,7 +460,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser("Tell real pictures from generated ones.", "", prog="python -m deepfake_detector")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = commands.add_parser("predict", help="judge pictures and clips", description="Judge files, and all pictures in folders.")
+    predict = commands.add_parser(
+        "predict", help="judge pictures and clips", description="Judge files, and all pictures and clips in folders."
+    )
     predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER")
     predict.add_argument("--model", default=None, metavar="FOLDER", help="the model (default: models/default)")
     _add_sampling(predict)
@@ -493,7 +495,14 @@ def _json_line(detector: Detector, path: str, outcome: Any) -> str:
     line |= {"p_fake": outcome.p_fake, "verdict": outcome.verdict, "cached": outcome.cached, "notes": outcome.notes}
     if outcome.frames:
         line["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in outcome.frames]
+    if outcome.persons:
+        line["persons"] = [_person(person) for person in outcome.persons]
     return json.dumps(line)
+
+
+def _person(person: Any) -> dict[str, Any]:
+    frames = [{"time": seconds, "p_fake": p_fake, "box": box} for seconds, p_fake, box in person.frames]
+    return {"track": person.track, "p_fake": person.p_fake, "verdict": person.verdict, "frames": frames}
 
 
 def _plain_line(path: str, outcome: Any) -> str:
@@ -505,7 +514,7 @@ def _plain_line(path: str, outcome: Any) -> str:
 
 
 def _files(paths: Iterable[str]) -> Iterable[str]:
-    """Files as they are, folders as the pictures in them, sorted."""
+    """Files as they are, folders as the pictures and clips in them, sorted."""
     from deepfake_detector.datasets.folder import picture_files
 
     for path in paths:
@@ -514,7 +523,7 @@ def _files(paths: Iterable[str]) -> Iterable[str]:
         else:
             found = picture_files(path)
             if not found:
-                raise DetectorError(f"There are no pictures in the folder {path}.")
+                raise DetectorError(f"There are no pictures or clips in the folder {path}.")
             yield from found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,32 @@ HALF = Thresholds(0.5, 0.5)  # for detectors that come without thresholds of the
 
 @dataclass(frozen=True)
 class Scored:
-    """A detector's scores by picture: `rows` one a picture, p_fake (n,) in 0..1; `manifest` {} for an external detector."""
+    """A detector's scores by picture: `rows` one a picture, p_fake (n,) in 0..1; `manifest` {} for an external detector.
+
+    `regions` are rows and scores before the most suspicious region of each picture was chosen, None where that is all there is.
+    """
 
     name: str
     rows: pd.DataFrame
     p_fake: np.ndarray
     thresholds: Thresholds = HALF
     manifest: dict[str, Any] = field(default_factory=dict)
+    regions: tuple[pd.DataFrame, np.ndarray] | None = None
 
     def take(self, rows: pd.DataFrame) -> Scored:
         """The same detector on some of its pictures, in the order of `rows`."""
-        by_picture = pd.Series(self.p_fake, pd.MultiIndex.from_frame(self.rows[["path", "sha256"]]))
-        p = by_picture.loc[pd.MultiIndex.from_frame(rows[["path", "sha256"]])].to_numpy()
-        return Scored(self.name, rows, p, self.thresholds, self.manifest)
+        wanted = _keys(rows)
+        p = pd.Series(self.p_fake, _keys(self.rows)).loc[wanted].to_numpy()
+        regions = None
+        if self.regions:
+            left = _keys(self.regions[0]).isin(wanted)
+            regions = self.regions[0][left], self.regions[1][left]
+        return replace(self, rows=rows, p_fake=p, regions=regions)
+
+
+def _keys(rows: pd.DataFrame) -> pd.MultiIndex:
+    """What tells one picture from another."""
+    return pd.MultiIndex.from_frame(rows[["path", "sha256"]])
 
 
 def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
@@ -65,7 +78,7 @@ def on_common_pictures(detectors: list[Scored]) -> tuple[list[Scored], int]:
 
     Where tables differ in what they call a group, the one with the fewest groups knows the most.
     """
-    keys = [pd.MultiIndex.from_frame(d.rows[["path", "sha256"]]) for d in detectors]
+    keys = [_keys(d.rows) for d in detectors]
     common = sorted(set(keys[0]).intersection(*keys[1:]))
     if not common:
         raise TableError(f"No picture was scored by all of {', '.join(d.name for d in detectors)}; give each the same data.")

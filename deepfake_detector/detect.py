@@ -14,8 +14,9 @@ from deepfake_detector.cache import Cache
 from deepfake_detector.embed import Embedded, Embedder, read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.frames import Shot, shots
-from deepfake_detector.pooling import pool
-from deepfake_detector.types import Verdict
+from deepfake_detector.pooling import pool_tracks
+from deepfake_detector.tracking import NOBODY, Tracker
+from deepfake_detector.types import Person, Verdict
 from deepfake_detector.video import Sampling, is_video
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
@@ -71,19 +72,40 @@ class Detector:
         judged = [(one.item.time, self._verdict(one, began)) for one in parts if not one.error]
         if not judged:
             return parts[0].error
-        p_fake = round(pool([verdict.p_fake for _, verdict in judged]), 6)
+        persons, passing = self._persons(parts)
+        p_fake = max(person.p_fake for person in persons)
         missing = [one for one in parts if one.error]
         notes = (
             [f"{len(judged)} of {len(parts)} frames were judged: {missing[0].error}"] if missing else [f"{len(parts)} frames were judged"]
         )
+        if passing:
+            notes.append(f"faces seen only in passing were left out: {passing}")
         return dataclasses.replace(
             judged[0][1],
             verdict=self.bundle.thresholds.answer(p_fake),
             p_fake=p_fake,
             cached=all(verdict.cached for _, verdict in judged),
+            seconds=time.perf_counter() - began,
             notes=(*notes, *parts[0].item.notes),
             frames=tuple((seconds, verdict.p_fake) for seconds, verdict in judged),
+            persons=tuple(persons) if self.embedder.tracked else (),
         )
+
+    def _persons(self, parts: list[Embedded[Shot[str]]]) -> tuple[list[Person], int]:
+        """Those who count, in the order in which they appear, and how many do not. A whole picture is followed like a person."""
+        tracker, seen = Tracker(), {}
+        for one in parts:
+            if one.error:
+                tracker.update(NOBODY)
+                continue
+            p_fake = self.bundle.p_fake(one.remembered.vectors).round(6).tolist()
+            for track, p, box in zip(tracker.update(one.remembered.boxes), p_fake, one.remembered.boxes.tolist(), strict=True):
+                seen.setdefault(track, []).append((one.item.time, p, tuple(box)))
+        persons = []
+        for track, pooled in pool_tracks({track: [p for _, p, _ in frames] for track, frames in seen.items()}).items():
+            p_fake = round(pooled, 6)
+            persons.append(Person(track, self.bundle.thresholds.answer(p_fake), p_fake, tuple(seen[track])))
+        return persons, len(seen) - len(persons)
 
     def _verdict(self, embedded: Embedded, began: float) -> Verdict:
         # Of several regions the most suspicious one decides: one swapped face makes a picture fake.

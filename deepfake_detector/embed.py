@@ -34,13 +34,24 @@ _MAX_WAITING = 2048  # results held back for the order's sake before a part-fill
 
 @dataclass(frozen=True)
 class Undecoded:
-    """A picture that is decoded only if nobody remembers it. `sha256` stands for its content; `decode` may raise as `read` may."""
+    """A picture that is decoded only if nobody remembers it. `sha256` stands for its content; `decode` may raise as `read` may.
+
+    `view` names a degradation that it goes through before it is cropped, "" for none.
+    """
 
     sha256: str
     decode: Callable[[], Picture]
+    view: str = ""
 
 
 Content = bytes | Undecoded
+
+
+def undecoded(content: Content) -> Undecoded:
+    """A file's bytes as a picture to be decoded."""
+    if isinstance(content, bytes):
+        return Undecoded(hashlib.sha256(content).hexdigest(), functools.partial(open_picture, content))
+    return content
 
 
 @dataclass
@@ -97,6 +108,11 @@ class Embedder:
         self._views = [degrade.view(name) for name in views]
         self.crop = "+".join([self._crop.name, *views])  # as it is written down: with all its settings
 
+    @property
+    def tracked(self) -> bool:
+        """Whether its regions are persons, to be followed through a clip."""
+        return self._crop.tracked
+
     def embed(self, items: Iterable[Item], read: Callable[[Item], Content], timing: Timing | None = None) -> Iterator[Embedded[Item]]:
         """Yield what became of each item, in order; only one bad picture's own result is lost to it.
 
@@ -148,17 +164,16 @@ class Embedder:
         """Bytes, hash, cache; and for the unknown: decode, crop, prepare. Runs in a worker thread."""
         result = Embedded(item)
         try:
-            content = read(item)
-            if isinstance(content, bytes):
-                content = Undecoded(hashlib.sha256(content).hexdigest(), functools.partial(open_picture, content))
+            content = undecoded(read(item))
             result.sha256 = content.sha256
-            key = cache_key(result.sha256, self.crop, self.encoder.spec)
+            views = [content.view] if content.view else []
+            key = cache_key(result.sha256, "+".join([self.crop, *views]), self.encoder.spec)
             if self.cache and (known := self.cache.get(key)):
                 result.remembered, result.cached = known, True
                 return _Read(result, key)
             picture = content.decode()
             image = picture.image
-            for view in self._views:
+            for view in [*self._views, *map(degrade.view, views)]:
                 image = view(image, int(result.sha256[:8], 16))
             regions = self._crop(image)
             prepared = np.stack([self.encoder.prepare(r.picture) for r in regions])

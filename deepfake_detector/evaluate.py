@@ -23,14 +23,19 @@ RANKING: dict[str, Statistic] = {
 
 
 def evaluate_scores(
-    rows: pd.DataFrame, p_fake: np.ndarray, thresholds: Thresholds, kinds: Mapping[str, Sequence[str]] | None = None
+    rows: pd.DataFrame,
+    p_fake: np.ndarray,
+    thresholds: Thresholds,
+    kinds: Mapping[str, Sequence[str]] | None = None,
+    regions: tuple[pd.DataFrame, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Everything ready for JSON. `rows` as in Embeddings, p_fake (n,) calibrated; `kinds` names sets of sources.
 
     A generator's AUROC sets its fakes against all the reals; the shares of answers are of its own pictures alone. A
     generator all of whose fakes share their group with a real picture (its reconstruction, say) is also set against just
     those: the content-matched AUROC. Intervals are 95 %, by bootstrap over whole groups; None where one is undefined.
-    Where rows are frames of clips, these figures are of frames, and `videos` holds the same of whole clips, pooled.
+    Where rows are frames of clips, these figures are of frames, and `videos` holds the same of whole clips, pooled; where each
+    is the most suspicious of a frame's `regions`, these (rows and scores) are pooled, each person apart.
     """
     labels, source = rows["label"].to_numpy(), rows["generator"].to_numpy()
     groups = pd.factorize(rows["group"])[0]
@@ -67,7 +72,7 @@ def evaluate_scores(
         chosen = np.isin(source, members)
         report["kinds"][kind] = _all_figures(labels[chosen], p_fake[chosen], thresholds, groups[chosen])
     if "video" in rows and (rows["video"] != "").any():
-        clips, pooled = by_video(rows, p_fake)
+        clips, pooled = by_video(*(regions or (rows, p_fake)))
         report["videos"] = evaluate_scores(clips.drop(columns="video"), pooled, thresholds)
     return report
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,12 @@ import pandas as pd
 
 from deepfake_detector import table
 from deepfake_detector.datasets import Listing
-from deepfake_detector.embed import Content, Embedder, Timing
+from deepfake_detector.embed import Content, Embedder, Timing, Undecoded, undecoded
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.frames import Shot, shots
+from deepfake_detector.images import Picture
+from deepfake_detector.once import Once
+from deepfake_detector.tracking import NOBODY, Tracker
 from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings, Sample
 from deepfake_detector.versions import versions
 from deepfake_detector.video import Sampling
@@ -49,44 +52,18 @@ def extract(
 ) -> Extraction:
     """Embed the samples of a data set in order into the table `out`.
 
-    A sample that is a clip gives a row for each frame that `sampling` chooses; `progress` counts samples. Behind them come
-    `views` degraded copies of each picture outside the test split, for training (see degrade.py).
+    A sample that is a clip gives a row for each frame that `sampling` chooses; `progress` counts samples, and their
+    copies: behind each picture outside the test split come `views` degraded ones, for training (see degrade.py).
     Whatever is killed meanwhile is in the cache up to the last full batch, so the next run goes on from there.
     """
     table.check_ending(out)
     done = Extraction()
     manifest: dict[str, Any] = {"crop": embedder.crop, "views": views, "command": command, "versions": versions()}
     began = time.perf_counter()
-    rows = chain(
-        _rows(listing, embedder, done, manifest, progress, sampling),
-        _view_rows(listing.samples, embedder, views, done, progress, sampling),
-    )
-    done.rows = table.write(out, rows, embedder.encoder.spec, manifest, video=_has_video(listing))
+    rows = _rows(listing, embedder, done, manifest, progress, sampling, views)
+    done.rows = table.write(out, rows, embedder.encoder.spec, manifest, _columns(listing, embedder))
     done.seconds = time.perf_counter() - began
     return done
-
-
-def _view_rows(
-    samples: Iterable[Sample],
-    embedder: Embedder,
-    views: int,
-    done: Extraction,
-    progress: Callable[[int], object],
-    sampling: Sampling | None,
-) -> Iterator[table.Row]:
-    """The rows of the degraded copies; whatever could not be read is reported with the pictures themselves."""
-    for view in (f"augment{i}" for i in range(views)):
-        degrading = replace(embedder, crop=f"{embedder.crop}+{view}")
-        learnt_from = (s for s in samples if s.split != "test")
-        last = -1
-        for embedded in degrading.embed(shots(learnt_from, _path, sampling), _read, done.timing):
-            shot = embedded.item
-            progress(shot.number != last)
-            last = shot.number
-            if not embedded.error:
-                sample = _sample(shot)
-                copy = replace(sample, name=f"{sample.name}#{view}", split=VIEW)
-                yield from (table.Row(copy, embedded.sha256, vector) for vector in embedded.remembered.vectors)
 
 
 def embed_samples(
@@ -98,21 +75,17 @@ def embed_samples(
     """Embed the samples in memory, without a table → (embeddings, what was skipped as (name, reason))."""
     done = Extraction()
     rows = list(_rows(listing, embedder, done, {}, progress, sampling))
-    columns = table.ROW_COLUMNS + table.VIDEO_COLUMNS if _has_video(listing) else table.ROW_COLUMNS
-    frame = pd.DataFrame({column: [row.field(column) for row in rows] for column in columns})
+    frame = pd.DataFrame({column: [row.field(column) for row in rows] for column in _columns(listing, embedder)})
     return Embeddings(frame, np.stack([r.vector for r in rows]), embedder.encoder.spec, embedder.crop), done.skipped
 
 
-def _has_video(listing: Listing) -> bool:
-    return not listing.is_stream and any(sample.video for sample in listing.samples)
+def _columns(listing: Listing, embedder: Embedder) -> tuple[str, ...]:
+    video = not listing.is_stream and any(sample.video for sample in listing.samples)
+    return table.columns(video, embedder.tracked)
 
 
 def _path(sample: Sample) -> str:
     return sample.path
-
-
-def _read(shot: Shot[Sample]) -> Content:
-    return shot.read()
 
 
 def _sample(shot: Shot[Sample]) -> Sample:
@@ -122,6 +95,33 @@ def _sample(shot: Shot[Sample]) -> Sample:
     return replace(shot.item, name=f"{shot.item.name}#t={f'{shot.time:.6f}'.rstrip('0').rstrip('.')}", time=shot.time)
 
 
+@dataclass(frozen=True)
+class _Take:
+    """A shot as it is, or in one of its views."""
+
+    shot: Shot[Sample]
+    view: str
+    read: Callable[[], Content]
+
+
+def _takes(every: Iterable[Shot[Sample]], views: int) -> Iterator[_Take]:
+    """Each shot, and if it may be learnt from, its degraded copies behind it; it is read and decoded once for all of them."""
+    names = [f"augment{i}" for i in range(views)]
+    for shot in every:
+        if not names or shot.item.split == "test":
+            yield _Take(shot, "", shot.read)
+            continue
+        opened = Once(lambda read=shot.read: undecoded(read()))
+        decode = Once(lambda opened=opened: opened().decode())
+        for view in ("", *names):
+            yield _Take(shot, view, functools.partial(_view, [(opened, decode)], view))
+
+
+def _view(held: list[tuple[Callable[[], Undecoded], Callable[[], Picture]]], view: str) -> Undecoded:
+    opened, decode = held.pop()  # taken along, so that the pixels are gone once the last view has seen them
+    return replace(opened(), decode=decode, view=view)
+
+
 def _rows(
     listing: Listing,
     embedder: Embedder,
@@ -129,31 +129,42 @@ def _rows(
     manifest: dict[str, Any],
     progress: Callable[[int], object],
     sampling: Sampling | None,
+    views: int = 0,
 ) -> Iterator[table.Row]:
     """Yield the rows, and complete `done` and the manifest once they are all drawn."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in LABEL_NAMES}
     seen: dict[bytes, list[Sample]] = {}
     written = 0
-    last = -1
-    for embedded in embedder.embed(shots(listing.samples, _path, sampling), _read, done.timing):
-        shot = embedded.item
+    last: dict[str, int] = {}  # of each view, the number of the sample that came last
+    video, tracker = "", Tracker()
+    takes = _takes(shots(listing.samples, _path, sampling), views)
+    for embedded in embedder.embed(takes, lambda take: take.read(), done.timing):
+        shot, view = embedded.item.shot, embedded.item.view
         sample = _sample(shot)
-        if shot.number != last:
+        if shot.number != last.get(view):
             progress(1)
-            done.notes.extend((shot.item.name, note) for note in shot.notes)
-        last = shot.number
+            done.notes.extend((shot.item.name, note) for note in shot.notes if not view)
+        last[view] = shot.number
+        vectors, boxes = (embedded.remembered.vectors, embedded.remembered.boxes) if embedded.remembered else ((), NOBODY)
+        if view:  # whatever could not be read is reported with the picture itself
+            copy = replace(sample, name=f"{sample.name}#{view}", split=VIEW)
+            yield from (table.Row(copy, embedded.sha256, vector) for vector in vectors)
+            continue
+        if sample.video != video:
+            video, tracker = sample.video, Tracker()
+        tracks = tracker.update(boxes) if video and embedder.tracked else [-1] * len(boxes)
         if embedded.error:
             done.skipped.append((sample.name, embedded.error))
             continue
         counts[LABEL_NAMES[sample.label]][sample.generator] += 1
         seen.setdefault(bytes.fromhex(embedded.sha256), []).append(sample)
-        for vector in embedded.remembered.vectors:
+        for vector, track in zip(vectors, tracks, strict=True):
             written += 1
-            yield table.Row(sample, embedded.sha256, vector)
+            yield table.Row(replace(sample, track=track), embedded.sha256, vector)
     done.skipped = [*listing.skipped, *done.skipped]
     if not written:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in done.skipped[:3])
-        raise DatasetError(f"None of the {last + 1} pictures could be embedded ({reasons}). No table was written.")
+        raise DatasetError(f"None of the {last.get('', -1) + 1} pictures could be embedded ({reasons}). No table was written.")
     twins = [same for same in seen.values() if len(same) > 1]
     done.repeats = sum(len(same) - 1 for same in twins)
     done.contradictions = [[s.name for s in same] for same in twins if len({s.label for s in same}) > 1]

@@ -1,14 +1,15 @@
 """A table of embeddings on disk, CSV or Parquet by its ending, with a manifest beside it that says what the numbers are.
 
 Columns: path, label (1 = fake), generator, group, split, sha256, e0 … eN. Frames of clips also have video and time (in
-seconds) before e0. Floats are written in the shortest form that reads back as exactly the same float32.
+seconds) before e0, and where they were cropped to persons the number of that person's track. Floats are written in the
+shortest form that reads back as exactly the same float32.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from deepfake_detector.types import Embeddings, EncoderSpec, Sample
 
 ROW_COLUMNS = ("path", "label", "generator", "group", "split", "sha256")
 VIDEO_COLUMNS = ("video", "time")  # of tables in which something is a frame of a clip
-_TYPES = {name: pa.string() for name in (*ROW_COLUMNS, *VIDEO_COLUMNS)} | {"label": pa.int8(), "time": pa.float64()}
+TRACK_COLUMNS = ("track",)  # of those whose crop finds persons
+_STRINGS = {name: pa.string() for name in (*ROW_COLUMNS, *VIDEO_COLUMNS)}
+_TYPES = _STRINGS | {"label": pa.int8(), "time": pa.float64(), "track": pa.int32()}
 _CHUNK = 1024  # rows written at a time
 
 
@@ -35,8 +38,13 @@ class Row:
     vector: np.ndarray
 
     def field(self, column: str) -> str | int | float | None:
-        """What stands in one of the ROW_COLUMNS or VIDEO_COLUMNS."""
+        """What stands in one of the `columns`."""
         return self.sha256 if column == "sha256" else getattr(self.sample, "name" if column == "path" else column)
+
+
+def columns(video: bool = False, tracks: bool = False) -> tuple[str, ...]:
+    """The columns before the numbers: of a table with frames of clips, and of one with persons in them."""
+    return ROW_COLUMNS + VIDEO_COLUMNS * video + TRACK_COLUMNS * (video and tracks)
 
 
 def manifest_path(table: str | Path) -> Path:
@@ -50,16 +58,15 @@ def check_ending(path: str | Path) -> None:
         raise TableError(f"A table's name should end in .csv or .parquet; received {str(path)!r}.")
 
 
-def write(path: str | Path, rows: Iterable[Row], spec: EncoderSpec, manifest: dict[str, Any], video: bool = False) -> int:
-    """Write table and manifest, a chunk of rows in memory at a time; returns the number of rows. `video` adds its columns.
+def write(path: str | Path, rows: Iterable[Row], spec: EncoderSpec, manifest: dict[str, Any], before: Sequence[str] = ROW_COLUMNS) -> int:
+    """Write table and manifest, a chunk of rows in memory at a time; returns the number of rows. `before` is one of `columns`.
 
     `manifest` is completed with spec, crop and row count *after* the rows are drawn, so a caller may fill it in
     while they are (what was skipped, say). Nothing appears under `path` until everything is written.
     """
     check_ending(path)
     path = Path(path)
-    columns = ROW_COLUMNS + VIDEO_COLUMNS if video else ROW_COLUMNS
-    schema = pa.schema([*((name, _TYPES[name]) for name in columns), *((f"e{i}", pa.float32()) for i in range(spec.dim))])
+    schema = pa.schema([*((name, _TYPES[name]) for name in before), *((f"e{i}", pa.float32()) for i in range(spec.dim))])
     count = 0
 
     def write_table(part: Path) -> None:
@@ -135,11 +142,11 @@ def read(path: str | Path) -> Embeddings:
     except (KeyError, TypeError) as error:
         raise TableError(f"The manifest {manifest_path(path)} names no encoder ({error}). Make the table again.") from error
     table = _read_arrow(Path(path))
-    columns = ROW_COLUMNS + VIDEO_COLUMNS if "video" in table.column_names else ROW_COLUMNS
-    expected = [*columns, *(f"e{i}" for i in range(spec.dim))]
+    before = columns("video" in table.column_names, "track" in table.column_names)
+    expected = [*before, *(f"e{i}" for i in range(spec.dim))]
     if table.column_names != expected:
         raise TableError(
-            f"{path} should have the columns {', '.join(columns)}, e0 … e{spec.dim - 1} ({len(expected)} in all, for {spec.name}), "
+            f"{path} should have the columns {', '.join(before)}, e0 … e{spec.dim - 1} ({len(expected)} in all, for {spec.name}), "
             f"but has {len(table.column_names)}: {', '.join(table.column_names[:8])} … {table.column_names[-1]}. Make the table again."
         )
     if table.num_rows != manifest.get("rows"):
@@ -148,11 +155,11 @@ def read(path: str | Path) -> Embeddings:
         raise TableError(f"{path} has no rows.")
     X = np.empty((table.num_rows, spec.dim), np.float32)
     for i in range(spec.dim):
-        X[:, i] = table.column(len(columns) + i).to_numpy()
+        X[:, i] = table.column(len(before) + i).to_numpy()
     if not np.isfinite(X).all():
         bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
         raise TableError(f"{path} holds NaN or infinite numbers in {len(bad)} rows (the first: row {bad[0] + 2}). Make the table again.")
-    rows = table.select(list(columns)).to_pandas()
+    rows = table.select(list(before)).to_pandas()
     if not rows["label"].isin([0, 1]).all():
         odd = rows.loc[~rows["label"].isin([0, 1]), "label"].iloc[0]
         raise TableError(f"{path}: a label is 0 (real) or 1 (fake); found {odd!r}. Correct the table.")

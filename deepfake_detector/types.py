@@ -27,7 +27,8 @@ class Sample:
     pictures of a `group` land on one side of every split. `split` is the data set's own hint: train, val, test or "";
     VIEW marks a degraded copy, which is only ever learnt from.
     `video` names the clip that the picture is a frame of, "" for none. Where `path` is the clip itself, the sample stands
-    for all its frames; each then has a sample of its own, with its presentation `time` in seconds.
+    for all its frames; each then has a sample of its own, with its presentation `time` in seconds. With a crop that finds
+    persons, `track` numbers the one whom the region shows, within its clip; -1 for nobody.
     A picture out of a stream has no file: it carries its bytes as `content`, and `path` only says where it came from.
     """
 
@@ -39,6 +40,7 @@ class Sample:
     split: str = ""
     video: str = ""
     time: float | None = None
+    track: int = -1
     content: bytes | None = field(default=None, repr=False, compare=False)
 
 
@@ -81,7 +83,8 @@ class EncoderSpec:
 class Embeddings:
     """A table in memory: one row an embedded picture.
 
-    `rows` has the columns path, label, generator, group, split, sha256, and with frames of clips also video and time; `X` is
+    `rows` has the columns path, label, generator, group, split, sha256, with frames of clips also video and time, and where
+    those were cropped to persons also track; `X` is
     (n, spec.dim) float32 in the same order.
     """
 
@@ -116,12 +119,26 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class Person:
+    """One person of a clip, numbered as in a table.
+
+    `frames` holds each sighting as (seconds, p_fake, box), and p_fake is pooled over them.
+    """
+
+    track: int
+    verdict: Answer
+    p_fake: float
+    frames: tuple[tuple[float, float, tuple[int, int, int, int]], ...]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What every door shows for one picture.
 
     `p_fake` is calibrated, in 0..1; `seconds` is the time from bytes to verdict; `cached` says that the encoder was
     not run; `notes` are things the reader should know about the file (an animation's first frame, say). Of a clip,
-    `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them.
+    `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them; with a crop that finds persons it is
+    the highest of `persons`.
     """
 
     verdict: Answer
@@ -134,3 +151,4 @@ class Verdict:
     seconds: float
     notes: tuple[str, ...] = ()
     frames: tuple[tuple[float, float], ...] = ()
+    persons: tuple[Person, ...] = ()

@@ -74,7 +74,7 @@ def test_bad_input_is_refused_in_words(model, tmp_path):
         detector.judge(b"hello")
     (tmp_path / "empty").mkdir()
     for arguments, words in (
-        (["predict", "empty", "--model", model], "no pictures in the folder empty"),
+        (["predict", "empty", "--model", model], "no pictures or clips in the folder empty"),
         (["predict", "x.jpg", "--model", tmp_path / "none"], "There is no model at"),
         (["predict", "x.jpg", "--model", model, "--cache", tmp_path], "can't be used"),
     ):

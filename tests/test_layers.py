@@ -14,8 +14,8 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
-    {"types", "registry", "files", "versions", "torch_compat", "addresses"},
-    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "neighbours", "picture_store"},
+    {"types", "registry", "files", "versions", "torch_compat", "addresses", "once"},
+    {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "tracking", "neighbours", "picture_store"},
     {"video", "fetch"},
     {"calibration", "crops", "datasets", "encoders", "heads", "comparison"},
     {"embed", "bundle", "evaluate"},

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from deepfake_detector import video
 from deepfake_detector.datasets import Listing
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
@@ -44,9 +45,9 @@ def scan(root: str | Path) -> Listing:
 
 
 def picture_files(root: str | Path) -> list[str]:
-    """The paths of the pictures below a folder, labelled or not, in the order of their names."""
+    """The paths of the pictures and clips below a folder, labelled or not, in the order of their names."""
     unread: list[tuple[str, str]] = []
-    found = sorted(walk(str(root), "", (), unread), key=lambda file: (file[1], file[0]))
+    found = sorted(walk(str(root), "", (), unread, EXTENSIONS + video.EXTENSIONS), key=lambda file: (file[1], file[0]))
     if unread:
         name, reason = unread[0]
         raise DatasetError(f"{os.path.join(root, name)}: {reason}. Point to a folder that can be read throughout.")

@@ -60,7 +60,7 @@ def measure(content: Content) -> dict[str, Any]:
     rows = content.detectors[0].rows
     detectors = {}
     for detector in content.detectors:
-        scores = evaluate_scores(rows, detector.p_fake, detector.thresholds, content.kinds)
+        scores = evaluate_scores(rows, detector.p_fake, detector.thresholds, content.kinds, detector.regions)
         promise = detector.manifest.get("promise", {})
         training = detector.manifest.get("training", {})
         kept = []

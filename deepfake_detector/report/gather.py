@@ -138,6 +138,7 @@ class _Source:
 
 def _joined(parts: list[Embeddings]) -> Embeddings:
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    rows = rows.fillna({"video": "", "track": -1})  # of pictures, beside frames of clips
     return Embeddings(rows, np.concatenate([part.X for part in parts]), parts[0].spec, parts[0].crop)
 
 
@@ -146,8 +147,8 @@ def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scor
         data = data.take((data.rows["split"] == request.split).to_numpy())
         if not len(data):
             raise DatasetError(f"{', '.join(request.data)} has no pictures in the split {request.split!r}.")
-    rows, p_fake = per_picture(data.rows, model.p_fake(data.X))
-    return Scored(name, rows, p_fake, model.thresholds, model.manifest)
+    scores = model.p_fake(data.X)
+    return Scored(name, *per_picture(data.rows, scores), model.thresholds, model.manifest, regions=(data.rows, scores))
 
 
 def _named(models: list[Bundle], folders: Sequence[str]) -> dict[str, Bundle]:
