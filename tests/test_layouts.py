@@ -112,6 +112,18 @@ def test_faceforensics(tmp_path):
     assert list(skipped("faceforensics", tmp_path)) == ["manipulated_sequences/Deepfakes/c23/masks/000_003.mp4"]
 
 
+def test_faceforensics_of_one_compression(tmp_path):
+    lay_out(tmp_path, *(f"original_sequences/youtube/{c}/videos/000.mp4" for c in ("c0", "c23", "c40")))
+    lay_out(tmp_path, "manipulated_sequences/Face2Face/c40/videos/000_003.mp4")
+    scan = registry.load("datasets", "faceforensics").scan
+    assert [s.name.split("/")[2] for s in scan(tmp_path, compression="raw").samples] == ["c0"]
+    assert {(s.name.split("/")[2], s.group) for s in scan(tmp_path, compression="c40").samples} == {("c40", "000_003")}
+    assert len(scan(tmp_path).samples) == 4
+    (tmp_path / "original_sequences/youtube/c23/videos/000.mp4").unlink()
+    with pytest.raises(DatasetError, match="is of the compression c23. Leave out --compression"):
+        scan(tmp_path, compression="c23")
+
+
 def test_faceforensics_without_splits_pairs_by_name(tmp_path):
     lay_out(tmp_path, *(f"original_sequences/youtube/c23/videos/{n}.mp4" for n in ("000", "003", "900")))
     lay_out(tmp_path, "manipulated_sequences/Face2Face/c23/videos/003_000.mp4")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import re
@@ -16,15 +17,20 @@ EXPECTED = (
     "original_sequences/{youtube,actors}/{raw,c23,c40}/videos/000.mp4 and manipulated_sequences/METHOD/{raw,c23,c40}/videos/000_003.mp4"
 )
 _PLACE = r"(original|manipulated)_sequences/([^/]+)/(raw|c0|c23|c40)/"
+COMPRESSIONS = ("raw", "c23", "c40")
 _CLIP = re.compile(_PLACE + r"videos/([^/]+)\.[^./]+")
 _FRAME = re.compile(_PLACE + r"(?:images|frames)/([^/]+)/[^/]+")  # as the data set's own script extracts them
 
 
-def scan(root: str | Path) -> Listing:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--compression", choices=COMPRESSIONS, help="only the clips of this compression (default: all that are there)")
+
+
+def scan(root: str | Path, compression: str | None = None) -> Listing:
     """List the clips, or the frames taken from them. The two clips of a pair and all that was made of them are one group.
 
-    Several compressions of a clip are listed if they are there, in one group. Without splits/*.json the pairs are those of the
-    manipulated clips' names, and the split is left open; the actors' clips have no official one.
+    Several compressions of a clip are listed if they are there and none is chosen, in one group. Without splits/*.json the pairs
+    are those of the manipulated clips' names, and the split is left open; the actors' clips have no official one.
     """
     root = folder(root, EXPECTED)
     split_of, partner = _splits(root)
@@ -47,10 +53,17 @@ def scan(root: str | Path) -> Listing:
 
     found = list_files(root, CLIPS + PICTURES, describe, EXPECTED)
     # Only now are all pairs known, also those which the names alone tell.
-    found.samples[:] = [_paired(sample, partner) for sample in found.samples]
+    found.samples[:] = [_paired(sample, partner) for sample in found.samples if compression in (None, _compression(sample))]
+    if not found.samples:
+        raise DatasetError(f"No clip in {str(root)!r} is of the compression {compression}. Leave out --compression to take what is there.")
     if not split_of:
         found.skipped.append(("splits", "train.json, val.json and test.json are not there, so the official split is unknown"))
     return found
+
+
+def _compression(sample: Sample) -> str:
+    kept = re.match(_PLACE, sample.name)[3]
+    return "raw" if kept == "c0" else kept  # what the first release called it
 
 
 def _paired(sample: Sample, partner: dict[str, str]) -> Sample:
