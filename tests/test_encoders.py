@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from deepfake_detector import weights
-from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_l14
+from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_scales, clip_vit_l14
 from deepfake_detector.errors import DetectorError, WeightsUnavailable
 from deepfake_detector.ui.tabs.picture import EXAMPLES
 from tests.conftest import ROOT
@@ -197,3 +197,26 @@ def test_the_last_block_is_what_the_projection_reads():
         projected = tower.ln_post(torch.from_numpy(row[-1]) * 8) @ tower.proj
     expected = clip_vit_b16.Encoder(device="cpu").embed_batch([picture])[0]
     assert torch.nn.functional.normalize(projected, dim=0).numpy() @ expected > 0.9999
+
+
+def test_two_scales_are_averaged_block_by_block():
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (448, 600, 3), dtype=np.uint8))
+    blocks, scales = clip_vit_b16_blocks.Encoder(device="cpu"), clip_vit_b16_scales.Encoder(device="cpu")
+    both = blocks.embed_batch([picture, picture.crop((188, 112, 412, 336))])  # the middle of the right size goes in as it is
+    mean = both.reshape(2, 12, 768).mean(axis=0)
+    expected = (mean / np.linalg.norm(mean, axis=1, keepdims=True)).ravel()
+    np.testing.assert_allclose(scales.embed_batch([picture])[0], expected, atol=1e-5)
+    assert scales.spec.key != blocks.spec.key
+
+
+@pytest.mark.parametrize("size", [(448, 448), (4000, 3000), (100, 50), (33, 1000), (449, 601)])
+def test_the_middle_is_the_middle_at_any_size(size):
+    width, height = size
+    picture = Image.new("RGB", size, "black")
+    picture.paste("white", (width // 2 - 1, height // 2 - 1, width // 2 + 1, height // 2 + 1))
+    shown = np.asarray(clip_vit_b16_scales.middle(picture).convert("L"), float)
+    assert shown.shape == (224, 224)
+    rows, columns = np.indices(shown.shape)
+    centre = (shown * columns).sum() / shown.sum(), (shown * rows).sum() / shown.sum()
+    np.testing.assert_allclose(centre, (111.5, 111.5), atol=4)  # half a pixel of the smallest
