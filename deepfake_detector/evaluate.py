@@ -83,7 +83,7 @@ def promise_kept(
     """For each real source: the share called fake, against the false-positive rate that the model promises.
 
     "kept" is at most that, on enough pictures to expect one false alarm; "broken" is more, and by more than chance (95 %
-    interval); "can't tell" is in between.
+    interval); "can't tell" is in between, or all from one group.
     """
     labels, source, groups = rows["label"].to_numpy(), rows["generator"].to_numpy(), pd.factorize(rows["group"])[0]
     kept = []
@@ -91,7 +91,11 @@ def promise_kept(
         reals = (labels == 0) & (source == name)
         answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
         delivered, interval = answers["fake"], intervals["fake"]
-        word = "broken" if interval[0] > promised else "kept" if delivered <= promised and reals.sum() * promised >= 1 else "can't tell"
+        word = "kept" if delivered <= promised and reals.sum() * promised >= 1 else "can't tell"
+        if interval is None:
+            word = "can't tell"
+        elif interval[0] > promised:
+            word = "broken"
         kept.append(
             {"source": name, "n": int(reals.sum()), "seen_in_training": name in learnt_from, "promised": promised}
             | {
@@ -114,7 +118,7 @@ def per_picture(rows: pd.DataFrame, p_fake: np.ndarray) -> tuple[pd.DataFrame, n
 
 def _all_figures(labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> dict[str, Any]:
     both = len(np.unique(labels)) == 2  # one class alone has no ranking figures, and no intervals for them
-    intervals = bootstrap(labels, p_fake, figures(thresholds), groups=groups) if both else {}
+    intervals = _intervals(labels, p_fake, figures(thresholds), groups) if both else {}
     return summary(labels, p_fake, thresholds) | {"intervals": intervals}
 
 
@@ -123,7 +127,7 @@ def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tupl
     if len(np.unique(labels)) < 2:
         return dict.fromkeys(RANKING), dict.fromkeys(RANKING)
     curve = Curve.of(labels, p_fake)
-    return {name: float(figure(curve)[0]) for name, figure in RANKING.items()}, bootstrap(labels, p_fake, RANKING, groups=groups)
+    return {name: float(figure(curve)[0]) for name, figure in RANKING.items()}, _intervals(labels, p_fake, RANKING, groups)
 
 
 def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
@@ -134,5 +138,12 @@ def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> 
         "unsure": lambda curve: curve.abstain_rate(thresholds),
         "real": lambda curve: np.maximum(1 - curve.confusion(thresholds.fake).fpr - curve.abstain_rate(thresholds), 0),
     }
-    intervals = bootstrap(np.zeros(len(p_fake), int), p_fake, shares, groups=groups)
+    intervals = _intervals(np.zeros(len(p_fake), int), p_fake, shares, groups)
     return {"fake": fake, "real": real, "unsure": max(1 - fake - real, 0.0)}, intervals
+
+
+def _intervals(labels: np.ndarray, p_fake: np.ndarray, statistics: dict[str, Statistic], groups: np.ndarray) -> dict[str, Any]:
+    """By bootstrap over whole groups; None where there is one group alone: the frames of one clip don't tell how clips vary."""
+    if len(np.unique(groups)) < 2 <= len(groups):
+        return dict.fromkeys(statistics)
+    return bootstrap(labels, p_fake, statistics, groups=groups)

@@ -108,6 +108,16 @@ def test_a_report_has_frames_by_their_worst_face_and_clips_by_their_persons():
     assert videos["overall"]["abstain_rate"] == 1.0
 
 
+def test_one_clip_of_a_generator_has_figures_without_intervals():
+    frames = pd.concat(
+        [rows(*[(clip, f"{clip}#{t}", 0) for t in range(4)]).assign(group=clip, label=label) for label, clip in enumerate("ab")]
+    )
+    scores = evaluate_scores(frames, np.array([0.1] * 4 + [0.9] * 4), Thresholds(0.4, 0.6))
+    assert scores["generators"]["swap"]["fake"] == 1.0
+    assert scores["generators"]["swap"]["intervals"]["fake"] is None
+    assert scores["videos"]["overall"]["auroc"] == 1.0
+
+
 # ---- tables
 
 
