@@ -64,6 +64,13 @@ def is_video(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in EXTENSIONS
 
 
+def length(path: str) -> float:
+    """The seconds that a file says it lasts, 0 where it says nothing; only its header is read. Raises UnusablePicture or OSError."""
+    container, stream = _open(os.path.abspath(path))
+    with container:
+        return _seconds(stream, container)
+
+
 class Clip:
     """The chosen frames of one file: their `times` in seconds, as the file states them, and the pictures on demand.
 
@@ -105,27 +112,11 @@ class Clip:
             raise UnusablePicture("damaged: parts of this frame are missing; get a complete copy")
         return Picture(_upright(frame), self.notes)
 
-    def _open(self) -> tuple[InputContainer, VideoStream]:
-        import av
-        from av.stream import Disposition
-
-        try:
-            container = av.open(self._path, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
-        except (av.error.FFmpegError, ValueError) as error:
-            raise UnusablePicture(
-                f"not a video that can be read, or cut off before its index; expected {EXPECTED}; get a complete copy"
-            ) from error
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            with container:
-                raise UnusablePicture(f"no pictures in this video, only {_kinds(container)}; choose another file")
-        return container, streams[0]
-
     def _list(self, sampling: Sampling) -> tuple[list[int], list[float], set[int]]:
         """Read the packets' times → (the chosen frames' timestamps, their seconds, the groups of packets to decode for them)."""
         import av
 
-        container, stream = self._open()
+        container, stream = _open(self._path)
         with container:
             _check(stream)
             unit, states = stream.time_base, _seconds(stream, container)
@@ -162,7 +153,7 @@ class Clip:
 
     def _decode(self) -> Iterator[tuple[int, av.VideoFrame]]:
         """The chosen frames in the order of the decoder; groups of packets without any are not decoded."""
-        container, stream = self._open()
+        container, stream = _open(self._path)
         wanted = set(self._stamps)
         with container:
             decoder = stream.codec_context
@@ -174,6 +165,23 @@ class Clip:
                     yield stamp, frame
                 if not wanted:
                     return
+
+
+def _open(path: str) -> tuple[InputContainer, VideoStream]:
+    import av
+    from av.stream import Disposition
+
+    try:
+        container = av.open(path, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UnusablePicture(
+            f"not a video that can be read, or cut off before its index; expected {EXPECTED}; get a complete copy"
+        ) from error
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        with container:
+            raise UnusablePicture(f"no pictures in this video, only {_kinds(container)}; choose another file")
+    return container, streams[0]
 
 
 def _frames(container: InputContainer, stream: VideoStream, decoder: av.CodecContext, groups: set[int]) -> Iterator[av.VideoFrame]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_detector.detect import Detector
+from tests.clips import draw_clip, draw_sound
 from tests.conftest import ROOT, draw
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -74,9 +75,9 @@ def page(browser, address):
     page.close()
 
 
-def verdict_of(page) -> tuple[str, str]:
-    page.wait_for_selector("#verdict [data-verdict]")
-    shown = page.locator("#verdict [data-verdict]")
+def verdict_of(page, place: str = "#verdict") -> tuple[str, str]:
+    page.wait_for_selector(f"{place} [data-verdict]", timeout=90_000)  # the first one waits for the model
+    shown = page.locator(f"{place} [data-verdict]")
     return shown.get_attribute("data-verdict"), shown.get_attribute("data-p-fake")
 
 
@@ -147,7 +148,52 @@ def test_the_examples_answer(page):
     assert verdict_of(page)[0] in ("real", "fake", "unsure")
 
 
-def test_the_second_tab_says_what_it_is_bad_at(page):
+def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
+    clip = draw_clip(tmp_path / "new.mp4", list(range(0, 4000, 40)), size=(160, 96), tint=(0, 0, 60))
+    expected = Detector(model).judge_file(clip)
+    page.get_by_role("tab", name="Clip").click()
+    page.set_input_files("#clip input[type=file]", clip)
+    assert verdict_of(page, "#clip_verdict") == (expected.verdict, str(expected.p_fake))
+    assert "16 frames were judged" in page.inner_text("#clip_verdict")
+    assert page.locator("#clip_verdict svg polyline").count() == 1
+    page.get_by_text("Frame by frame").click()
+    assert page.locator("#clip_verdict details tr").count() == 17
+    assert page.locator("#clip_verdict details tr").nth(1).inner_text().startswith("0.12 s")
+    page.screenshot(path=ROOT / "screenshots" / "clip.png")
+    strangers = [url for url in page.requested if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", url)]
+    assert strangers == [], "the page talks to nobody but its own server"
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.write_text("I am no clip"), "not a video that can be read"),
+        (draw_sound, "only sound"),
+        (lambda path: draw_clip(path, [0, 601_000]), "too long: 60[12] seconds; at most 600"),
+    ],
+)
+def test_a_clip_that_can_not_be_judged_gets_words(page, tmp_path, make, reason):
+    make(tmp_path / "odd.mp4")
+    page.get_by_role("tab", name="Clip").click()
+    page.set_input_files("#clip input[type=file]", tmp_path / "odd.mp4")
+    assert verdict_of(page, "#clip_verdict")[0] == "error"
+    assert re.search(reason, page.inner_text("#clip_verdict"))
+
+
+def test_a_clip_over_the_limit_that_the_page_states_is_not_taken(page, tmp_path):
+    from deepfake_detector.ui import build
+
+    page.get_by_role("tab", name="Clip").click()
+    assert build.MAX_UPLOAD == "200mb"
+    assert "up to ten minutes and 200 MB" in page.inner_text("#clip")
+    with (tmp_path / "large.mp4").open("wb") as file:
+        file.truncate(201 * 2**20)
+    page.set_input_files("#clip input[type=file]", tmp_path / "large.mp4")
+    page.locator("#clip").get_by_text("Error", exact=True).wait_for()
+    assert page.locator("#clip_verdict [data-verdict]").count() == 0
+
+
+def test_the_last_tab_says_what_it_is_bad_at(page):
     page.get_by_role("tab", name="What it is bad at").click()
     page.wait_for_selector("#model table")
     text = page.inner_text("#model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from deepfake_detector.report.gather import _joined
 from deepfake_detector.tracking import NOBODY, PATIENCE, Tracker, overlap
 from deepfake_detector.train import train
 from deepfake_detector.types import Person, Sample, Thresholds, Verdict
+from deepfake_detector.ui.verdict_card import card
 from deepfake_detector.video import Clip, Sampling
 from tests.clips import draw_people, find_people
 from tests.conftest import draw, script
@@ -258,3 +260,20 @@ def test_predict_judges_the_clips_of_a_folder(clip, tmp_path, embeddings_csv):
     done = script("deepfake_detector", "predict", "--no-cache", "--model", tmp_path / "w", tmp_path / "clips", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line.split("clips/")[1] for line in done.stdout.splitlines()] == ["b.png", "fake/swap/a.mp4  (10 frames were judged)"]
+
+
+def test_the_course_of_a_clip_is_drawn_person_by_person():
+    persons = (
+        Person(0, "real", 0.1, ((0.0, 0.1, (0, 0, 9, 9)), (2.0, 0.2, (0, 0, 9, 9)))),
+        Person(3, "fake", 0.9, ((1.0, 0.9, (5, 5, 9, 9)),)),
+    )
+    frames = ((0.0, 0.1), (1.0, 0.9), (2.0, 0.2))
+    drawn = card(Verdict("fake", 0.9, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0, frames=frames, persons=persons))
+    assert re.findall(r'<polyline points="([^"]*)"', drawn) == ["0.00,90.00 100.00,80.00", "50.00,10.00"]
+    assert re.findall(r"person \d</td><td>(\w+)</td><td>([^<]*)</td><td>(\d)</td><td>([^<]*)<", drawn) == [
+        ("real", "10.0 %", "2", "0.0 – 2.0 s"),
+        ("fake", "90.0 %", "1", "1.0 – 1.0 s"),
+    ]
+    alone = card(Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0, frames=((4.0, 0.1),)))
+    assert re.findall(r'<polyline points="([^"]*)"', alone) == ["0.00,90.00"], "one frame is a moment, not a span"
+    assert "<svg" not in card(Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0))

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import gradio
 
 UPLOADS_CHECKED_EVERY, UPLOADS_KEPT = 60, 300  # seconds
-MAX_UPLOAD = "50mb"
+MAX_UPLOAD = "200mb"
 _INTRODUCTION = """# Real, fake, or unsure?
-Drop a picture. Your picture is deleted within minutes; the server remembers only its checksum and embedding, to answer faster next time.
+Drop a picture or a clip. It is deleted within minutes; the server remembers only its checksum and embedding, to answer faster next time.
 """
 
 
@@ -30,7 +30,7 @@ def build(detector: Warming) -> gradio.Blocks:
 
     with gr.Blocks(title="Deepfake detector", delete_cache=(UPLOADS_CHECKED_EVERY, UPLOADS_KEPT), analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
-        status = gr.Markdown("Warming up: loading the model. You can drop a picture already.", elem_id="status")
+        status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
         page.load(detector.status, None, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")
         tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
         for tab in tabs:

@@ -1,15 +1,16 @@
-"""A verdict as HTML: the word, the probability as a bar with the thresholds drawn in, and what stood behind it."""
+"""A verdict as HTML: the word, the probability as a bar with the thresholds drawn in, of a clip its course, and what stood behind it."""
 
 from __future__ import annotations
 
 from html import escape
 
 from deepfake_detector.types import Verdict
+from deepfake_detector.ui.timeline import timeline
 
 _WORDS = {
     "fake": ("Fake", "The detector finds traces of a generator."),
     "real": ("Real", "The detector finds no traces of a generator that it knows."),
-    "unsure": ("Unsure", "The evidence does not reach either threshold. Treat this picture as not judged."),
+    "unsure": ("Unsure", "The evidence does not reach either threshold. Treat it as not judged."),
 }
 
 CSS = """
@@ -23,6 +24,10 @@ CSS = """
 .verdict .limit span {position: absolute; top: -1.35rem; transform: translateX(-50%); font-size: 0.75rem; white-space: nowrap}
 .verdict .ends {display: flex; justify-content: space-between; font-size: 0.8rem}
 .verdict dl {display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; margin: 1rem 0 0; font-size: 0.85rem}
+.verdict svg {width: 100%; height: 9rem; margin-top: 1rem; overflow: visible}
+.verdict table {width: 100%; font-size: 0.85rem; border-collapse: collapse}
+.verdict td, .verdict th {text-align: left; padding: 0.1rem 0.5rem}
+.verdict details {font-size: 0.85rem; margin-top: 0.5rem}
 .verdict dt {opacity: 0.7} .verdict dd {margin: 0; overflow-wrap: anywhere}
 """
 
@@ -43,13 +48,14 @@ def card(verdict: Verdict) -> str:
     if verdict.notes:
         details["Note"] = "; ".join(verdict.notes)
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in details.items())
+    course = timeline(verdict) if verdict.frames else ""
     return (
         f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
         f"<h2>{word}</h2><p>{meaning}</p>"
         f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
         f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
         f'<div class="mark" style="left: {p:.2f}%"></div></div>'
-        f'<div class="ends"><span>0 % real</span><span>fake 100 %</span></div><dl>{rows}</dl></div>'
+        f'<div class="ends"><span>0 % real</span><span>fake 100 %</span></div>{course}<dl>{rows}</dl></div>'
     )
 
 

@@ -1,0 +1,47 @@
+"""The tab for clips: drop one, read its verdict, and how it comes about over time and by person."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from deepfake_detector import video
+from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.ui.verdict_card import card, problem
+from deepfake_detector.ui.warming import Warming
+
+TITLE, ORDER = "Clip", 20
+MAX_SECONDS = 600  # of a longer film 16 frames say too little
+
+
+def build(gr: ModuleType, detector: Warming) -> None:
+    """Lay the tab out inside an open gr.Blocks()."""
+
+    def judge(path: str | None) -> str:
+        if path is None:
+            return ""
+        try:
+            check(path)
+            return card(detector.get().judge_file(path))
+        except (DetectorError, OSError) as error:
+            return problem(f"This file can't be judged: {error}")
+
+    with gr.Row():
+        clip = gr.Video(
+            label="A clip of up to ten minutes and 200 MB: drop or pick one",
+            sources=["upload"],
+            height=420,
+            elem_id="clip",
+            buttons=[],
+            include_audio=True,
+        )
+        answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
+    clip.change(judge, clip, answer, api_name="judge_clip", concurrency_limit=1, show_progress="full")
+
+
+def check(path: str) -> None:
+    """Raise UnusablePicture for what is no clip, or too long a one."""
+    if not video.is_video(path):
+        raise UnusablePicture(f"not a video by its name; expected {video.EXPECTED}")
+    seconds = video.length(path)
+    if seconds > MAX_SECONDS:
+        raise UnusablePicture(f"too long: {seconds:.0f} seconds; at most {MAX_SECONDS} are judged here; cut out the part that matters")

@@ -1,0 +1,48 @@
+"""The course of a clip's verdict as HTML: a line over time for each person, and the same as tables."""
+
+from __future__ import annotations
+
+from deepfake_detector.types import Verdict
+
+_COLOURS = ("#0969da", "#8250df", "#bf3989", "#9a6700", "#1b7c83")  # of the persons' lines
+
+
+def timeline(verdict: Verdict) -> str:
+    """A clip's frames as a drawing, a line for each person, and as tables."""
+    lines = [person.frames for person in verdict.persons] or [verdict.frames]
+    start = min(frames[0][0] for frames in lines)
+    span = max(frames[-1][0] for frames in lines) - start or 1.0
+
+    def place(seconds: float, p_fake: float) -> str:
+        return f"{100 * (seconds - start) / span:.2f},{100 * (1 - p_fake):.2f}"
+
+    drawn = []
+    for number, frames in enumerate(lines):
+        colour = _COLOURS[number % len(_COLOURS)]
+        points = [place(*frame[:2]) for frame in frames]
+        drawn.append(
+            f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2" vector-effect="non-scaling-stroke"/>'
+        )
+        # A line of no length with round ends is a dot that stays round, however the drawing is stretched.
+        drawn += [
+            f'<path d="M{point}h0" stroke="{colour}" stroke-width="8" stroke-linecap="round" vector-effect="non-scaling-stroke"/>'
+            for point in points
+        ]
+    limits = "".join(
+        f'<path d="M0,{100 * (1 - p):.2f}h100" stroke="{colour}" stroke-dasharray="4" vector-effect="non-scaling-stroke"/>'
+        for p, colour in ((verdict.thresholds.fake, "#cf222e"), (verdict.thresholds.real, "#2da44e"))
+    )
+    label = f"probability of fake from {start:.1f} to {start + span:.1f} seconds"
+    persons = "".join(
+        f'<tr><td style="color: {_COLOURS[number % len(_COLOURS)]}">person {number + 1}</td><td>{person.verdict}</td>'
+        f"<td>{100 * person.p_fake:.1f} %</td><td>{len(person.frames)}</td>"
+        f"<td>{person.frames[0][0]:.1f} – {person.frames[-1][0]:.1f} s</td></tr>"
+        for number, person in enumerate(verdict.persons)
+    )
+    frames = "".join(f"<tr><td>{seconds:.2f} s</td><td>{100 * p_fake:.1f} %</td></tr>" for seconds, p_fake in verdict.frames)
+    return (
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{label}">{limits}{"".join(drawn)}</svg>'
+        f'<div class="ends"><span>{start:.1f} s</span><span>{start + span:.1f} s</span></div>'
+        + (f"<table><tr><th></th><th></th><th>fake</th><th>frames</th><th>seen</th></tr>{persons}</table>" if persons else "")
+        + f"<details><summary>Frame by frame</summary><table><tr><th>time</th><th>fake</th></tr>{frames}</table></details>"
+    )
