@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-MIN_OVERLAP = 0.2  # intersection over union of a person's boxes in two frames; chosen by benchmarks/tracking.py
+MIN_OVERLAP = 0.2  # intersection over union of a person's boxes in two frames (see benchmarks/tracking.py)
 PATIENCE = 4  # frames without the person after which a track has ended
 NOBODY = np.empty((0, 4), np.int32)  # the boxes of a frame without a person
 
