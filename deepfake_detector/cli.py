@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from deepfake_detector import __version__, registry
 from deepfake_detector.errors import DetectorError
 
 if TYPE_CHECKING:
+    from deepfake_detector.cache import Cache
     from deepfake_detector.datasets import Listing
     from deepfake_detector.detect import Detector
 
@@ -190,8 +192,6 @@ def train(argv: list[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    import dataclasses
-
     from sklearn.metrics import classification_report, confusion_matrix
 
     from deepfake_detector import bundle, table
@@ -432,24 +432,32 @@ def app(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default=None, help="the address to listen on (default: this machine alone; 0.0.0.0 for everyone)")
     parser.add_argument("--port", type=int, default=None, help="the port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's servers")
+    _add_known(parser)
     _add_engine(parser)
     return _run(_app, parser, argv)
 
 
 def _app(arguments: argparse.Namespace) -> int:
-    from deepfake_detector.detect import DEFAULT_MODEL
+    from functools import partial
+
     from deepfake_detector.ui.build import serve
 
-    cache = _cache(arguments)
-    return serve(
-        arguments.model or DEFAULT_MODEL,
-        cache,
-        arguments.device,
-        arguments.weights,
-        host=arguments.host,
-        port=arguments.port,
-        share=arguments.share,
-    )
+    load = partial(_detector, arguments, _cache(arguments))
+    return serve(load, host=arguments.host, port=arguments.port, share=arguments.share)
+
+
+def _detector(arguments: argparse.Namespace, cache: Cache | None) -> Detector:
+    from deepfake_detector import table
+    from deepfake_detector.detect import DEFAULT_MODEL, Detector
+    from deepfake_detector.known import Known
+
+    known = Known(table.read(arguments.known), arguments.pictures) if arguments.known else None
+    return Detector(arguments.model or DEFAULT_MODEL, cache, arguments.device, arguments.weights, known)
+
+
+def _add_known(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--known", metavar="TABLE", help="show the most similar pictures of this table beside each verdict")
+    parser.add_argument("--pictures", metavar="FOLDER", help="where the pictures of that table are, to show them too")
 
 
 # -------------------------------------------------------------------------------------------- python -m deepfake_detector
@@ -467,6 +475,7 @@ def main(argv: list[str] | None = None) -> int:
     predict.add_argument("--model", default=None, metavar="FOLDER", help="the model (default: models/default)")
     _add_sampling(predict)
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_known(predict)
     _add_engine(predict)
     predict.set_defaults(command=_predict)
     cache = commands.add_parser("cache", help="inspect or clear the embedding cache", description="Inspect or clear the embedding cache.")
@@ -477,10 +486,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from deepfake_detector.detect import DEFAULT_MODEL, Detector
-
     sampling = _sampling(arguments)
-    detector = Detector(arguments.model or DEFAULT_MODEL, _cache(arguments), arguments.device, arguments.weights)
+    detector = _detector(arguments, _cache(arguments))
     failed = 0
     for path, outcome in detector.judge_files(_files(arguments.paths), sampling):
         failed += isinstance(outcome, str)
@@ -495,6 +502,8 @@ def _json_line(detector: Detector, path: str, outcome: Any) -> str:
     line |= {"p_fake": outcome.p_fake, "verdict": outcome.verdict, "cached": outcome.cached, "notes": outcome.notes}
     if outcome.frames:
         line["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in outcome.frames]
+    if outcome.similar:
+        line["similar"] = [dataclasses.asdict(one) for one in outcome.similar]
     if outcome.persons:
         line["persons"] = [_person(person) for person in outcome.persons]
     return json.dumps(line)

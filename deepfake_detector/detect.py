@@ -14,6 +14,7 @@ from deepfake_detector.cache import Cache
 from deepfake_detector.embed import Embedded, Embedder, read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.frames import Shot, shots
+from deepfake_detector.known import Known
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.tracking import NOBODY, Tracker
 from deepfake_detector.types import Person, Verdict
@@ -25,14 +26,25 @@ DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
 class Detector:
     """A model with its encoder and the cache; made once, used from any thread.
 
-    `cache` None means that nothing is remembered. The encoder's weights load at the first unknown picture, or in `warm`.
+    `cache` None means that nothing is remembered. The encoder's weights load at the first unknown picture, or in `warm`. `known`
+    are pictures to set beside a new one; they must have been embedded as the model takes them.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, cache: Cache | None = None, device: str = "auto", weights: str | None = None):
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        cache: Cache | None = None,
+        device: str = "auto",
+        weights: str | None = None,
+        known: Known | None = None,
+    ):
         self.bundle = bundles.load(model)
         encoder = registry.load("encoders", self.bundle.spec.name).Encoder(device=device, weights=weights)
         self.embedder = Embedder(encoder, self.bundle.crop, cache)
         self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
+        if known:
+            self.bundle.check(known.spec, known.crop, "the table of known pictures")
+        self.known = known
 
     def warm(self) -> None:
         """Load everything that the first picture would otherwise wait for."""
@@ -89,6 +101,7 @@ class Detector:
             notes=(*notes, *parts[0].item.notes),
             frames=tuple((seconds, verdict.p_fake) for seconds, verdict in judged),
             persons=tuple(persons) if self.embedder.tracked else (),
+            similar=(),
         )
 
     def _persons(self, parts: list[Embedded[Shot[str]]]) -> tuple[list[Person], int]:
@@ -120,4 +133,5 @@ class Detector:
             cached=embedded.cached,
             seconds=time.perf_counter() - began,
             notes=embedded.remembered.notes,
+            similar=self.known.most_similar(embedded.remembered.vectors) if self.known else (),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import warnings
 from dataclasses import dataclass
@@ -143,3 +144,12 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
         return Image.fromarray(grey)
     opaque = np.where(values == clear, 0, 255).astype(np.uint8)
     return Image.merge("LA", (Image.fromarray(grey), Image.fromarray(opaque)))
+
+
+def thumbnail(content: bytes, side: int = 150) -> str:
+    """A small JPEG of a picture as a data: address; raises UnusablePicture."""
+    picture = open_picture(content).image
+    picture.thumbnail((side, side))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

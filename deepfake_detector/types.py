@@ -132,13 +132,24 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Similar:
+    """A known picture beside a new one: its name, label and generator or source, their cosine, and its file where that is at hand."""
+
+    path: str
+    label: int
+    generator: str
+    cosine: float
+    file: str | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What every door shows for one picture.
 
     `p_fake` is calibrated, in 0..1; `seconds` is the time from bytes to verdict; `cached` says that the encoder was
     not run; `notes` are things the reader should know about the file (an animation's first frame, say). Of a clip,
     `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them; with a crop that finds persons it is
-    the highest of `persons`.
+    the highest of `persons`. `similar` are the known pictures that it is most like, where known pictures were given.
     """
 
     verdict: Answer
@@ -152,3 +163,4 @@ class Verdict:
     notes: tuple[str, ...] = ()
     frames: tuple[tuple[float, float], ...] = ()
     persons: tuple[Person, ...] = ()
+    similar: tuple[Similar, ...] = ()

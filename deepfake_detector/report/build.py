@@ -137,7 +137,7 @@ def _mistakes(content: Content) -> dict[str, dict[str, list[dict[str, Any]]]]:
 
 
 def _mistake(content: Content, row: Any, p_fake: float) -> dict[str, Any]:
-    from deepfake_detector.report.figures import thumbnail
+    from deepfake_detector.images import thumbnail
 
     shown = {"path": row["path"], "source": row["generator"], "p_fake": float(p_fake), "thumbnail": None}
     try:

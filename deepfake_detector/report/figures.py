@@ -12,7 +12,6 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from deepfake_detector.comparison import Scored
-from deepfake_detector.images import open_picture
 from deepfake_detector.metrics import pr_curve, reliability, roc_curve
 
 _STYLE = {"svg.hashsalt": "report", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
@@ -73,15 +72,6 @@ def robustness(by_detector: Mapping[str, dict[str, Any]]) -> str:
             axes.grid(alpha=0.3)
         axes.legend()
         return _svg(figure)
-
-
-def thumbnail(content: bytes, side: int = 150) -> str:
-    """A small JPEG of a picture; raises UnusablePicture."""
-    picture = open_picture(content).image
-    picture.thumbnail((side, side))
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=80)
-    return _address("image/jpeg", file.getvalue())
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deepfake_detector import registry
-from deepfake_detector.cache import Cache
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.ui.verdict_card import CSS
@@ -39,11 +38,9 @@ def build(detector: Warming) -> gradio.Blocks:
     return page
 
 
-def serve(
-    model: str | Path, cache: Cache | None, device: str, weights: str | None, *, host: str | None, port: int | None, share: bool
-) -> int:
-    """Serve the page until interrupted; raises DetectorError when the address can't be used."""
-    detector = Warming(lambda: Detector(model, cache, device, weights))
+def serve(load: Callable[[], Detector], *, host: str | None, port: int | None, share: bool) -> int:
+    """Serve the page until interrupted, loading the detector meanwhile; raises DetectorError when the address can't be used."""
+    detector = Warming(load)
     page = build(detector)
     detector.start()
     try:

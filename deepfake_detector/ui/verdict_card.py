@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from deepfake_detector.types import Verdict
+from deepfake_detector.embed import read_file
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.images import thumbnail
+from deepfake_detector.types import LABEL_NAMES, Verdict
 from deepfake_detector.ui.timeline import timeline
 
 _WORDS = {
@@ -28,6 +31,9 @@ CSS = """
 .verdict table {width: 100%; font-size: 0.85rem; border-collapse: collapse}
 .verdict td, .verdict th {text-align: left; padding: 0.1rem 0.5rem}
 .verdict details {font-size: 0.85rem; margin-top: 0.5rem}
+.verdict .similar {display: flex; flex-wrap: wrap; gap: 0.75rem; padding: 0; margin: 0.3rem 0 0; list-style: none}
+.verdict .similar li {width: 8rem; font-size: 0.75rem; overflow-wrap: anywhere; border-top: 4px solid #2da44e}
+.verdict .similar li.fake {border-color: #cf222e} .verdict .similar img {display: block; max-width: 8rem; max-height: 8rem}
 .verdict dt {opacity: 0.7} .verdict dd {margin: 0; overflow-wrap: anywhere}
 """
 
@@ -55,8 +61,27 @@ def card(verdict: Verdict) -> str:
         f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
         f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
         f'<div class="mark" style="left: {p:.2f}%"></div></div>'
-        f'<div class="ends"><span>0 % real</span><span>fake 100 %</span></div>{course}<dl>{rows}</dl></div>'
+        f'<div class="ends"><span>0 % real</span><span>fake 100 %</span></div>{course}<dl>{rows}</dl>{_similar(verdict)}</div>'
     )
+
+
+def _similar(verdict: Verdict) -> str:
+    """The known pictures beside the new one, each with its thumbnail where its file is at hand."""
+    if not verdict.similar:
+        return ""
+    shown = "".join(
+        f'<li class="{LABEL_NAMES[one.label]}">{_thumbnail(one.file)}{LABEL_NAMES[one.label]}, {escape(one.generator)}<br>'
+        f"similarity {one.cosine:.2f}<br>{escape(one.path)}</li>"
+        for one in verdict.similar
+    )
+    return f'<p>The known pictures that the detector sees as most like it (this does not decide):</p><ul class="similar">{shown}</ul>'
+
+
+def _thumbnail(file: str | None) -> str:
+    try:
+        return f'<img alt="" src="{thumbnail(read_file(file))}">' if file else ""
+    except (UnusablePicture, OSError):
+        return ""  # its name is shown all the same
 
 
 def problem(message: str) -> str:

@@ -1,0 +1,58 @@
+"""The known pictures beside a new one: the right ones, each once, and none from another encoder."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from deepfake_detector import table
+from deepfake_detector.detect import Detector
+from deepfake_detector.errors import TableError
+from deepfake_detector.known import SHOWN, Known
+from deepfake_detector.types import VIEW
+from deepfake_detector.ui.verdict_card import card
+from tests.conftest import script
+
+
+def test_a_known_picture_is_most_like_itself_and_comes_with_its_file(model, dataset, embeddings_csv):
+    detector = Detector(model, known=Known(table.read(embeddings_csv), dataset))
+    file = next(dataset.rglob("*.jpg"))
+    similar = detector.judge_file(file).similar
+    assert len(similar) == SHOWN
+    assert similar[0].file == str(file)
+    assert similar[0].cosine == pytest.approx(1, abs=1e-4)
+    assert [one.cosine for one in similar] == sorted((one.cosine for one in similar), reverse=True)
+    assert len({one.path for one in similar}) == SHOWN
+    shown = card(detector.judge_file(file))
+    assert shown.count("<li") == SHOWN
+    assert shown.count("data:image/jpeg;base64,") == SHOWN
+
+
+def test_copies_are_not_shown_and_a_picture_of_several_regions_is_shown_once(embeddings_csv):
+    data = table.read(embeddings_csv).take(np.array([0, 0, 1, 2]))
+    data.rows["split"] = ["", "", "", VIEW]
+    similar = Known(data).most_similar(data.X[[0, 2]])
+    assert sorted(one.path for one in similar) == sorted(set(data.rows["path"][:3]))
+    assert all(one.file is None for one in similar)
+
+
+def test_what_comes_from_outside_is_escaped_and_a_lost_file_costs_its_thumbnail_only(model, dataset, embeddings_csv):
+    data = table.read(embeddings_csv)
+    data.rows["path"] = "<b>" + data.rows["path"]
+    data.rows["generator"] = "<script>"
+    shown = card(Detector(model, known=Known(data)).judge_file(next(dataset.rglob("*.jpg"))))
+    assert "<b>" not in shown
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "<img" not in shown
+
+
+def test_the_script_names_them_and_refuses_a_table_of_another_encoder(model, dataset, embeddings_csv, tmp_path):
+    file = next(dataset.rglob("*.jpg"))
+    done = script("deepfake_detector", "predict", file, "--model", model, "--json", "--known", embeddings_csv, cwd=tmp_path)
+    assert json.loads(done.stdout)["similar"][0]["label"] in (0, 1)
+    data = table.read(embeddings_csv)
+    with pytest.raises(TableError, match="the table of known pictures was made otherwise"):
+        Detector(model, known=Known(type(data)(data.rows, data.X, data.spec, "faces")))
