@@ -93,7 +93,7 @@ def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: 
 
     Raises TrainingError where the head has no choices, or the table too few generators and sources to hold any out.
     """
-    choices, folds = getattr(module, "CHOICES", ()), split.unseen_folds(data.rows)
+    choices, folds = getattr(module, "CHOICES", ()), _each_once(split.unseen_folds(data.rows))
     if not choices:
         raise TrainingError(f"The head {head_name} has no settings to choose among; leave --choose out.")
     if not folds:
@@ -110,6 +110,14 @@ def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: 
         ]
         tried.append({"settings": settings, "unseen_auroc": float(np.mean(areas))})
     return max(tried, key=lambda one: one["unseen_auroc"])["settings"], tried
+
+
+def _each_once(folds: list[split.Unseen]) -> list[split.Unseen]:
+    """Of all pairs as many as it takes for each generator and each source to be held out at least once."""
+    generators, sources = (sorted({getattr(fold, name) for fold in folds}) for name in ("generator", "source"))
+    turns = range(max(len(generators), len(sources)))
+    wanted = {(generators[turn % len(generators)], sources[turn % len(sources)]) for turn in turns} if folds else set()
+    return [fold for fold in folds if (fold.generator, fold.source) in wanted]
 
 
 def _held_out_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from deepfake_detector.heads._sklearn import SklearnHead
 
-CHOICES = tuple({"C": C} for C in (1e-4, 1e-3, 1e-2, 1e-1))
+CHOICES = tuple({"C": C} for C in (3e-4, 1e-3, 3e-3, 1e-2))
 
 
 class Head(SklearnHead):
