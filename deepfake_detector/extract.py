@@ -20,6 +20,7 @@ from deepfake_detector.frames import Shot, shots
 from deepfake_detector.images import Picture
 from deepfake_detector.once import Once
 from deepfake_detector.tracking import NOBODY, Tracker
+from deepfake_detector.twins import Twins
 from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings, Sample
 from deepfake_detector.versions import versions
 from deepfake_detector.video import Sampling
@@ -74,9 +75,13 @@ def embed_samples(
 ) -> tuple[Embeddings, list[tuple[str, str]]]:
     """Embed the samples in memory, without a table → (embeddings, what was skipped as (name, reason))."""
     done = Extraction()
-    rows = list(_rows(listing, embedder, done, {}, progress, sampling))
-    frame = pd.DataFrame({column: [row.field(column) for row in rows] for column in _columns(listing, embedder)})
-    return Embeddings(frame, np.stack([r.vector for r in rows]), embedder.encoder.spec, embedder.crop), done.skipped
+    fields: dict[str, list[Any]] = {column: [] for column in _columns(listing, embedder)}
+    vectors = []
+    for row in _rows(listing, embedder, done, {}, progress, sampling):
+        for column, values in fields.items():
+            values.append(row.field(column))
+        vectors.append(row.vector)
+    return Embeddings(pd.DataFrame(fields), np.stack(vectors), embedder.encoder.spec, embedder.crop), done.skipped
 
 
 def _columns(listing: Listing, embedder: Embedder) -> tuple[str, ...]:
@@ -133,7 +138,7 @@ def _rows(
 ) -> Iterator[table.Row]:
     """Yield the rows, and complete `done` and the manifest once they are all drawn."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in LABEL_NAMES}
-    seen: dict[bytes, list[Sample]] = {}
+    twins = Twins()
     written = 0
     last: dict[str, int] = {}  # of each view, the number of the sample that came last
     video, tracker = "", Tracker()
@@ -157,7 +162,7 @@ def _rows(
             done.skipped.append((sample.name, embedded.error))
             continue
         counts[LABEL_NAMES[sample.label]][sample.generator] += 1
-        seen.setdefault(bytes.fromhex(embedded.sha256), []).append(sample)
+        twins.add(embedded.sha256, sample.label, sample.name)
         for vector, track in zip(vectors, tracks, strict=True):
             written += 1
             yield table.Row(replace(sample, track=track), embedded.sha256, vector)
@@ -165,9 +170,8 @@ def _rows(
     if not written:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in done.skipped[:3])
         raise DatasetError(f"None of the {last.get('', -1) + 1} pictures could be embedded ({reasons}). No table was written.")
-    twins = [same for same in seen.values() if len(same) > 1]
-    done.repeats = sum(len(same) - 1 for same in twins)
-    done.contradictions = [[s.name for s in same] for same in twins if len({s.label for s in same}) > 1]
+    done.repeats, done.contradictions = twins.repeats(), twins.contradictions()
+    twins.close()
     manifest |= {
         "counts": {label: dict(sorted(by.items())) for label, by in counts.items()},
         "skipped": [{"path": name, "reason": reason} for name, reason in done.skipped],
