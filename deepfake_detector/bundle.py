@@ -16,6 +16,7 @@ from deepfake_detector.calibration import Calibration
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds
+from deepfake_detector.vectors import Vectors
 
 _FORMAT = 1
 
@@ -33,7 +34,7 @@ class Bundle:
     thresholds: Thresholds
     manifest: dict[str, Any]
 
-    def p_fake(self, X: np.ndarray) -> np.ndarray:
+    def p_fake(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake."""
         return self.calibration(self.head.p_fake(X))
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from deepfake_detector.vectors import Vectors
+
 REAL, FAKE = 0, 1  # label 1 is fake, everywhere
 LABEL_NAMES = ("real", "fake")
 VIEW = "view"  # the split of a degraded copy
@@ -81,15 +83,15 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """A table in memory: one row an embedded picture.
+    """A table that was read: one row an embedded picture.
 
     `rows` has the columns path, label, generator, group, split, sha256, with frames of clips also video and time, and where
-    those were cropped to persons also track; `X` is
-    (n, spec.dim) float32 in the same order.
+    those were cropped to persons also track; `X` is (n, spec.dim) float32 in the same order, in memory or, where it is too
+    large for that, on disk (see vectors.py).
     """
 
     rows: pd.DataFrame
-    X: np.ndarray
+    X: Vectors
     spec: EncoderSpec
     crop: str
 
@@ -98,10 +100,11 @@ class Embeddings:
 
     def pictures(self) -> Embeddings:
         """The rows without degraded copies: what may be tested on."""
-        return self.take((self.rows["split"] != VIEW).to_numpy())
+        views = (self.rows["split"] == VIEW).to_numpy()
+        return self.take(~views) if views.any() else self
 
     def take(self, which: np.ndarray) -> Embeddings:
-        """The rows that an index array or boolean mask picks out."""
+        """The rows that an index array or boolean mask picks out; numbers on disk stay there."""
         return Embeddings(self.rows[which] if which.dtype == bool else self.rows.iloc[which], self.X[which], self.spec, self.crop)
 
 

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
+    {"vectors"},
     {"types", "registry", "files", "versions", "torch_compat", "addresses", "once", "twins"},
     {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "tracking", "neighbours", "picture_store"},
     {"video", "fetch"},

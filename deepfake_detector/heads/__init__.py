@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake_detector.errors import TableError
+from deepfake_detector.errors import TableError, TrainingError
+from deepfake_detector.vectors import IN_MEMORY, OnDisk, Vectors, batches
 
 
 class EmbeddingHead(ABC):
@@ -26,8 +27,11 @@ class EmbeddingHead(ABC):
         self.seed = seed
 
     @abstractmethod
-    def fit(self, X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray] | None = None) -> EmbeddingHead:
-        """X: (n, dim) float32, y: (n,) with 1 = fake. `held_out` (X, y) is only watched for the curves, never learned from."""
+    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> EmbeddingHead:
+        """X: (n, dim) float32, in memory or on disk, y: (n,) with 1 = fake; the same rows give the same head wherever they lie.
+
+        `held_out` (X, y) is only watched for the curves, never learned from.
+        """
 
     @abstractmethod
     def scores(self, X: np.ndarray) -> np.ndarray:
@@ -42,8 +46,21 @@ class EmbeddingHead(ABC):
     def load(cls, folder: Path) -> EmbeddingHead:
         """The head that `save` wrote there, giving equal probabilities."""
 
-    def p_fake(self, X: np.ndarray) -> np.ndarray:
-        """X: (n, dim) float32 → (n,) float64 in 0..1, higher means fake; raises TableError on another width."""
+    def p_fake(self, X: Vectors) -> np.ndarray:
+        """X: (n, dim) float32, in memory or on disk → (n,) float64 in 0..1, higher means fake; raises TableError on another width."""
         if X.ndim != 2 or X.shape[1] != self.width_:
             raise TableError(f"This head was trained on embeddings of {self.width_} numbers; received an array of shape {X.shape}.")
-        return np.asarray(self.scores(np.ascontiguousarray(X, np.float32)), np.float64) if len(X) else np.empty(0)
+        scores = np.empty(len(X))
+        for which, part in batches(X):
+            scores[which] = self.scores(np.ascontiguousarray(part))
+        return scores
+
+
+def in_memory(X: Vectors, head: str) -> np.ndarray:
+    """The same rows, for a head that needs them all at once; raises TrainingError where the table was too large for that."""
+    if isinstance(X, OnDisk):
+        raise TrainingError(
+            f"The head {head} needs all rows in memory, so it learns from tables of up to {IN_MEMORY / 2**30:g} GiB of float32 numbers; "
+            f"received {len(X)} rows of {X.shape[1]} out of a larger one. Choose --head logistic or keras_mlp."
+        )
+    return X

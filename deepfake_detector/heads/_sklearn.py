@@ -5,20 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.vectors import Collector, OnDisk, Vectors, batches, folder_of
 
 
 class SklearnHead(EmbeddingHead):
-    """A subclass says which pipeline, given the shape of what it learns from."""
+    """A subclass says what learns from the standardised embeddings, given their shape."""
 
-    def pipeline(self, shape: tuple[int, int]) -> Pipeline:
+    def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
         raise NotImplementedError
 
-    def fit(self, X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray] | None = None) -> SklearnHead:
+    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> SklearnHead:
         self.width_ = X.shape[1]
-        self.pipeline_ = self.pipeline(X.shape).fit(X, y)
+        scaler = StandardScaler()
+        for _, part in batches(X):
+            scaler.partial_fit(part)
+        learnt = make_pipeline(*self.steps(X.shape)).fit(_standardised(X, scaler), y)
+        self.pipeline_ = make_pipeline(scaler, *(step for _, step in learnt.steps))
         return self
 
     def scores(self, X: np.ndarray) -> np.ndarray:
@@ -37,3 +44,12 @@ class SklearnHead(EmbeddingHead):
         head.pipeline_ = skops.io.load(folder / "head.skops")
         head.width_ = head.pipeline_.n_features_in_
         return head
+
+
+def _standardised(X: Vectors, scaler: StandardScaler) -> np.ndarray:
+    """(n, dim) float32 as one array for scikit-learn; where that is too many, an array that the system reads from disk as it is used."""
+    collected = Collector(X.shape, folder_of(X))
+    for _, part in batches(X):
+        collected.add(scaler.transform(part))
+    kept = collected.finish()
+    return kept.mapped() if isinstance(kept, OnDisk) else kept

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.heads import EmbeddingHead, in_memory
 from deepfake_detector.neighbours import Neighbours
+from deepfake_detector.vectors import Vectors
 
 NEIGHBOURS, SHARPNESS = 20, 20.0
 
@@ -19,9 +20,10 @@ class Head(EmbeddingHead):
     One vote for either class is added, so that no score is 0 or 1.
     """
 
-    def fit(self, X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray] | None = None) -> Head:
+    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
+        """Raises TrainingError for rows of a table too large for memory: what is learnt is all of them."""
         self.width_ = X.shape[1]
-        self.known_, self.y_ = Neighbours(X), np.asarray(y, np.int8)
+        self.known_, self.y_ = Neighbours(in_memory(X, "knn")), np.asarray(y, np.int8)
         return self
 
     def scores(self, X: np.ndarray) -> np.ndarray:

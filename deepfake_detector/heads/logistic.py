@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from deepfake_detector.heads._sklearn import SklearnHead
 
@@ -18,5 +17,5 @@ class Head(SklearnHead):
         super().__init__(seed)
         self.C = C
 
-    def pipeline(self, shape: tuple[int, int]) -> Pipeline:
-        return make_pipeline(StandardScaler(), LogisticRegression(C=self.C, class_weight="balanced", max_iter=2000, random_state=self.seed))
+    def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
+        return [LogisticRegression(C=self.C, class_weight="balanced", max_iter=2000, random_state=self.seed)]

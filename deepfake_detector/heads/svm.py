@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from deepfake_detector.heads import in_memory
 from deepfake_detector.heads._sklearn import SklearnHead
+from deepfake_detector.vectors import Vectors
 
 _COMPONENTS = 256  # the kernel's cost grows with the width; this many principal components carry nearly all of it
 CHOICES = tuple({"C": C} for C in (0.1, 1.0, 10.0))
@@ -21,9 +22,14 @@ class Head(SklearnHead):
         super().__init__(seed)
         self.C = C
 
-    def pipeline(self, shape: tuple[int, int]) -> Pipeline:
+    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
+        """Raises TrainingError for rows of a table too large for memory: the time grows with the square of their number."""
+        super().fit(in_memory(X, "svm"), y, held_out)
+        return self
+
+    def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
         reduce = PCA(min(_COMPONENTS, *shape), svd_solver="randomized", random_state=self.seed)
-        return make_pipeline(StandardScaler(), reduce, SVC(C=self.C, class_weight="balanced", random_state=self.seed))
+        return [reduce, SVC(C=self.C, class_weight="balanced", random_state=self.seed)]
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         return 0.5 * (1 + np.tanh(0.5 * self.pipeline_.decision_function(X)))

@@ -8,7 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from deepfake_detector import bundle, protocols, registry, robustness, table
@@ -23,6 +22,7 @@ from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.report.build import Content
 from deepfake_detector.types import Embeddings, Sample
+from deepfake_detector.vectors import joined
 from deepfake_detector.video import Sampling
 
 Progress = Callable[[int], object]
@@ -139,7 +139,7 @@ class _Source:
 def _joined(parts: list[Embeddings]) -> Embeddings:
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     rows = rows.fillna({"video": "", "track": -1})  # of pictures, beside frames of clips
-    return Embeddings(rows, np.concatenate([part.X for part in parts]), parts[0].spec, parts[0].crop)
+    return Embeddings(rows, joined([part.X for part in parts]), parts[0].spec, parts[0].crop)
 
 
 def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scored:
