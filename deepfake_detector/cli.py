@@ -117,6 +117,7 @@ def extract(argv: list[str] | None = None) -> int:
         "(default: %(default)s)",
     )
     parser.add_argument("--out", metavar="TABLE", help="the table, .csv or .parquet (default: embeddings/DATA.csv)")
+    parser.add_argument("--float16", action="store_true", help="store half precision: a .parquet table of half the size")
     parser.add_argument("--views", type=int, default=0, metavar="N", help="also embed N degraded copies of each training picture")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures a batch (default: %(default)s)")
     _add_engine(parser)
@@ -129,7 +130,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     from deepfake_detector.table import check_ending, manifest_path
 
     out = arguments.out or f"embeddings/{Path(arguments.data).resolve().stem}.csv"
-    check_ending(out)
+    check_ending(out, arguments.float16)
     if arguments.batch_size < 1 or arguments.views < 0:
         raise DetectorError(
             f"--batch-size should be at least 1 and --views at least 0; received {arguments.batch_size} and {arguments.views}."
@@ -139,7 +140,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **_data_options(arguments))
     embedder = Embedder(encoder, arguments.crop, _cache(arguments), batch_size=arguments.batch_size)
     with _progress(_total(listing, arguments.views)) as bar:
-        done = extract(listing, embedder, out, " ".join(sys.argv), bar.update, arguments.views, sampling)
+        done = extract(listing, embedder, out, " ".join(sys.argv), bar.update, arguments.views, sampling, arguments.float16)
 
     timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
@@ -464,7 +465,7 @@ def _add_known(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`python -m deepfake_detector`: predict, cache."""
+    """`python -m deepfake_detector`: predict, convert, cache."""
     parser = _parser("Tell real pictures from generated ones.", "", prog="python -m deepfake_detector")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -478,6 +479,11 @@ def main(argv: list[str] | None = None) -> int:
     _add_known(predict)
     _add_engine(predict)
     predict.set_defaults(command=_predict)
+    convert = commands.add_parser("convert", help="CSV ↔ Parquet", description="Write a table again, as CSV or Parquet by its name.")
+    convert.add_argument("table", help="a table made by extract_embeddings.py")
+    convert.add_argument("out", help="the same table again, .csv or .parquet")
+    convert.add_argument("--float16", action="store_true", help="round to half precision: a .parquet table of half the size")
+    convert.set_defaults(command=_convert)
     cache = commands.add_parser("cache", help="inspect or clear the embedding cache", description="Inspect or clear the embedding cache.")
     cache.add_argument("--clear", action="store_true", help="forget every embedding")
     cache.add_argument("--cache", metavar="FILE", help="the cache (default: $DEEPFAKE_DETECTOR_EMBEDDINGS or embeddings/cache.sqlite)")
@@ -534,6 +540,14 @@ def _files(paths: Iterable[str]) -> Iterable[str]:
             if not found:
                 raise DetectorError(f"There are no pictures or clips in the folder {path}.")
             yield from found
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from deepfake_detector.table import convert
+
+    rows = convert(arguments.table, arguments.out, arguments.float16)
+    print(f"{arguments.out}: {rows} rows, {os.path.getsize(arguments.out) / 2**20:.1f} MiB")
+    return 0
 
 
 def _inspect_cache(arguments: argparse.Namespace) -> int:

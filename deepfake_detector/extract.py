@@ -50,19 +50,21 @@ def extract(
     progress: Callable[[int], object] = lambda done: None,
     views: int = 0,
     sampling: Sampling | None = None,
+    float16: bool = False,
 ) -> Extraction:
     """Embed the samples of a data set in order into the table `out`.
 
     A sample that is a clip gives a row for each frame that `sampling` chooses; `progress` counts samples, and their
-    copies: behind each picture outside the test split come `views` degraded ones, for training (see degrade.py).
+    copies: behind each picture outside the test split come `views` degraded ones, for training (see degrade.py). `float16`
+    halves the table.
     Whatever is killed meanwhile is in the cache up to the last full batch, so the next run goes on from there.
     """
-    table.check_ending(out)
+    table.check_ending(out, float16)
     done = Extraction()
     manifest: dict[str, Any] = {"crop": embedder.crop, "views": views, "command": command, "versions": versions()}
     began = time.perf_counter()
     rows = _rows(listing, embedder, done, manifest, progress, sampling, views)
-    done.rows = table.write(out, rows, embedder.encoder.spec, manifest, _columns(listing, embedder))
+    done.rows = table.write(out, rows, embedder.encoder.spec, manifest, _columns(listing, embedder), float16)
     done.seconds = time.perf_counter() - began
     return done
 

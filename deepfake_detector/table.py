@@ -1,15 +1,16 @@
 """A table of embeddings on disk, CSV or Parquet by its ending, with a manifest beside it that says what the numbers are.
 
-Columns: path, label (1 = fake), generator, group, split, sha256, e0 … eN. Frames of clips also have video and time (in
-seconds) before e0, and where they were cropped to persons the number of that person's track. Floats are written in the
-shortest form that reads back as exactly the same float32.
+Columns: path, label (1 = fake), generator, group, split, sha256, then the numbers: e0 … eN in CSV, in the shortest form that
+reads back as exactly the same float32; in Parquet one column `embedding`, a list of fixed size. Frames of clips also have
+video and time (in seconds) before the numbers, and where they were cropped to persons the number of that person's track.
+Both are written and read some rows at a time.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ import pyarrow as pa
 from deepfake_detector.errors import TableError
 from deepfake_detector.files import write_atomically
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample
+from deepfake_detector.vectors import Collector
 
+FORMAT = 2
 ROW_COLUMNS = ("path", "label", "generator", "group", "split", "sha256")
 VIDEO_COLUMNS = ("video", "time")  # of tables in which something is a frame of a clip
 TRACK_COLUMNS = ("track",)  # of those whose crop finds persons
 _STRINGS = {name: pa.string() for name in (*ROW_COLUMNS, *VIDEO_COLUMNS)}
 _TYPES = _STRINGS | {"label": pa.int8(), "time": pa.float64(), "track": pa.int32()}
-_CHUNK = 1024  # rows written at a time
+_CHUNK_BYTES, _CHUNK_ROWS = 2**24, 8192  # written, and read, at a time
+
+Chunk = tuple[pa.RecordBatch, np.ndarray]  # some rows: the columns before the numbers, and (k, dim) float16 or float32
 
 
 @dataclass(frozen=True)
@@ -52,53 +57,92 @@ def manifest_path(table: str | Path) -> Path:
     return Path(f"{table}.json")
 
 
-def check_ending(path: str | Path) -> None:
-    """Raise TableError unless the path ends in .csv or .parquet."""
+def check_ending(path: str | Path, float16: bool = False) -> None:
+    """Raise TableError unless the path ends in .csv or .parquet, and .parquet where float16 is asked for."""
     if Path(path).suffix.lower() not in {".csv", ".parquet"}:
         raise TableError(f"A table's name should end in .csv or .parquet; received {str(path)!r}.")
+    if float16 and not _is_parquet(path):
+        raise TableError(f"float16 makes a .parquet table half as large; a CSV gains nothing from it. Received: {str(path)!r}.")
 
 
-def write(path: str | Path, rows: Iterable[Row], spec: EncoderSpec, manifest: dict[str, Any], before: Sequence[str] = ROW_COLUMNS) -> int:
-    """Write table and manifest, a chunk of rows in memory at a time; returns the number of rows. `before` is one of `columns`.
+def _is_parquet(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".parquet"
 
-    `manifest` is completed with spec, crop and row count *after* the rows are drawn, so a caller may fill it in
-    while they are (what was skipped, say). Nothing appears under `path` until everything is written.
+
+# --------------------------------------------------------------------------------------------------------------- writing
+
+
+def write(
+    path: str | Path,
+    rows: Iterable[Row],
+    spec: EncoderSpec,
+    manifest: dict[str, Any],
+    before: Sequence[str] = ROW_COLUMNS,
+    float16: bool = False,
+) -> int:
+    """Write table and manifest, some rows in memory at a time; returns the number of rows. `before` is one of `columns`.
+
+    `float16` rounds the numbers to half precision. `manifest` is completed with spec, crop and row count *after* the rows are
+    drawn, so a caller may fill it in while they are (what was skipped, say). Nothing appears under `path` until everything is written.
     """
-    check_ending(path)
-    path = Path(path)
-    schema = pa.schema([*((name, _TYPES[name]) for name in before), *((f"e{i}", pa.float32()) for i in range(spec.dim))])
+    check_ending(path, float16)
+    return _save(Path(path), _chunks(rows, before, spec.dim), before, spec, "float16" if float16 else "float32", manifest)
+
+
+def convert(source: str | Path, target: str | Path, float16: bool = False) -> int:
+    """The same table under another name, CSV or Parquet by its ending, its manifest with it; returns the number of rows.
+
+    The numbers stay exactly the same, unless `float16` rounds them to half precision.
+    """
+    check_ending(target, float16)
+    table = _Stored(source)
+    dtype = "float16" if float16 else table.dtype
+    return _save(Path(target), table.chunks(), table.columns, table.spec, dtype, table.manifest)
+
+
+def _chunks(rows: Iterable[Row], columns: Sequence[str], dim: int) -> Iterator[Chunk]:
+    """Of a row its fields are kept, never the sample itself."""
+    size = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // (4 * dim)))
+    fields: list[list[Any]] = [[] for _ in columns]
+    vectors: list[np.ndarray] = []
+
+    def chunk() -> Chunk:
+        arrays = [pa.array(values, _TYPES[name]) for name, values in zip(columns, fields, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, list(columns)), np.stack(vectors)
+
+    for row in rows:
+        for name, values in zip(columns, fields, strict=True):
+            values.append(_storable(row.field(name)))
+        vectors.append(row.vector)
+        if len(vectors) == size:
+            yield chunk()
+            fields, vectors = [[] for _ in columns], []
+    if vectors:
+        yield chunk()
+
+
+def _storable(value: Any) -> Any:
+    """File names may hold bytes that are not UTF-8 (Python keeps them as lone surrogates); tables may not."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if isinstance(value, str) else value
+
+
+def _save(path: Path, chunks: Iterable[Chunk], columns: Sequence[str], spec: EncoderSpec, dtype: str, manifest: dict[str, Any]) -> int:
     count = 0
 
     def write_table(part: Path) -> None:
         nonlocal count
-        with _writer(path, part, schema) as out:
-            chunk: list[Row] = []
-            for row in rows:
-                chunk.append(row)
-                if len(chunk) == _CHUNK:
-                    out.write_table(_to_arrow(chunk, schema))
-                    count += len(chunk)
-                    chunk = []
-            if chunk:
-                out.write_table(_to_arrow(chunk, schema))
-                count += len(chunk)
+        with _Writer(part, _is_parquet(path), columns, spec.dim, dtype) as out:
+            for fields, X in chunks:
+                out.write(fields, X)
+                count += len(X)
         _sync(part)
         manifest_path(path).unlink(missing_ok=True)  # a kill between the two renames must not pair new numbers with an old manifest
 
     write_atomically(path, write_table)
-    whole = {"format": 1, "encoder": spec.to_json(), "rows": count, **manifest}
+    own = {"format": FORMAT, "encoder": spec.to_json(), "dtype": dtype, "rows": count}
+    whole = own | manifest | own  # in this order, whatever a manifest carried along says of itself
     write_atomically(manifest_path(path), lambda part: part.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n"))
     return count
-
-
-def _writer(path: Path, part: Path, schema: pa.Schema):
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
-
-        return pq.ParquetWriter(part, schema)
-    import pyarrow.csv as csv
-
-    return csv.CSVWriter(part, schema)
 
 
 def _sync(part: Path) -> None:
@@ -106,15 +150,58 @@ def _sync(part: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _to_arrow(rows: list[Row], schema: pa.Schema) -> pa.Table:
-    X = np.stack([row.vector for row in rows]).T  # (dim, rows): one array a column
-    fields = [[_storable(row.field(name)) for row in rows] for name in schema.names[: -len(X)]]
-    return pa.table([*fields, *(np.ascontiguousarray(x) for x in X)], schema=schema)
+class _Writer:
+    """Chunks → a file. `dtype` float16 rounds; in a CSV such numbers are written as the float32 that they are."""
+
+    def __init__(self, part: Path, parquet: bool, columns: Sequence[str], dim: int, dtype: str):
+        self.parquet, self.dtype = parquet, dtype
+        fields = [(name, _TYPES[name]) for name in columns]
+        if parquet:
+            import pyarrow.parquet as pq
+
+            number = pa.field("item", _number(dtype), nullable=False)
+            self.schema = pa.schema([*fields, pa.field("embedding", pa.list_(number, dim), nullable=False)])
+            # Embeddings are noise to a compressor: dictionaries, statistics and compression only cost time.
+            compression = dict.fromkeys(columns, "zstd") | {"embedding.list.element": "none"}
+            self.out = pq.ParquetWriter(part, self.schema, compression=compression, use_dictionary=list(columns), write_statistics=False)
+        else:
+            import pyarrow.csv as csv
+
+            self.schema = pa.schema([*fields, *((f"e{i}", pa.float32()) for i in range(dim))])
+            self.out = csv.CSVWriter(part, self.schema)
+
+    def write(self, fields: pa.RecordBatch, X: np.ndarray) -> None:
+        if self.dtype == "float16":
+            X = _halved(X)
+        if self.parquet:
+            numbers = [pa.FixedSizeListArray.from_arrays(pa.array(X.ravel()), type=self.schema.field("embedding").type)]
+        else:
+            numbers = list(np.ascontiguousarray(X.T, np.float32))
+        # A batch at a time is a row group of its own, so that readers need no more memory than the writer did.
+        self.out.write_batch(pa.record_batch([*fields.columns, *numbers], schema=self.schema))
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.out.close()
 
 
-def _storable(value: Any) -> Any:
-    """File names may hold bytes that are not UTF-8 (Python keeps them as lone surrogates); tables may not."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if isinstance(value, str) else value
+def _number(dtype: str) -> pa.DataType:
+    return pa.float16() if dtype == "float16" else pa.float32()
+
+
+def _halved(X: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        halves = X.astype(np.float16)
+    if np.isinf(halves).any() and not np.isinf(X).any():
+        raise TableError(
+            f"float16 holds numbers up to {np.finfo(np.float16).max:g}; these embeddings reach {np.abs(X).max():g}. Keep float32."
+        )
+    return halves
+
+
+# --------------------------------------------------------------------------------------------------------------- reading
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -132,57 +219,127 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def read(path: str | Path) -> Embeddings:
-    """A whole table in memory, checked against its manifest; raises TableError where they disagree."""
-    check_ending(path)
-    if not Path(path).is_file():
-        raise TableError(f"There is no table {path}. Make it with extract_embeddings.py DATA --out {path}.")
-    manifest = read_manifest(path)
-    try:
-        spec = EncoderSpec.from_json(manifest["encoder"])
-    except (KeyError, TypeError) as error:
-        raise TableError(f"The manifest {manifest_path(path)} names no encoder ({error}). Make the table again.") from error
-    table = _read_arrow(Path(path))
-    before = columns("video" in table.column_names, "track" in table.column_names)
-    expected = [*before, *(f"e{i}" for i in range(spec.dim))]
-    if table.column_names != expected:
-        raise TableError(
-            f"{path} should have the columns {', '.join(before)}, e0 … e{spec.dim - 1} ({len(expected)} in all, for {spec.name}), "
-            f"but has {len(table.column_names)}: {', '.join(table.column_names[:8])} … {table.column_names[-1]}. Make the table again."
-        )
-    if table.num_rows != manifest.get("rows"):
-        raise TableError(f"{path} has {table.num_rows} rows, but its manifest says {manifest.get('rows')}. Make the table again.")
-    if table.num_rows == 0:
-        raise TableError(f"{path} has no rows.")
-    X = np.empty((table.num_rows, spec.dim), np.float32)
-    for i in range(spec.dim):
-        X[:, i] = table.column(len(before) + i).to_numpy()
-    if not np.isfinite(X).all():
-        bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
-        raise TableError(f"{path} holds NaN or infinite numbers in {len(bad)} rows (the first: row {bad[0] + 2}). Make the table again.")
-    rows = table.select(list(before)).to_pandas()
-    if not rows["label"].isin([0, 1]).all():
-        odd = rows.loc[~rows["label"].isin([0, 1]), "label"].iloc[0]
-        raise TableError(f"{path}: a label is 0 (real) or 1 (fake); found {odd!r}. Correct the table.")
-    return Embeddings(rows, X, spec, manifest.get("crop", "whole"))
+    """A whole table, checked against its manifest; raises TableError where they disagree.
+
+    Its numbers are in memory, or on disk where they are too many (see vectors.py): then `X` reads them as they are needed.
+    """
+    table = _Stored(path)
+    collected = Collector((table.rows, table.spec.dim), table.path.absolute().parent, table.dtype if table.parquet else np.float32)
+    fields = []
+    for before, X in table.chunks():
+        fields.append(before)
+        collected.add(X)
+    rows = pa.Table.from_batches(fields).to_pandas()
+    return Embeddings(rows, collected.finish(), table.spec, table.manifest.get("crop", "whole"))
 
 
-def _read_arrow(path: Path) -> pa.Table:
-    try:
-        if path.suffix.lower() == ".parquet":
+class _Stored:
+    """A table that is there, and what its manifest says of it: `rows` and `dtype` are promises that `chunks` checks."""
+
+    def __init__(self, path: str | Path):
+        check_ending(path)
+        self.path, self.parquet = Path(path), _is_parquet(path)
+        if not self.path.is_file():
+            raise TableError(f"There is no table {path}. Make it with extract_embeddings.py DATA --out {path}.")
+        self.manifest = read_manifest(path)
+        if not isinstance(self.manifest, dict) or self.manifest.get("format") != FORMAT:
+            found = self.manifest.get("format") if isinstance(self.manifest, dict) else None
+            raise TableError(
+                f"{path} should be a table of format {FORMAT}; its manifest says {found!r}, so another version of this program made it. "
+                "Make it again with extract_embeddings.py: pictures that are remembered are not encoded again."
+            )
+        try:
+            self.spec = EncoderSpec.from_json(self.manifest["encoder"])
+            self.rows, self.dtype = self.manifest["rows"], self.manifest["dtype"]
+        except (KeyError, TypeError) as error:
+            raise TableError(f"The manifest {manifest_path(path)} lacks something ({error}). Make the table again.") from error
+        if not isinstance(self.rows, int) or self.dtype not in ("float16", "float32"):
+            raise TableError(
+                f"The manifest {manifest_path(path)} should give rows as a number and dtype as float16 or float32; it says "
+                f"{self.rows!r} and {self.dtype!r}. Make the table again."
+            )
+        if self.rows < 1:
+            raise TableError(f"{path} has no rows.")
+        try:
+            self._open()
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from error
+
+    def _open(self) -> None:
+        if self.parquet:
             import pyarrow.parquet as pq
 
-            return pq.read_table(path)
-        import pyarrow.csv as csv
+            file = pq.ParquetFile(self.path, pre_buffer=False)  # which would keep all that was read
+            self.schema = file.schema_arrow
+            size = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // (4 * self.spec.dim)))
+            self._batches = file.iter_batches(size)
+            numbers = ["embedding"]
+        else:
+            import pyarrow.csv as csv
 
-        header = csv.open_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)).schema.names
-        types = {name: _TYPES.get(name, pa.float32()) for name in header}
-        options = csv.ConvertOptions(column_types=types, strings_can_be_null=False, quoted_strings_can_be_null=False)
-        # Blocks must hold a whole row, and a row of 12×768 numbers takes 100 kB.
-        return csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(block_size=2**24),
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=options,
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise TableError(f"{path} can't be read ({error}). Make the table again.") from error
+            numbers = [f"e{i}" for i in range(self.spec.dim)]
+            types = _TYPES | dict.fromkeys(numbers, pa.float32())
+            options = csv.ConvertOptions(column_types=types, strings_can_be_null=False, quoted_strings_can_be_null=False)
+            self._batches = csv.open_csv(
+                self.path,
+                read_options=csv.ReadOptions(block_size=_CHUNK_BYTES),  # must hold a whole row, and 12×768 numbers take 100 kB
+                parse_options=csv.ParseOptions(newlines_in_values=True),
+                convert_options=options,
+            )
+            self.schema = self._batches.schema
+        self.columns = columns("video" in self.schema.names, "track" in self.schema.names)
+        self._check_columns([*self.columns, *numbers])
+
+    def _check_columns(self, expected: list[str]) -> None:
+        names, dim = self.schema.names, self.spec.dim
+        if names != expected:
+            last = "embedding" if self.parquet else f"e0 … e{dim - 1}"
+            raise TableError(
+                f"{self.path} should have the columns {', '.join(self.columns)}, {last} ({len(expected)} in all, for {self.spec.name}), "
+                f"but has {len(names)}: {', '.join(names[:8])} … {names[-1]}. Make the table again."
+            )
+        if not self.parquet:
+            return
+        found = self.schema.field("embedding").type
+        if not pa.types.is_fixed_size_list(found) or (found.list_size, found.value_type) != (dim, _number(self.dtype)):
+            raise TableError(f"{self.path}: embedding should be lists of {dim} {self.dtype} each, but is {found}. Make the table again.")
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The rows, in order, once; raises TableError where they are not what the manifest says."""
+        count = 0
+        schema = pa.schema([(name, _TYPES[name]) for name in self.columns])
+        try:
+            for batch in self._batches:
+                if batch.num_rows and count + batch.num_rows <= self.rows:
+                    self._check_fields(batch)
+                    yield batch.select(list(self.columns)).cast(schema), self._numbers(batch, count)
+                count += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from error
+        if count != self.rows:
+            raise TableError(f"{self.path} has {count} rows, but its manifest says {self.rows}. Make the table again.")
+
+    def _check_fields(self, batch: pa.RecordBatch) -> None:
+        filled = [*self.columns, "embedding"] if self.parquet else self.columns
+        empty = [name for name in filled if name != "time" and batch.column(name).null_count]
+        if empty:
+            raise TableError(f"{self.path} has empty cells in the column {empty[0]}. Make the table again.")
+        labels = batch.column("label").to_numpy()
+        if not np.isin(labels, (0, 1)).all():
+            odd = labels[~np.isin(labels, (0, 1))][0]
+            raise TableError(f"{self.path}: a label is 0 (real) or 1 (fake); found {odd}. Correct the table.")
+
+    def _numbers(self, batch: pa.RecordBatch, before: int) -> np.ndarray:
+        if self.parquet:
+            X = batch.column("embedding").flatten().to_numpy(zero_copy_only=False).reshape(-1, self.spec.dim)
+        else:
+            X = np.empty((batch.num_rows, self.spec.dim), np.float32)
+            for i in range(self.spec.dim):
+                X[:, i] = batch.column(len(self.columns) + i).to_numpy(zero_copy_only=False)
+        if not np.isfinite(X).all():
+            first = before + np.flatnonzero(~np.isfinite(X).all(axis=1))[0]
+            raise TableError(f"{self.path} holds NaN or infinite numbers (the first in row {first + 2}). Make the table again.")
+        return X
+
+    def _unreadable(self, error: Exception) -> TableError:
+        return TableError(f"{self.path} can't be read ({error}). Make the table again.")

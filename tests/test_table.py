@@ -1,0 +1,237 @@
+"""Tables: CSV and Parquet hold the same, half precision is said, damage is refused, and a kill leaves nothing half."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from deepfake_detector import table
+from deepfake_detector.encoders.colour_histogram import Encoder
+from deepfake_detector.errors import TableError
+from deepfake_detector.types import Sample
+from tests.conftest import ROOT, script
+
+SPEC = Encoder().spec  # 64 numbers
+NAMES = ["plain.jpg", 'comma, "quoted".png', "line\nbreak.png", "naïve 日本 🙂.png", "", " space ", "NULL", "nan", "1"]
+
+
+def awkward(count: int, seed: int = 0) -> np.ndarray:
+    """Every kind of float32, (count, 64): tiny, huge, whole, negative zero."""
+    bits = np.random.default_rng(seed).integers(0, 2**32, (count, 64), dtype=np.uint32)
+    X = bits.view(np.float32).copy()
+    X[~np.isfinite(X)] = -0.0
+    return X
+
+
+def rows(X: np.ndarray, video: bool = False):
+    for i, x in enumerate(X):
+        clip = f"clip{i % 3}.mp4" if video and i % 4 else ""
+        sample = Sample("", f"{NAMES[i % len(NAMES)]}{i}", i % 2, NAMES[i % 3], NAMES[i % len(NAMES)], "", clip, i / 7 if clip else None)
+        yield table.Row(sample, f"{i:064x}", x)
+
+
+def small_table(folder: Path, ending: str = "parquet", count: int = 50, **options) -> Path:
+    out = folder / f"t.{ending}"
+    table.write(out, rows(np.random.default_rng(0).normal(size=(count, 64)).astype(np.float32)), SPEC, {"crop": "whole"}, **options)
+    return out
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_csv_and_parquet_turn_into_each_other_exactly(tmp_path, monkeypatch, video):
+    monkeypatch.setattr(table, "_CHUNK_ROWS", 16)
+    X = awkward(70)
+    a, b, c = (tmp_path / name for name in ("a.csv", "b.parquet", "c.csv"))
+    table.write(a, rows(X, video), SPEC, {"crop": "faces", "skipped": [{"path": "é", "reason": "x"}]}, video=video)
+    assert table.convert(a, b) == table.convert(b, c) == 70
+    assert a.read_bytes() == c.read_bytes()
+    assert table.read_manifest(a) == table.read_manifest(b) == table.read_manifest(c)
+    assert table.read_manifest(c)["skipped"] == [{"path": "é", "reason": "x"}]
+    of_csv, of_parquet = table.read(a), table.read(b)
+    for data in (of_csv, of_parquet):
+        np.testing.assert_array_equal(data.X.view(np.uint32), X.view(np.uint32))
+        assert data.crop == "faces"
+    assert of_csv.rows.equals(of_parquet.rows)
+    assert ("time" in of_csv.rows) == video
+
+
+def test_half_precision_is_half_the_size_and_says_so(tmp_path):
+    X = np.random.default_rng(0).normal(size=(3000, 64)).astype(np.float32)
+    whole, half, back, again = (tmp_path / name for name in ("w.parquet", "h.parquet", "b.csv", "a.parquet"))
+    table.write(whole, rows(X), SPEC, {"crop": "whole"})
+    table.write(half, rows(X), SPEC, {"crop": "whole"}, float16=True)
+    assert table.read_manifest(whole)["dtype"] == "float32"
+    assert table.read_manifest(half)["dtype"] == "float16"
+    saved = whole.stat().st_size - half.stat().st_size
+    assert saved == pytest.approx(X.size * 2, rel=0.01)
+    read = table.read(half)
+    assert read.X.dtype == np.float32
+    np.testing.assert_array_equal(read.X, X.astype(np.float16).astype(np.float32))
+    table.convert(half, back)
+    table.convert(back, again)
+    assert table.read_manifest(again)["dtype"] == "float16"
+    np.testing.assert_array_equal(table.read(again).X, read.X)
+    np.testing.assert_array_equal(table.read(back).X, read.X)
+    table.convert(whole, whole, float16=True)  # in place
+    np.testing.assert_array_equal(table.read(whole).X, read.X)
+
+
+def test_what_half_precision_cannot_hold_is_refused(tmp_path):
+    X = np.full((10, 64), 1e5, np.float32)
+    with pytest.raises(TableError, match="up to 65504; these embeddings reach 100000"):
+        table.write(tmp_path / "t.parquet", rows(X), SPEC, {}, float16=True)
+    with pytest.raises(TableError, match=r"\.parquet table half as large"):
+        table.write(tmp_path / "t.csv", rows(X), SPEC, {}, float16=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def rewritten(path: Path, change) -> None:
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def with_column(name: str, values):
+    def change(t: pa.Table) -> pa.Table:
+        return t.set_column(t.schema.get_field_index(name), name, values(t) if callable(values) else values)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.drop_columns("embedding"), "should have the columns"),
+        (lambda t: t.rename_columns([*t.column_names[:-1], "e0"]), "should have the columns"),
+        (lambda t: t.slice(0, 49), "49 rows.*says 50"),
+        (lambda t: pa.concat_tables([t, t]), "100 rows.*says 50"),
+        (with_column("label", pa.array([7] * 50)), "0 .real. or 1 .fake.; found 7"),
+        (with_column("label", pa.array([None] * 50, pa.int8())), "empty cells in the column label"),
+        (with_column("group", pa.array([None] * 50, pa.string())), "empty cells in the column group"),
+        (with_column("embedding", pa.array([[0.5] * 64] * 50, pa.list_(pa.float64(), 64))), "lists of 64 float32"),
+        (with_column("embedding", pa.array([[0.5] * 63] * 50, pa.list_(pa.float32(), 63))), "lists of 64 float32"),
+        (with_column("embedding", pa.array([[0.5] * 63 + [np.nan]] * 50, pa.list_(pa.float32(), 64))), "NaN or infinite"),
+        (with_column("embedding", pa.array([[0.5] * 63 + [None]] * 50, pa.list_(pa.float32(), 64))), "NaN or infinite"),
+        (with_column("embedding", pa.array([None] + [[0.5] * 64] * 49, pa.list_(pa.float32(), 64))), "empty cells in the column embedding"),
+    ],
+)
+def test_a_parquet_table_that_was_meddled_with_is_refused(tmp_path, change, words):
+    out = small_table(tmp_path)
+    rewritten(out, change)
+    for use in (table.read, lambda path: table.convert(path, tmp_path / "new.csv")):
+        with pytest.raises(TableError, match=words):
+            use(out)
+    assert not (tmp_path / "new.csv").exists()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_damaged_files_and_manifests_are_refused(tmp_path, ending):
+    out = small_table(tmp_path, ending)
+    whole, manifest = out.read_bytes(), table.read_manifest(out)
+    for content in (whole[: len(whole) // 2], b"", b"PAR1 nothing PAR1", os.urandom(5000)):
+        out.write_bytes(content)
+        with pytest.raises(TableError):
+            table.read(out)
+    out.write_bytes(whole)
+    for change, words in (
+        ({"format": 1}, "format 2.*says 1.*extract_embeddings"),
+        ({"rows": "many"}, "'many'"),
+        ({"rows": 0}, "no rows"),
+        ({"rows": 10**9}, "50 rows.*1000000000"),
+        ({"dtype": "float64"}, "'float64'"),
+        ({"encoder": {"name": "x"}}, "lacks"),
+    ):
+        table.manifest_path(out).write_text(json.dumps(manifest | change))
+        with pytest.raises(TableError, match=words):
+            table.read(out)
+    table.manifest_path(out).write_text("[]")
+    with pytest.raises(TableError, match="format 2"):
+        table.read(out)
+
+
+def test_the_command_converts_and_says_what_is_wrong(tmp_path):
+    small_table(tmp_path)
+    done = script("deepfake_detector", "convert", "t.parquet", "new/t.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "new/t.csv: 50 rows" in done.stdout
+    assert table.read(tmp_path / "new/t.csv").rows.equals(table.read(tmp_path / "t.parquet").rows)
+    for arguments, words in (
+        (["none.csv", "t.csv"], "There is no table none.csv"),
+        (["t.parquet", "t.xlsx"], ".csv or .parquet"),
+        (["t.parquet", "t.csv", "--float16"], ".parquet table half as large"),
+    ):
+        failed = script("deepfake_detector", "convert", *arguments, cwd=tmp_path)
+        assert failed.returncode == 2
+        assert words in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+# A table of ordinary size takes its time; a small one has to be slowed down for a kill to find it at work.
+SLOW = """
+import sys, time
+from deepfake_detector import table
+write = table._Writer.write
+def slowly(self, *chunk):
+    time.sleep(0.1)
+    write(self, *chunk)
+table._Writer.write, table._CHUNK_ROWS = slowly, 10
+from deepfake_detector.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def slow_conversion(folder: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", SLOW, "convert", *arguments]
+    return subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+
+
+def test_a_killed_conversion_leaves_the_old_table_or_none(tmp_path):
+    small_table(tmp_path, count=100)
+    shutil.copy(small_table(tmp_path, "csv", count=20), tmp_path / "old.csv")
+    shutil.copy(tmp_path / "t.csv.json", tmp_path / "old.csv.json")
+    for target in ("new.csv", "old.csv"):
+        victim = slow_conversion(tmp_path, "t.parquet", target)
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(f".{target}.*.part")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        victim.send_signal(signal.SIGKILL)
+        assert victim.wait() == -9
+    assert not (tmp_path / "new.csv").exists()
+    assert len(table.read(tmp_path / "old.csv")) == 20
+    table.convert(tmp_path / "t.parquet", tmp_path / "old.csv")
+    assert len(table.read(tmp_path / "old.csv")) == 100
+
+
+def test_two_conversions_into_one_name(tmp_path):
+    small_table(tmp_path, count=100)
+    running = [slow_conversion(tmp_path, "t.parquet", "new.csv") for _ in range(2)]
+    assert [one.wait() for one in running] == [0, 0]
+    assert table.read(tmp_path / "new.csv").rows.equals(table.read(tmp_path / "t.parquet").rows)
+
+
+def test_a_sample_is_let_go_once_its_row_is_written(tmp_path):
+    """It may carry its picture's bytes."""
+    alive: weakref.WeakSet[Sample] = weakref.WeakSet()
+    most = 0
+
+    def watched():
+        nonlocal most
+        for row in rows(np.zeros((3000, 64), np.float32)):
+            alive.add(row.sample)
+            most = max(most, len(alive))
+            yield row
+
+    gc.collect()
+    table.write(tmp_path / "t.parquet", watched(), SPEC, {})
+    assert most <= 5
