@@ -56,7 +56,8 @@ class _Fit:
     def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
         log.info("training on %d pictures, scoring %d", len(learn), len(score))
         labels = data.rows["label"].to_numpy()
-        return self.module.Head(seed=self.seed).fit(data.X[learn], labels[learn]).p_fake(data.X[score])
+        head = self.module.Head(seed=self.seed).fit(data.X[learn], labels[learn], split.weights(data.rows.iloc[learn]))
+        return head.p_fake(data.X[score])
 
 
 def _leave_one_generator_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     thresholds = fit_thresholds(calibration(held_out), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
 
     log.info("fitting %s on %d pictures", head_name, len(training))
-    head = head_of().fit(training.X, labels, held_out=(testing.X, testing.rows["label"].to_numpy(np.float32)))
+    head = head_of().fit(training.X, labels, split.weights(training.rows), held_out=(testing.X, testing.rows["label"].to_numpy(np.float32)))
     manifest: dict[str, Any] = {
         "promise": {
             "false_positive_rate": FALSE_POSITIVE_RATE,
@@ -102,10 +102,7 @@ def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: 
     for settings in choices:
         log.info("trying %s", settings)
         areas = [
-            auroc(
-                labels[fold.score],
-                module.Head(seed=seed, **settings).fit(data.X[fold.learn], labels[fold.learn]).p_fake(data.X[fold.score]),
-            )
+            auroc(labels[fold.score], _scores(functools.partial(module.Head, seed, **settings), data, fold.learn, fold.score))
             for fold in folds
         ]
         tried.append({"settings": settings, "unseen_auroc": float(np.mean(areas))})
@@ -122,11 +119,16 @@ def _each_once(folds: list[split.Unseen]) -> list[split.Unseen]:
 
 def _held_out_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """(n,) scores, each by a head that had not learnt from that row's fold; NaN where no fold scores a row."""
-    labels, scores = data.rows["label"].to_numpy(), np.full(len(data), np.nan)
+    scores = np.full(len(data), np.nan)
     for i, (learn, score) in enumerate(folds):
         log.info("held-out fold %d of %d: %d pictures to learn from, %d to score", i + 1, len(folds), len(learn), len(score))
-        scores[score] = head_of().fit(data.X[learn], labels[learn]).p_fake(data.X[score])
+        scores[score] = _scores(head_of, data, learn, score)
     return scores
+
+
+def _scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
+    rows = data.rows.iloc[learn]
+    return head_of().fit(data.X[learn], rows["label"].to_numpy(), split.weights(rows)).p_fake(data.X[score])
 
 
 def check_trainable(data: Embeddings) -> None:

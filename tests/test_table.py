@@ -54,7 +54,7 @@ def test_csv_and_parquet_turn_into_each_other_exactly(tmp_path, monkeypatch, vid
     monkeypatch.setattr(table, "_CHUNK_ROWS", 16)
     X = awkward(70)
     a, b, c = (tmp_path / name for name in ("a.csv", "b.parquet", "c.csv"))
-    table.write(a, rows(X, video), SPEC, {"crop": "faces", "skipped": [{"path": "é", "reason": "x"}]}, video=video)
+    table.write(a, rows(X, video), SPEC, {"crop": "faces", "skipped": [{"path": "é", "reason": "x"}]}, table.columns(video))
     assert table.convert(a, b) == table.convert(b, c) == 70
     assert a.read_bytes() == c.read_bytes()
     assert table.read_manifest(a) == table.read_manifest(b) == table.read_manifest(c)

@@ -112,5 +112,5 @@ def test_the_logistic_head_is_scikit_learns(embeddings_csv):
 
     data = table.read(embeddings_csv)
     y = data.rows["label"].to_numpy()
-    plain = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000)).fit(data.X, y)
+    plain = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000)).fit(data.X, y)
     np.testing.assert_allclose(Head().fit(data.X, y).p_fake(data.X), plain.predict_proba(data.X)[:, 1], atol=1e-4)

@@ -27,10 +27,13 @@ class EmbeddingHead(ABC):
         self.seed = seed
 
     @abstractmethod
-    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> EmbeddingHead:
+    def fit(
+        self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None
+    ) -> EmbeddingHead:
         """X: (n, dim) float32, in memory or on disk, y: (n,) with 1 = fake; the same rows give the same head wherever they lie.
 
-        `held_out` (X, y) is only watched for the curves, never learned from.
+        `weight` (n,) says how much each row counts, 1 on average; None is 1 for all. `held_out` (X, y) is only watched for the
+        curves, never learned from.
         """
 
     @abstractmethod

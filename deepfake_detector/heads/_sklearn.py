@@ -19,12 +19,15 @@ class SklearnHead(EmbeddingHead):
     def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
         raise NotImplementedError
 
-    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> SklearnHead:
+    def fit(
+        self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None
+    ) -> SklearnHead:
         self.width_ = X.shape[1]
         scaler = StandardScaler()
         for _, part in batches(X):
             scaler.partial_fit(part)
-        learnt = make_pipeline(*self.steps(X.shape)).fit(_standardised(X, scaler), y)
+        learnt = make_pipeline(*self.steps(X.shape))
+        learnt.fit(_standardised(X, scaler), y, **{f"{learnt.steps[-1][0]}__sample_weight": weight})
         self.pipeline_ = make_pipeline(scaler, *(step for _, step in learnt.steps))
         return self
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.preprocessing import StandardScaler
 
 from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.vectors import Vectors, batches
 
 FEATURES, DROPOUT = 128, 0.5
 EPOCHS, LEAST_STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 8, 300, 128, 1e-3, 1e-2  # small tables are gone through more often
@@ -23,27 +25,31 @@ CONTRAST, TEMPERATURE = 0.2, 0.1  # the contrastive loss's weight
 class Head(EmbeddingHead):
     """Where each token is a unit vector, the data say how wide one is; an embedding of one layer counts as one block."""
 
-    def fit(self, X: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray] | None = None) -> Head:
+    def fit(self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
         self.width_ = X.shape[1]
+        width = token_width(np.asarray(X[:64]))
+        weight = np.ones(len(y)) if weight is None else weight
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.network_ = _Network(self.width_ // token_width(X), token_width(X))
-            self._learn(torch.from_numpy(np.ascontiguousarray(X, np.float32)), torch.from_numpy(np.asarray(y, np.float32)))
+            self.network_ = _Network(self.width_ // width, width)
+            self._learn(X, *(torch.from_numpy(np.asarray(values, np.float32)) for values in (y, weight)))
         self.network_.eval().requires_grad_(False)
         return self
 
-    def _learn(self, X: torch.Tensor, y: torch.Tensor) -> None:
+    def _learn(self, X: Vectors, y: torch.Tensor, weight: torch.Tensor) -> None:
         network = self.network_.train()
-        network.mean.copy_(X.mean(0))
-        network.deviation.copy_(X.std(0) + 1e-6)
-        weight = torch.where(y == 1, 0.5 / y.mean(), 0.5 / (1 - y.mean()))  # both classes weigh the same
+        scaler = StandardScaler()
+        for _, part in batches(X):
+            scaler.partial_fit(part)
+        network.mean.copy_(torch.from_numpy(scaler.mean_))
+        network.deviation.copy_(torch.from_numpy(scaler.scale_))
         optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        batches = -(-len(X) // BATCH)
-        epochs = max(EPOCHS, -(-LEAST_STEPS // batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, epochs * batches)
+        steps = -(-len(X) // BATCH)  # in an epoch
+        epochs = max(EPOCHS, -(-LEAST_STEPS // steps))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, epochs * steps)
         for _ in range(epochs):
             for batch in torch.randperm(len(X)).split(BATCH):
-                logit, features = network(X[batch])
+                logit, features = network(torch.from_numpy(np.asarray(X[batch.numpy()], np.float32)))
                 loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, y[batch], weight[batch])
                 loss = loss + CONTRAST * supervised_contrastive(features, y[batch])
                 optimiser.zero_grad()
@@ -53,7 +59,7 @@ class Head(EmbeddingHead):
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return torch.cat([self.network_(part)[0].double().sigmoid() for part in torch.from_numpy(X).split(4096)]).numpy()
+            return self.network_(torch.from_numpy(X))[0].double().sigmoid().numpy()
 
     def save(self, folder: Path) -> None:
         save_file(self.network_.state_dict(), folder / "head.safetensors")
@@ -71,7 +77,7 @@ class Head(EmbeddingHead):
 
 def token_width(X: np.ndarray) -> int:
     """The smallest width at which every row of (n, dim) begins with a unit vector and divides evenly; dim where there is none."""
-    lengths = np.cumsum(np.square(X[:64], dtype=np.float64), axis=1)
+    lengths = np.cumsum(np.square(X, dtype=np.float64), axis=1)
     unit = np.flatnonzero((np.abs(lengths - 1) < 1e-3).all(axis=0)) + 1
     return next((int(width) for width in unit if X.shape[1] % width == 0), X.shape[1])
 

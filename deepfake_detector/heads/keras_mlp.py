@@ -24,9 +24,10 @@ WATCHED = 1024  # rows a batch of those that are only watched
 class _Rows(keras.utils.PyDataset):
     """Batches of rows, wherever they lie; with a seed in another order each epoch. (Keras shuffles only what is in memory.)"""
 
-    def __init__(self, X: Vectors, y: np.ndarray, batch: int, seed: int | None = None):
+    def __init__(self, X: Vectors, y: np.ndarray, batch: int, weight: np.ndarray | None = None, seed: int | None = None):
         super().__init__()
         self.X, self.y, self.batch = X, y.astype(np.float32)[:, None], batch
+        self.weight = np.ones(len(y), np.float32) if weight is None else np.asarray(weight, np.float32)
         self.order = np.arange(len(y))
         self.shuffle = None if seed is None else np.random.default_rng(seed).shuffle
         self.on_epoch_end()
@@ -34,9 +35,9 @@ class _Rows(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self.y) // self.batch)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = self.order[number * self.batch : (number + 1) * self.batch]
-        return np.asarray(self.X[rows], np.float32), self.y[rows]
+        return np.asarray(self.X[rows], np.float32), self.y[rows], self.weight[rows]
 
     def on_epoch_end(self) -> None:
         if self.shuffle:
@@ -46,14 +47,14 @@ class _Rows(keras.utils.PyDataset):
 class Head(EmbeddingHead):
     """Binary cross-entropy, Adam, batches of 32, 20 epochs; the same seed gives the same network on the same machine."""
 
-    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
+    def fit(self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
         keras.utils.set_random_seed(self.seed)
         self.width_ = X.shape[1]
         layers = [keras.Input((self.width_,)), *(keras.layers.Dense(units, "relu") for units in LAYERS)]
         self.model_ = keras.Sequential([*layers, keras.layers.Dense(1, "sigmoid")])
         self.model_.compile(optimizer=keras.optimizers.Adam(), loss="binary_crossentropy", metrics=["accuracy"])
         watched = _Rows(*held_out, WATCHED) if held_out else None
-        kept = self.model_.fit(_Rows(X, y, BATCH, self.seed), epochs=EPOCHS, validation_data=watched, shuffle=False, verbose=0)
+        kept = self.model_.fit(_Rows(X, y, BATCH, weight, self.seed), epochs=EPOCHS, validation_data=watched, shuffle=False, verbose=0)
         self.history_ = {name: [float(v) for v in values] for name, values in kept.history.items()}
         return self
 

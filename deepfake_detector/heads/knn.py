@@ -15,29 +15,28 @@ NEIGHBOURS, SHARPNESS = 20, 20.0
 
 
 class Head(EmbeddingHead):
-    """Each of the nearest 20 votes with exp(20 · cosine), and a class's votes weigh by how rare the class is.
+    """Each of the nearest 20 votes with its weight times exp(20 · cosine).
 
     One vote for either class is added, so that no score is 0 or 1.
     """
 
-    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
+    def fit(self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
         """Raises TrainingError for rows of a table too large for memory: what is learnt is all of them."""
         self.width_ = X.shape[1]
         self.known_, self.y_ = Neighbours(in_memory(X, "knn")), np.asarray(y, np.int8)
+        self.weight_ = np.ones(len(y), np.float32) if weight is None else np.asarray(weight, np.float32)
         return self
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         cosine, nearest = self.known_.nearest(X, NEIGHBOURS)
-        votes = np.exp(SHARPNESS * (cosine.astype(np.float64) - cosine[:, :1]))
-        fake = self.y_.mean()
-        for_fake = (votes * (self.y_[nearest] == 1)).sum(axis=1) / fake
-        for_real = (votes * (self.y_[nearest] == 0)).sum(axis=1) / (1 - fake)
+        votes = self.weight_[nearest] * np.exp(SHARPNESS * (cosine.astype(np.float64) - cosine[:, :1]))
+        for_fake, for_real = ((votes * (self.y_[nearest] == label)).sum(axis=1) for label in (1, 0))
         return (for_fake + 1) / (for_fake + for_real + 2)
 
     def save(self, folder: Path) -> None:
-        save_file({"X": self.known_.X, "y": self.y_}, folder / "head.safetensors")
+        save_file({"X": self.known_.X, "y": self.y_, "weight": self.weight_}, folder / "head.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> Head:
         state = load_file(folder / "head.safetensors")
-        return cls().fit(state["X"], state["y"])
+        return cls().fit(state["X"], state["y"], state["weight"])

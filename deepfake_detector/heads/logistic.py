@@ -11,11 +11,11 @@ CHOICES = tuple({"C": C} for C in (3e-4, 1e-3, 3e-3, 1e-2))
 
 
 class Head(SklearnHead):
-    """Both classes weigh the same, however many rows they have. `C` is the inverse of the L2 penalty."""
+    """`C` is the inverse of the L2 penalty."""
 
     def __init__(self, seed: int = 0, C: float = 1e-2):
         super().__init__(seed)
         self.C = C
 
     def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
-        return [LogisticRegression(C=self.C, class_weight="balanced", max_iter=2000, random_state=self.seed)]
+        return [LogisticRegression(C=self.C, max_iter=2000, random_state=self.seed)]

@@ -22,14 +22,14 @@ class Head(SklearnHead):
         super().__init__(seed)
         self.C = C
 
-    def fit(self, X: Vectors, y: np.ndarray, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
+    def fit(self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
         """Raises TrainingError for rows of a table too large for memory: the time grows with the square of their number."""
-        super().fit(in_memory(X, "svm"), y, held_out)
+        super().fit(in_memory(X, "svm"), y, weight, held_out)
         return self
 
     def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
         reduce = PCA(min(_COMPONENTS, *shape), svd_solver="randomized", random_state=self.seed)
-        return [reduce, SVC(C=self.C, class_weight="balanced", random_state=self.seed)]
+        return [reduce, SVC(C=self.C, random_state=self.seed)]
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         return 0.5 * (1 + np.tanh(0.5 * self.pipeline_.decision_function(X)))
