@@ -106,7 +106,7 @@ def extract(argv: list[str] | None = None) -> int:
     parser = _parser("Embed real and fake pictures, or clips, into a table.", "Killed or stopped, the same command goes on where it was.")
     parser.add_argument(
         "data",
-        help="a folder (real/… fake/GENERATOR/…, 0_real 1_fake, nature ai; train/val/test), a manifest CSV, or a --dataset's top folder",
+        help="a folder (real/… fake/GENERATOR/…, 0_real 1_fake, nature ai; train/val/test), a manifest CSV, or what --dataset reads",
     )
     _add_data(parser, argv)
     parser.add_argument("--encoder", default="clip_vit_l14", help=f"one of {', '.join(registry.names('encoders'))} (default: %(default)s)")
@@ -147,6 +147,8 @@ def _extract(arguments: argparse.Namespace) -> int:
     print(
         f"  encoded {timing.encoded}, remembered {timing.cached}; the encoder worked {timing.encoding:.1f} s, waited {timing.waiting:.1f} s"
     )
+    for name, fact in listing.facts.items():
+        print(f"  {name}: {', '.join(f'{what} {n}' for what, n in fact.items()) if isinstance(fact, dict) else fact}")
     if done.skipped:
         print(f"  skipped {len(done.skipped)} (all in {manifest_path(out)}):")
         for name, reason in done.skipped[:10]:

@@ -24,11 +24,10 @@ from deepfake_detector import crops, degrade
 from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import Picture, open_picture
+from deepfake_detector.images import Picture, check_file_size, open_picture
 
 Item = TypeVar("Item")
 
-MAX_FILE_BYTES = 200 * 2**20
 _MAX_WAITING = 2048  # results held back for the order's sake before a part-filled batch is encoded
 
 
@@ -217,6 +216,5 @@ def read_file(path: str) -> bytes:
     state = os.stat(path)
     if not stat.S_ISREG(state.st_mode):
         raise UnusablePicture("not a plain file")  # opening a named pipe would wait for ever
-    if state.st_size > MAX_FILE_BYTES:
-        raise UnusablePicture(f"too large a file ({state.st_size / 2**20:.0f} MiB; at most {MAX_FILE_BYTES // 2**20} MiB)")
+    check_file_size(state.st_size)
     return Path(path).read_bytes()

@@ -178,6 +178,6 @@ def _rows(
         "counts": {label: dict(sorted(by.items())) for label, by in counts.items()},
         "skipped": [{"path": name, "reason": reason} for name, reason in done.skipped],
         "notes": [{"path": name, "note": note} for name, note in done.notes],
-        "facts": listing.facts,
+        "facts": dict(listing.facts),
         "duplicates": {"repeated_files": done.repeats, "in_both_classes": done.contradictions},
     }

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 
 from deepfake_detector.errors import PictureTooLarge, PictureTooSmall, UnusablePicture
 
+MAX_FILE_BYTES = 200 * 2**20
 MAX_PIXELS = 200_000_000
 MIN_SIDE = 16
 MAX_ASPECT = 50  # encoders bring the short side to 224 pixels, so the long one would then pass 11,200
@@ -45,6 +46,12 @@ class Picture:
 
     image: Image.Image
     notes: tuple[str, ...] = ()
+
+
+def check_file_size(size: int) -> None:
+    """Refuse so many bytes before they are read: raises UnusablePicture."""
+    if size > MAX_FILE_BYTES:
+        raise UnusablePicture(f"too large a file ({size / 2**20:.0f} MiB; at most {MAX_FILE_BYTES // 2**20} MiB)")
 
 
 def open_picture(content: bytes) -> Picture:

@@ -81,6 +81,16 @@ def _read_folder(root: Path) -> Listing:
     return found
 
 
+def label_of_word(word: str) -> int | None:
+    """The label that a word such as `real`, `nature` or `1_fake` stands for, None for any other."""
+    return _LABELS.get(_word(word))
+
+
+def split_of_word(word: str) -> str:
+    """train, val, test, or "" for a word that means none of them."""
+    return _SPLITS.get(_word(word), "")
+
+
 def walk(
     path: str,
     prefix: str,
@@ -181,7 +191,7 @@ def _from_row(manifest: Path, number: int, cells: dict[str, str]) -> Sample:
     if label is None:
         raise DatasetError(f"{where}: expected the label 0, 1, real or fake (1 = fake), got {said!r}. Correct it or remove the row.")
     hint = cells.get("split", "")
-    split = _SPLITS.get(_word(hint), "")
+    split = split_of_word(hint)
     if _word(hint) and not split:
         raise DatasetError(f"{where}: expected the split train, val, test or nothing, got {hint!r}. Correct it or empty it.")
     places = [manifest.parent / name, manifest.parent / "images" / name]

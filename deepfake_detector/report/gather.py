@@ -96,10 +96,14 @@ class _Source:
 
     def __init__(self, request: Request):
         self.request = request
-        self.tables: dict[str, Embeddings] = {given: table.read(given).pictures() for given in request.data if is_table(given)}
+        self.tables: dict[str, Embeddings] = {given: table.read(given).pictures() for given in request.data if self._is_table(given)}
         listed = registry.load("datasets", request.dataset).scan
         self.listings: dict[str, Listing] = {given: listed(given, **request.options) for given in request.data if given not in self.tables}
         self._skipped: dict[tuple[str, str], None] = {}  # as a set that keeps its order
+
+    def _is_table(self, given: str) -> bool:
+        """A Parquet file may also be a shard of a data set, which has no manifest beside it."""
+        return is_table(given) and (self.request.dataset == "folder" or table.manifest_path(given).is_file())
 
     def for_model(self, model: Bundle) -> Embeddings:
         """All data as embeddings for this model: the tables that fit it, and every folder embedded."""

@@ -1,0 +1,154 @@
+"""Tar shards: which files make a picture, what labels mean, and what a broken shard still gives."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from deepfake_detector import table
+from deepfake_detector.datasets import _fields
+from deepfake_detector.datasets.webdataset import scan
+from deepfake_detector.errors import DatasetError
+from deepfake_detector.types import FAKE, REAL
+from tests.conftest import draw, script
+
+
+def shard(path: Path, members: dict[str, bytes | str | dict], compressed: bool = False) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz" if compressed else "w") as archive:
+        for name, content in members.items():
+            content = json.dumps(content) if isinstance(content, dict) else content
+            content = content.encode() if isinstance(content, str) else content
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def found(listing) -> dict[str, tuple]:
+    return {s.name: (s.label, s.generator, s.group) for s in listing.samples}
+
+
+def test_neighbours_of_one_name_are_a_picture_and_its_fields(tmp_path):
+    members = {"x/a.jpg": b"1", "x/a.cls": "fake\n", "x/a.txt": "a cat", "b.cls": "real", "b.PNG": b"2", "c.cls": "real", "d.jpg": b"3"}
+    shard(tmp_path / "s.tar", members)
+    listing = scan(tmp_path)
+    samples = list(listing.samples)
+    assert [(s.name, s.label, s.content) for s in samples] == [("s.tar/x/a", FAKE, b"1"), ("s.tar/b", REAL, b"2")]
+    assert listing.skipped == [("s.tar/d", "no label in 'cls'")], "c is no picture"
+    assert list(listing.samples) == samples, "drawn again it is the same"
+    assert len(listing.skipped) == 1
+
+
+def test_numbers_mean_what_one_says_they_mean(tmp_path):
+    shard(tmp_path / "s.tar", {"a.jpg": b"1", "a.cls": "0", "b.jpg": b"2", "b.cls": "1"})
+    with pytest.raises(DatasetError, match="'0' means real or fake can't be told.*--fake-label"):
+        found(scan(tmp_path))
+    listing = scan(tmp_path, fake_label=["0", "7"])
+    assert found(listing) == {"s.tar/a": (FAKE, "fake", "s.tar/a"), "s.tar/b": (REAL, "real", "s.tar/b")}
+    assert listing.skipped == [("--fake-label 7", "no picture has this label")]
+
+
+def test_fields_inside_json(tmp_path):
+    rows = [{"made": {"by": "sdxl", "ai": True}, "person": 4}, {"made": {"by": "nikon", "ai": False}, "person": 4}]
+    members = {f"{i}{ending}": content for i, row in enumerate(rows) for ending, content in ((".json", row), (".webp", b"1"))}
+    shard(tmp_path / "s.tar", members | {"2.webp": b"2", "2.json": "{", "3.webp": b"3", "3.json": "[1]"})
+    options = {"label_field": "json.made.ai", "fake_label": ["true"], "generator_field": "json.made.by", "group_field": "json.person"}
+    listing = scan(tmp_path, **options)
+    assert found(listing) == {"s.tar/0": (FAKE, "sdxl", "4"), "s.tar/1": (REAL, "nikon", "4")}
+    reasons = dict(listing.skipped)
+    assert "can't be read" in reasons["s.tar/2"]
+    assert reasons["s.tar/3"] == "no label in 'json.made.ai'"
+
+
+def test_names_of_generators_as_labels(tmp_path):
+    shard(tmp_path / "s.tar", {"a.jpg": b"1", "a.cls": "sdxl", "b.jpg": b"2", "b.cls": "ffhq"})
+    assert found(scan(tmp_path, fake_label=["SDXL"])) == {"s.tar/a": (FAKE, "sdxl", "s.tar/a"), "s.tar/b": (REAL, "ffhq", "s.tar/b")}
+
+
+def test_what_img2dataset_writes(tmp_path):
+    for number in range(3):
+        key = f"{number:05}0000"
+        shard(tmp_path / f"{number:05}.tar", {f"{key}.jpg": b"1", f"{key}.txt": "caption", f"{key}.json": {"key": key, "url": "http://x"}})
+        (tmp_path / f"{number:05}_stats.json").write_text("{}")
+    listing = scan(tmp_path, all_are="real", source="laion")
+    assert found(listing) == {f"{n:05}.tar/{n:05}0000": (REAL, "laion", f"{n:05}.tar/{n:05}0000") for n in range(3)}
+    assert len(list(scan(tmp_path, all_are="fake", limit=2).samples)) == 2
+    with pytest.raises(DatasetError, match="there is no label to read"):
+        scan(tmp_path, all_are="fake", fake_label=["x"])
+
+
+def test_patterns_of_shards(tmp_path, monkeypatch):
+    for name in ("a/00.tar", "a/01.tar.gz", "a/03.tar", "b/00.tar", "b/00.txt"):
+        shard(tmp_path / name, {"x.jpg": b"1", "x.cls": "real"}, compressed=name.endswith("gz"))
+    assert list(found(scan(tmp_path))) == ["a/00.tar/x", "a/01.tar.gz/x", "a/03.tar/x", "b/00.tar/x"]
+    assert list(found(scan(f"{tmp_path}/*/00.tar"))) == ["a/00.tar/x", "b/00.tar/x"]
+    monkeypatch.chdir(tmp_path)
+    listing = scan("{a,b}/{00..02}.tar")
+    assert list(found(listing)) == ["a/00.tar/x", "b/00.tar/x"]
+    assert sorted(name for name, _ in listing.skipped) == ["a/01.tar", "a/02.tar", "b/01.tar", "b/02.tar"]
+    assert list(found(scan("a/03.tar"))) == ["03.tar/x"]
+    for nothing in ("c/{0..9}.tar", "nothing", "b/*.zip"):
+        with pytest.raises(DatasetError, match="Expected tar shards"):
+            scan(nothing)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_broken_shard_gives_what_it_has_and_says_so(tmp_path, compressed):
+    members = {f"{i:03}.{ending}": bytes([i]) * 3000 if ending == "jpg" else b"real" for i in range(50) for ending in ("jpg", "cls")}
+    whole = shard(tmp_path / "a.tar", members, compressed).read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "b.tar").write_bytes(b"not an archive")
+    (tmp_path / "c.tar").write_bytes(b"")
+    shard(tmp_path / "d.tar", {"x.jpg": b"1", "x.cls": "real"})
+    listing = scan(tmp_path)
+    samples = {s.name: s.content for s in listing.samples}
+    assert "d.tar/x" in samples
+    assert 10 < len(samples) < 45
+    assert all(content in (bytes([i]) * 3000, b"1") for i, content in enumerate(samples.values())), "nothing cut off passes for a picture"
+    reasons = dict(listing.skipped)
+    assert f"damaged after {len(samples) - 1} pictures" in reasons["a.tar"]
+    assert "damaged after 0 pictures" in reasons["b.tar"]
+
+
+def test_a_field_that_is_no_label_and_a_member_that_is_no_file(tmp_path):
+    path = shard(tmp_path / "s.tar", {"a.jpg": b"1", "a.cls": "real"})
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("b.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    assert list(found(scan(tmp_path))) == ["s.tar/a"], "a link out of the archive is not followed"
+    assert list(found(scan(tmp_path, image_field="png"))) == []
+
+
+def test_from_the_command_line(tmp_path):
+    pictures = {
+        f"{i}.{kind}": v for i in range(6) for kind, v in (("png", draw(tmp_path / "p.png", i % 2, i).read_bytes()), ("cls", "01"[i % 2]))
+    }
+    shard(tmp_path / "s/0.tar", pictures | {"6.png": b"no picture", "6.cls": "0"})
+    options = ("--dataset", "webdataset", "--encoder", "colour_histogram", "--out", "t.csv")
+    done = script("extract_embeddings.py", "s/{0..1}.tar", *options, "--fake-label", "1", "--views", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'s/1.tar': there is no such shard" in done.stdout
+    assert "shards: 1" in done.stdout
+    read = table.read(tmp_path / "t.csv")
+    assert read.pictures().rows["label"].tolist() == [0, 1, 0, 1, 0, 1]
+    assert read.rows["split"].tolist() == ["", "view"] * 6
+    failed = script("extract_embeddings.py", "s", *options, cwd=tmp_path)
+    assert failed.returncode == 2
+    assert "--fake-label" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_counts_are_counts():
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--limit", type=_fields.count)
+    for wrong in ("-1", "x", "1.5"):
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"--limit={wrong}"])
