@@ -19,7 +19,7 @@ LAYERS = [
     {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "tracking", "neighbours", "picture_store"},
     {"video", "fetch"},
     {"calibration", "crops", "datasets", "encoders", "heads", "comparison"},
-    {"embed", "bundle", "evaluate"},
+    {"embed", "bundle", "evaluate", "self_blend"},
     {"frames"},
     {"known", "extract", "train", "audit"},
     {"detect"},
