@@ -6,7 +6,7 @@
     │   ├── PictureTooLarge  it has more pixels than are ever decoded
     │   └── NoFace           it can be read, but the crop asked for faces and there is none
     ├── UnknownName          an encoder, head, crop or dataset that does not exist
-    ├── WeightsUnavailable   an encoder's weights are not here and could not be fetched
+    ├── WeightsUnavailable   an encoder's or autoencoder's weights are not here and could not be fetched
     ├── AddressRefused       a URL, or the address behind it, that may not be asked for a picture
     ├── StoreError           the store of fetched pictures can't be opened or written
     ├── CacheError           the embedding cache can't be opened or written
@@ -44,7 +44,7 @@ class UnknownName(DetectorError):
 
 
 class WeightsUnavailable(DetectorError):
-    """An encoder's weights are not here and could not be fetched."""
+    """An encoder's or autoencoder's weights are not here and could not be fetched."""
 
 
 class AddressRefused(DetectorError):

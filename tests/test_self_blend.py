@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from deepfake_detector import self_blend as module
 from deepfake_detector.crops.detectors import Face, mtcnn
 from deepfake_detector.errors import NoFace
 from deepfake_detector.self_blend import self_blend
@@ -29,7 +30,7 @@ def found(monkeypatch):
     """Stands in for the detector: what it is called with is what is found."""
 
     def use(*faces):
-        monkeypatch.setattr(mtcnn, "find", lambda picture: list(faces))
+        monkeypatch.setattr(module, "faces", lambda picture: list(faces))
 
     return use
 

@@ -30,8 +30,11 @@ _LAYOUTS = (
 )
 
 
-def scan(root: str | Path) -> Listing:
-    """List a folder or manifest. No picture is opened, so a broken one is a sample like any other."""
+def scan(root: str | Path, unlabelled: int | None = None) -> Listing:
+    """List a folder or manifest. No picture is opened, so a broken one is a sample like any other.
+
+    Pictures in a folder that are below none that says real or fake get the label `unlabelled`; without it they are left out.
+    """
     root = Path(root).expanduser()
     if root.is_file() and root.suffix.lower() == ".csv":
         return _read_manifest(root)
@@ -41,7 +44,7 @@ def scan(root: str | Path) -> Listing:
     manifest = root / "manifest.csv"
     if manifest.is_file() and {"path", "label"} <= _columns(_rows(manifest)).keys():
         return _read_manifest(manifest)
-    return _read_folder(root)
+    return _read_folder(root, unlabelled)
 
 
 def picture_files(root: str | Path) -> list[str]:
@@ -57,26 +60,28 @@ def picture_files(root: str | Path) -> list[str]:
 # ---- folders
 
 
-def _read_folder(root: Path) -> Listing:
+def _read_folder(root: Path, unlabelled: int | None) -> Listing:
     found = Listing()
-    unlabelled = []
+    left_out = []
     for path, name in walk(str(root), "", (), found.skipped):
         sample = from_layout(path, name)
         if sample:
             found.samples.append(sample)
+        elif unlabelled is not None:
+            found.samples.append(Sample(path, name, unlabelled, LABEL_NAMES[unlabelled], name))
         else:
-            unlabelled.append(name)
-    if not found.samples and not unlabelled:
+            left_out.append(name)
+    if not found.samples and not left_out:
         unread = "".join(f" {name or 'Itself'}: {reason}." for name, reason in found.skipped[:5])
         raise DatasetError(f"No picture in {str(root)!r}; expected {' '.join(EXTENSIONS)} in {_LAYOUTS}.{unread}")
     if not found.samples:
-        folders = sorted({str(PurePosixPath(name).parent) for name in unlabelled})
+        folders = sorted({str(PurePosixPath(name).parent) for name in left_out})
         raise DatasetError(
-            f"None of the {len(unlabelled)} pictures in {str(root)!r} is below a folder that says real or fake. "
+            f"None of the {len(left_out)} pictures in {str(root)!r} is below a folder that says real or fake. "
             f"Accepted: {_LAYOUTS}. Found pictures in: {', '.join(map(repr, folders[:5]))}{', …' if len(folders) > 5 else ''}."
         )
     found.samples.sort(key=lambda sample: (sample.name, sample.path))
-    found.skipped.extend((name, "no real/fake folder above it") for name in unlabelled)
+    found.skipped.extend((name, "no real/fake folder above it") for name in left_out)
     found.skipped.sort()
     return found
 

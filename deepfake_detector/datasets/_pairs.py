@@ -1,0 +1,133 @@
+"""Photographs and the fakes made of them, as pairs that are kept in a folder: the next run makes none of them again."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, JpegImagePlugin
+
+from deepfake_detector.datasets import Listing, folder
+from deepfake_detector.embed import read_file
+from deepfake_detector.errors import DatasetError, UnusablePicture
+from deepfake_detector.files import write_atomically
+from deepfake_detector.images import open_picture
+from deepfake_detector.types import FAKE, REAL, Sample
+
+log = logging.getLogger(__name__)
+
+_SAY_EVERY = 30  # seconds
+_LOSSLESS = (b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*")  # PNG, BMP, GIF and TIFF begin so
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How fakes are made. `generator` is their name in the table; `settings` says all that decides what is made of a photograph.
+
+    `make(photograph, seed)` gives the real and the fake picture: RGB, of one size. It is called from several threads and may
+    raise UnusablePicture.
+    """
+
+    generator: str
+    settings: str
+    make: Callable[[Image.Image, int], tuple[Image.Image, Image.Image]]
+
+
+def add_made(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--made", default="embeddings/made", metavar="FOLDER", help="where the pictures that are made are kept (default: %(default)s)"
+    )
+
+
+def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
+    """Each real photograph of a folder or manifest, and the fake made of it, in one group.
+
+    Both pictures of a pair are new files that were cut, coloured and encoded in the same way, so that a file tells nothing:
+    as JPEG with the photograph's own tables if it is one, as PNG if it is free of loss, else as JPEG 90. Kept in `made` by the
+    photograph's content and the recipe; whatever is killed goes on where it was. The name of the fake is the photograph's
+    with `#` and the generator.
+    """
+    photographs = _photographs(root)
+    kept = Path(made).expanduser() / f"{recipe.generator}-{hashlib.sha256(recipe.settings.encode()).hexdigest()[:12]}"
+    found = Listing(skipped=list(photographs.skipped), facts={"made": {"generator": recipe.generator, "settings": recipe.settings}})
+    began = said = time.monotonic()
+    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="make")
+    try:
+        outcomes = pool.map(partial(_pair, recipe, kept), photographs.samples)
+        for number, (photograph, outcome) in enumerate(zip(photographs.samples, outcomes, strict=True), start=1):
+            if isinstance(outcome, str):
+                found.skipped.append((photograph.name, outcome))
+                continue
+            real, fake = map(str, outcome)
+            name = f"{photograph.name}#{recipe.generator}"
+            found.samples.append(replace(photograph, path=real))
+            found.samples.append(replace(photograph, path=fake, name=name, label=FAKE, generator=recipe.generator))
+            if time.monotonic() - said > _SAY_EVERY:
+                said = time.monotonic()
+                log.info("%s: %d of %d pairs after %.0f s", recipe.generator, number, len(photographs.samples), said - began)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt need not wait for all the rest
+    if not found.samples:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.skipped[:3])
+        raise DatasetError(f"Nothing could be made of any picture in {str(root)!r} ({reasons}). Point to a folder of real photographs.")
+    found.skipped.sort()
+    return found
+
+
+def _photographs(root: str | Path) -> Listing:
+    """The real pictures; of a folder's, all but those that it calls fake."""
+    listed = folder.scan(root, unlabelled=REAL)
+    fakes = [(sample.name, "a fake already; pairs are made of real photographs") for sample in listed.samples if sample.label == FAKE]
+    return Listing([sample for sample in listed.samples if sample.label == REAL], [*listed.skipped, *fakes])
+
+
+def _pair(recipe: Recipe, kept: Path, photograph: Sample) -> tuple[Path, Path] | str:
+    """The files of the real and the fake picture, made now or before; or the reason why there are none."""
+    try:
+        content = read_file(photograph.path)
+        sha256 = hashlib.sha256(content).hexdigest()
+        ending, options = _encoding(content)
+        files = tuple(kept / sha256[:2] / f"{sha256}-{side}{ending}" for side in ("real", "fake"))
+        if all(file.is_file() for file in files):
+            return files
+        made = recipe.make(open_picture(content).image, int(sha256[:16], 16))
+    except UnusablePicture as error:
+        return str(error)
+    except OSError as error:
+        return f"can't be read ({error.strerror or error})"
+    pixels = np.asarray(made[0])
+    if (pixels == pixels[..., :1]).all():  # of a grey photograph the fake is grey as well
+        made = [picture.convert("L") for picture in made]
+    try:
+        for file, picture in zip(files, made, strict=True):
+            write_atomically(file, partial(picture.save, **options))
+    except OSError as error:
+        raise DatasetError(
+            f"{kept} can't be written to ({error.strerror or error}). Make room, or choose another folder with --made."
+        ) from error
+    return files
+
+
+def _encoding(content: bytes) -> tuple[str, dict[str, Any]]:
+    """The ending of both files of a pair, and what Pillow is to save them with."""
+    if content[:2] == b"\xff\xd8":
+        try:
+            with Image.open(io.BytesIO(content), formats=("JPEG",)) as file:
+                tables = [[min(255, step) for step in table] for table in file.quantization.values()]
+                return ".jpg", {"format": "JPEG", "qtables": tables, "subsampling": JpegImagePlugin.get_sampling(file)}
+        except Exception as error:
+            raise UnusablePicture("truncated or damaged JPEG file; get a complete copy") from error
+    if content.startswith(_LOSSLESS):
+        return ".png", {"format": "PNG"}
+    return ".jpg", {"format": "JPEG", "quality": 90, "subsampling": 2}

@@ -1,0 +1,65 @@
+"""Photographs and their reconstructions by an autoencoder: pairs of one content, told apart by the decoder's traces alone.
+
+Rajan et al., *Aligned Datasets Improve Detection of Latent Diffusion-Generated Images*, ICLR 2025.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepfake_detector.datasets import Listing
+from deepfake_detector.datasets._pairs import Recipe, add_made, pairs
+from deepfake_detector.errors import DatasetError, UnusablePicture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_GRID = 16  # what JPEG's blocks and the models that work on latents' patches take in whole
+_SMALLEST = 64
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--autoencoder",
+        metavar="PLACE",
+        help="needed: a folder of diffusers' AutoencoderKL or AutoencoderTiny, OWNER/NAME or OWNER/NAME/vae on the hub, TAESD's .pth files",
+    )
+    parser.add_argument(
+        "--max-side", type=int, default=1024, metavar="PIXELS", help="scale larger photographs down to this (default: %(default)s)"
+    )
+    add_made(parser)
+
+
+def scan(root: str | Path, autoencoder: str | None = None, max_side: int = 1024, made: str | Path = "embeddings/made") -> Listing:
+    """Make the pairs of the real photographs in a folder or manifest, and list them; fakes are of the generator NAME_recon.
+
+    A photograph is brought to `max_side` and cut at its right and lower edge to multiples of 16 pixels, so that JPEG's blocks
+    stay where they were.
+    """
+    if not autoencoder:
+        raise DatasetError("The data set 'aligned' needs an autoencoder; say which with --autoencoder FOLDER or --autoencoder OWNER/NAME.")
+    if max_side < _SMALLEST:
+        raise DatasetError(f"--max-side should be at least {_SMALLEST} pixels; received {max_side}.")
+    from deepfake_detector.reconstruct import find
+
+    model = find(autoencoder)
+    step = max(_GRID, model.factor)  # both are powers of two
+
+    def make(photograph: Image, seed: int) -> tuple[Image, Image]:
+        real = _fit(photograph, max_side, step)
+        return real, model.reconstruct(real)
+
+    return pairs(root, Recipe(f"{model.name}_recon", f"aligned 1, autoencoder sha256:{model.sha256}, {max_side}/{step}", make), made)
+
+
+def _fit(photograph: Image, max_side: int, step: int) -> Image:
+    from PIL.Image import Resampling
+
+    if max(photograph.size) > max_side:
+        photograph = photograph.resize([max(1, round(n * max_side / max(photograph.size))) for n in photograph.size], Resampling.LANCZOS)
+    width, height = (n // step * step for n in photograph.size)
+    if min(width, height) < step:
+        raise UnusablePicture(f"too small for this autoencoder: {photograph.width} x {photograph.height}, at least {step} pixels a side")
+    return photograph.crop((0, 0, width, height))
