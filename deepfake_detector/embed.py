@@ -77,11 +77,11 @@ class Timing:
 
 
 @dataclass
-class _Read(Generic[Item]):
-    """An item on its way: a final result, or the prepared regions that wait for the encoder."""
+class Prepared(Generic[Item]):
+    """An item on its way: a final result, or the prepared regions that wait for the encoder. `view` is its content's."""
 
     result: Embedded[Item]
-    key: bytes = b""
+    view: str = ""
     prepared: np.ndarray | None = None  # (regions, …)
     boxes: np.ndarray | None = None  # (regions, 4) int32
     notes: tuple[str, ...] = ()
@@ -119,16 +119,16 @@ class Embedder:
         """
         timing = timing if timing is not None else Timing()
         _ = self.encoder.spec  # where it needs a weights file that is missing, say so before any thread starts
-        ahead: deque[Future[_Read[Item]]] = deque()
-        waiting: deque[_Read[Item]] = deque()
-        misses: dict[bytes, list[_Read[Item]]] = {}  # of `waiting`: each distinct unknown picture, then its twins
+        ahead: deque[Future[Prepared[Item]]] = deque()
+        waiting: deque[Prepared[Item]] = deque()
+        misses: dict[bytes, list[Prepared[Item]]] = {}  # of `waiting`: each distinct unknown picture, then its twins
         with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
             source = iter(items)
             try:
                 while True:
                     while len(ahead) < 2 * self.batch_size + self.workers:
                         try:
-                            ahead.append(pool.submit(self._read, next(source), read))
+                            ahead.append(pool.submit(self.prepare, next(source), read))
                         except StopIteration:
                             break
                     if not ahead:
@@ -138,7 +138,7 @@ class Embedder:
                     timing.waiting += time.perf_counter() - began
                     waiting.append(one)
                     if one.prepared is not None:
-                        misses.setdefault(one.key, []).append(one)
+                        misses.setdefault(self._key(one.result.sha256, one.view), []).append(one)
                     if sum(len(same[0].prepared) for same in misses.values()) >= self.batch_size or len(waiting) >= _MAX_WAITING:
                         self._encode(misses, timing)
                         misses = {}
@@ -152,38 +152,39 @@ class Embedder:
 
     def embed_one(self, content: bytes) -> Embedded[None]:
         """One picture's bytes in the calling thread; raises UnusablePicture."""
-        one = self._read(None, lambda _: content)
+        one = self.prepare(None, lambda _: content)
         if one.result.error:
             raise UnusablePicture(one.result.error)
         if one.prepared is not None:
-            self._encode({one.key: [one]}, Timing())
+            self._encode({self._key(one.result.sha256, one.view): [one]}, Timing())
         return one.result
 
-    def _read(self, item: Item, read: Callable[[Item], Content]) -> _Read[Item]:
-        """Bytes, hash, cache; and for the unknown: decode, crop, prepare. Runs in a worker thread."""
+    def prepare(self, item: Item, read: Callable[[Item], Content]) -> Prepared[Item]:
+        """Bytes, hash, cache; and for the unknown: decode, crop, prepare. From any thread; without a cache the spec is not asked for."""
         result = Embedded(item)
         try:
             content = undecoded(read(item))
             result.sha256 = content.sha256
-            views = [content.view] if content.view else []
-            key = cache_key(result.sha256, "+".join([self.crop, *views]), self.encoder.spec)
-            if self.cache and (known := self.cache.get(key)):
+            if self.cache and (known := self.cache.get(self._key(result.sha256, content.view))):
                 result.remembered, result.cached = known, True
-                return _Read(result, key)
+                return Prepared(result)
             picture = content.decode()
             image = picture.image
-            for view in [*self._views, *map(degrade.view, views)]:
+            for view in [*self._views, *([degrade.view(content.view)] if content.view else [])]:
                 image = view(image, int(result.sha256[:8], 16))
             regions = self._crop(image)
             prepared = np.stack([self.encoder.prepare(r.picture) for r in regions])
-            return _Read(result, key, prepared, np.array([r.box for r in regions], np.int32), picture.notes)
+            return Prepared(result, content.view, prepared, np.array([r.box for r in regions], np.int32), picture.notes)
         except UnusablePicture as error:
             result.error = str(error)
         except OSError as error:
             result.error = f"can't be read ({error.strerror or error})"
-        return _Read(result)
+        return Prepared(result)
 
-    def _encode(self, misses: dict[bytes, list[_Read[Item]]], timing: Timing) -> None:
+    def _key(self, sha256: str, view: str) -> bytes:
+        return cache_key(sha256, f"{self.crop}+{view}" if view else self.crop, self.encoder.spec)
+
+    def _encode(self, misses: dict[bytes, list[Prepared[Item]]], timing: Timing) -> None:
         """Fill in the results of unknown pictures, each distinct one encoded once, and remember them in one transaction."""
         if not misses:
             return
@@ -203,7 +204,7 @@ class Embedder:
         timing.batches += 1
         timing.encoded += len(entries)
 
-    def _release(self, waiting: deque[_Read[Item]], timing: Timing) -> Iterator[Embedded[Item]]:
+    def _release(self, waiting: deque[Prepared[Item]], timing: Timing) -> Iterator[Embedded[Item]]:
         while waiting:
             one = waiting.popleft()
             timing.cached += one.result.cached

@@ -14,7 +14,7 @@ import pandas as pd
 
 from deepfake_detector import table
 from deepfake_detector.datasets import Listing
-from deepfake_detector.embed import Content, Embedder, Timing, Undecoded, undecoded
+from deepfake_detector.embed import Content, Embedded, Embedder, Timing, Undecoded, undecoded
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.frames import Shot, shots
 from deepfake_detector.images import Picture
@@ -51,8 +51,9 @@ def extract(
     views: int = 0,
     sampling: Sampling | None = None,
     float16: bool = False,
+    embed: Embed | None = None,
 ) -> Extraction:
-    """Embed the samples of a data set in order into the table `out`.
+    """Embed the samples of a data set in order into the table `out`, by the engine `embed` (default: `embed_here`).
 
     A sample that is a clip gives a row for each frame that `sampling` chooses; `progress` counts samples, and their
     copies: behind each picture outside the test split come `views` degraded ones, for training (see degrade.py). `float16`
@@ -63,7 +64,8 @@ def extract(
     done = Extraction()
     manifest: dict[str, Any] = {"crop": embedder.crop, "views": views, "command": command, "versions": versions()}
     began = time.perf_counter()
-    rows = _rows(listing, embedder, done, manifest, progress, sampling, views)
+    found = (embed or embed_here)(listing, embedder, sampling, views, done.timing)
+    rows = _rows(found, listing, embedder, done, manifest, progress)
     done.rows = table.write(out, rows, embedder.encoder.spec, manifest, _columns(listing, embedder), float16)
     done.seconds = time.perf_counter() - began
     return done
@@ -79,7 +81,7 @@ def embed_samples(
     done = Extraction()
     fields: dict[str, list[Any]] = {column: [] for column in _columns(listing, embedder)}
     vectors = []
-    for row in _rows(listing, embedder, done, {}, progress, sampling):
+    for row in _rows(embed_here(listing, embedder, sampling, 0, done.timing), listing, embedder, done, {}, progress):
         for column, values in fields.items():
             values.append(row.field(column))
         vectors.append(row.vector)
@@ -91,10 +93,6 @@ def _columns(listing: Listing, embedder: Embedder) -> tuple[str, ...]:
     return table.columns(video, embedder.tracked)
 
 
-def _path(sample: Sample) -> str:
-    return sample.path
-
-
 def _sample(shot: Shot[Sample]) -> Sample:
     """A picture's own sample, or one for this frame of a clip, named as a player would address it."""
     if shot.time is None:
@@ -103,7 +101,7 @@ def _sample(shot: Shot[Sample]) -> Sample:
 
 
 @dataclass(frozen=True)
-class _Take:
+class Take:
     """A shot as it is, or in one of its views."""
 
     shot: Shot[Sample]
@@ -111,17 +109,26 @@ class _Take:
     read: Callable[[], Content]
 
 
-def _takes(every: Iterable[Shot[Sample]], views: int) -> Iterator[_Take]:
+# An engine: what became of each take of a data set, in order, by an embedder's encoder and crop.
+Embed = Callable[[Listing, Embedder, Sampling | None, int, Timing], Iterator[Embedded[Take]]]
+
+
+def embed_here(listing: Listing, embedder: Embedder, sampling: Sampling | None, views: int, timing: Timing) -> Iterator[Embedded[Take]]:
+    """The local engine: all in this process."""
+    return embedder.embed(takes(listing.samples, sampling, views), lambda take: take.read(), timing)
+
+
+def takes(samples: Iterable[Sample], sampling: Sampling | None, views: int) -> Iterator[Take]:
     """Each shot, and if it may be learnt from, its degraded copies behind it; it is read and decoded once for all of them."""
     names = [f"augment{i}" for i in range(views)]
-    for shot in every:
+    for shot in shots(samples, lambda sample: sample.path, sampling):
         if not names or shot.item.split == "test":
-            yield _Take(shot, "", shot.read)
+            yield Take(shot, "", shot.read)
             continue
         opened = Once(lambda read=shot.read: undecoded(read()))
         decode = Once(lambda opened=opened: opened().decode())
         for view in ("", *names):
-            yield _Take(shot, view, functools.partial(_view, [(opened, decode)], view))
+            yield Take(shot, view, functools.partial(_view, [(opened, decode)], view))
 
 
 def _view(held: list[tuple[Callable[[], Undecoded], Callable[[], Picture]]], view: str) -> Undecoded:
@@ -130,13 +137,12 @@ def _view(held: list[tuple[Callable[[], Undecoded], Callable[[], Picture]]], vie
 
 
 def _rows(
+    found: Iterable[Embedded[Take]],
     listing: Listing,
     embedder: Embedder,
     done: Extraction,
     manifest: dict[str, Any],
     progress: Callable[[int], object],
-    sampling: Sampling | None,
-    views: int = 0,
 ) -> Iterator[table.Row]:
     """Yield the rows, and complete `done` and the manifest once they are all drawn."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in LABEL_NAMES}
@@ -144,8 +150,7 @@ def _rows(
     written = 0
     last: dict[str, int] = {}  # of each view, the number of the sample that came last
     video, tracker = "", Tracker()
-    takes = _takes(shots(listing.samples, _path, sampling), views)
-    for embedded in embedder.embed(takes, lambda take: take.read(), done.timing):
+    for embedded in found:
         shot, view = embedded.item.shot, embedded.item.view
         sample = _sample(shot)
         if shot.number != last.get(view):
