@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from deepfake_detector.cache import Cache
     from deepfake_detector.datasets import Listing
     from deepfake_detector.detect import Detector
+    from deepfake_detector.extract import Embed
 
 DEFAULT_CACHE_GB = 20.0
 
@@ -120,6 +122,13 @@ def extract(argv: list[str] | None = None) -> int:
     parser.add_argument("--float16", action="store_true", help="store half precision: a .parquet table of half the size")
     parser.add_argument("--views", type=int, default=0, metavar="N", help="also embed N degraded copies of each training picture")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures a batch (default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="local: this process and the cache; ray: Ray Data over the cores, or the cluster of $RAY_ADDRESS, and parts beside the table "
+        "(default: %(default)s)",
+    )
     _add_engine(parser)
     return _run(_extract, parser, argv)
 
@@ -136,11 +145,12 @@ def _extract(arguments: argparse.Namespace) -> int:
             f"--batch-size should be at least 1 and --views at least 0; received {arguments.batch_size} and {arguments.views}."
         )
     sampling = _sampling(arguments)
+    engine, cache = _engine(arguments, out)
     encoder = registry.load("encoders", arguments.encoder).Encoder(device=arguments.device, weights=arguments.weights)
     listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **_data_options(arguments))
-    embedder = Embedder(encoder, arguments.crop, _cache(arguments), batch_size=arguments.batch_size)
-    with _progress(_total(listing, arguments.views)) as bar:
-        done = extract(listing, embedder, out, " ".join(sys.argv), bar.update, arguments.views, sampling, arguments.float16)
+    embedder = Embedder(encoder, arguments.crop, cache, batch_size=arguments.batch_size)
+    with engine as embed, _progress(_total(listing, arguments.views)) as bar:
+        done = extract(listing, embedder, out, " ".join(sys.argv), bar.update, arguments.views, sampling, arguments.float16, embed)
 
     timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
@@ -162,6 +172,19 @@ def _extract(arguments: argparse.Namespace) -> int:
         for names in done.contradictions[:10]:
             print(f"    {' = '.join(names)}")
     return 0
+
+
+def _engine(arguments: argparse.Namespace, out: str) -> tuple[AbstractContextManager[Embed], Cache | None]:
+    """What embeds, once it is entered, and the cache that it uses."""
+    if arguments.engine == "local":
+        from deepfake_detector.extract import embed_here
+
+        return nullcontext(embed_here), _cache(arguments)
+    from deepfake_detector.engine_ray import RayEngine
+
+    if arguments.cache:
+        raise DetectorError(f"--engine ray remembers in {out}.parts, and uses no cache. Leave out --cache, or use --engine local.")
+    return RayEngine(out), None
 
 
 def _total(listing: Listing, views: int = 0) -> int | None:

@@ -12,6 +12,7 @@
     ├── CacheError           the embedding cache can't be opened or written
     ├── DatasetError         a folder or manifest holds no labelled pictures
     ├── TableError           a table is malformed, or does not fit what it is used with
+    ├── EngineError          a distributed engine is not installed, or gave up
     ├── TrainingError        a head can't be trained or measured on this table
     └── BundleError          a trained model on disk is missing, damaged or of another kind
 
@@ -65,6 +66,10 @@ class DatasetError(DetectorError):
 
 class TableError(DetectorError):
     """A table is malformed, or does not fit what it is used with."""
+
+
+class EngineError(DetectorError):
+    """A distributed engine is not installed, or gave up; what it finished stays."""
 
 
 class TrainingError(DetectorError):

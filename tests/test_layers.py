@@ -22,8 +22,8 @@ LAYERS = [
     {"embed", "bundle", "evaluate", "reconstruct", "self_blend"},
     {"datasets", "frames"},
     {"known", "extract", "train", "audit"},
-    {"detect"},
-    {"protocols", "robustness"},
+    {"detect", "parts"},
+    {"protocols", "robustness", "engine_ray"},
     {"report"},
     {"ui"},
     {"cli"},
@@ -64,7 +64,7 @@ sys.argv = ["{script}", "--help"]
 try:
     runpy.run_module("{script}", run_name="__main__")
 except SystemExit as stop:
-    heavy = {{"torch", "tensorflow", "keras", "gradio", "pandas", "sklearn", "pyarrow", "numpy"}} & set(sys.modules)
+    heavy = {{"torch", "tensorflow", "keras", "gradio", "pandas", "sklearn", "pyarrow", "numpy", "ray"}} & set(sys.modules)
     sys.exit(f"imported {{heavy}}" if heavy or stop.code else 0)
 """
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,0 +1,225 @@
+"""The engine ray: the local engine's table, part by part; what was finished is not done again, whoever was killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deepfake_detector import cli, table
+from deepfake_detector.datasets import Listing, stream
+from deepfake_detector.datasets.folder import scan
+from deepfake_detector.datasets.videos import scan as scan_clips
+from deepfake_detector.embed import Embedder
+from deepfake_detector.encoders.colour_histogram import Encoder
+from deepfake_detector.errors import DatasetError, EngineError
+from deepfake_detector.extract import Extraction, extract
+from deepfake_detector.video import Sampling
+from tests.clips import draw_clip
+from tests.conftest import ROOT, draw, draw_dataset
+from tests.test_streams import streamed
+
+needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed (requirements-ray.txt)")
+
+
+class Mortal(Encoder):
+    """Kills its process, once where pictures are prepared and once where they are encoded; notes how many were encoded."""
+
+    def __init__(self, device: str = "auto", weights: str | None = None):
+        super().__init__(device, weights)
+        self.folder = Path(weights)
+
+    def _die_if_told(self, where: str) -> None:
+        try:
+            (self.folder / where).unlink()
+        except FileNotFoundError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def prepare(self, picture):
+        self._die_if_told("die preparing")
+        return super().prepare(picture)
+
+    def encode(self, prepared):
+        self._die_if_told("die encoding")
+        with (self.folder / "encoded").open("a") as log:
+            log.write(f"{len(prepared)}\n")
+        time.sleep(0.05)
+        return super().encode(prepared)
+
+
+def encoded(folder: Path) -> int:
+    log = folder / "encoded"
+    return sum(map(int, log.read_text().split())) if log.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Ray on this machine, for all tests of this file."""
+    from deepfake_detector.engine_ray import RayEngine
+
+    with RayEngine(tmp_path_factory.mktemp("ray") / "none"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Listing:
+    """240 pictures: some are broken, some are copies, one of them in the other class."""
+    root = draw_dataset(tmp_path_factory.mktemp("pictures"), each=117)
+    whole = (root / "real/camera_0/000.jpg").read_bytes()
+    (root / "real/broken.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "real/empty.png").write_bytes(b"")
+    (root / "real/gone.jpg").symlink_to(root / "nowhere.jpg")
+    draw(root / "test/fake/a.png", 1, 1000)
+    shutil.copy(root / "real/camera_0/000.jpg", root / "real/copy.jpg")
+    shutil.copy(root / "real/camera_0/000.jpg", root / "fake/copy.jpg")
+    return scan(root)
+
+
+def by_ray(listing: Listing, embedder: Embedder, out: Path, part: int = 50, **options) -> Extraction:
+    from deepfake_detector.engine_ray import RayEngine
+
+    with RayEngine(out, part) as embed:
+        return extract(listing, embedder, str(out), embed=embed, **options)
+
+
+def same(a: Path, b: Path) -> bool:
+    return a.read_bytes() == b.read_bytes() and table.read_manifest(a) == table.read_manifest(b)
+
+
+@needs_ray
+def test_the_table_is_that_of_the_local_engine_and_nothing_is_done_twice(cluster, pictures, tmp_path):
+    embedder = Embedder(Encoder(), batch_size=16)
+    here = extract(pictures, embedder, str(tmp_path / "here.csv"), views=1)
+    there = by_ray(pictures, embedder, tmp_path / "there.csv", views=1)
+    assert same(tmp_path / "here.csv", tmp_path / "there.csv")
+    assert (here.rows, here.skipped, here.repeats, here.contradictions) == (there.rows, there.skipped, there.repeats, there.contradictions)
+    assert {name for name, _ in there.skipped} == {"real/broken.jpg", "real/empty.png", "real/gone.jpg"}
+    assert there.repeats == 2
+    assert (there.timing.encoded, there.timing.cached, there.timing.errors) == (here.rows, 0, 6)
+
+    changed = Path(pictures.samples[60].path)
+    draw(changed, 1, 4321)
+    os.utime(changed, (1, 1))
+    extract(pictures, embedder, str(tmp_path / "here.csv"), views=1)
+    again = by_ray(pictures, embedder, tmp_path / "there.csv", views=1)
+    assert same(tmp_path / "here.csv", tmp_path / "there.csv")
+    assert (again.timing.encoded, again.timing.cached) == (100, 373)
+
+
+@needs_ray
+def test_a_stream_is_drawn_elsewhere_and_its_account_comes_back(cluster, pictures, tmp_path):
+    files = Listing(pictures.samples[:60])
+    for engine, out in ((extract, str(tmp_path / "here.parquet")), (by_ray, tmp_path / "there.parquet")):
+        engine(streamed(files, bad=2), Embedder(Encoder()), out)
+    assert same(tmp_path / "here.parquet", tmp_path / "there.parquet")
+    assert table.read_manifest(tmp_path / "there.parquet")["facts"] == {"drawn": 60}
+
+    def breaks_off(skipped, facts):
+        yield from list(streamed(files).samples)[:50]
+        raise DatasetError("The stream broke off.")
+
+    with pytest.raises(DatasetError, match=r"^The stream broke off.$"):
+        by_ray(stream(breaks_off), Embedder(Encoder()), tmp_path / "broken.csv")
+    assert not (tmp_path / "broken.csv").exists()
+
+
+@needs_ray
+def test_clips_give_the_rows_that_they_give_locally(cluster, tmp_path):
+    for number, label in enumerate(("real", "fake")):
+        draw_clip(tmp_path / "d" / label / "clip.mp4", [40 * i for i in range(10)], tint=(0, 0, 40 * number))
+    (tmp_path / "d/fake/bad.mp4").write_bytes(b"no clip")
+    for engine, out in ((extract, str(tmp_path / "here.csv")), (by_ray, tmp_path / "there.csv")):
+        engine(scan_clips(tmp_path / "d"), Embedder(Encoder(), batch_size=3), out, sampling=Sampling(frames=7))
+    assert same(tmp_path / "here.csv", tmp_path / "there.csv")
+    assert len(table.read(tmp_path / "there.csv")) == 14
+
+
+@needs_ray
+def test_killed_workers_change_nothing(cluster, pictures, tmp_path):
+    for where in ("die preparing", "die encoding"):
+        (tmp_path / where).touch()
+    extract(pictures, Embedder(Encoder()), str(tmp_path / "here.csv"))
+    done = by_ray(pictures, Embedder(Mortal(weights=str(tmp_path)), batch_size=16), tmp_path / "there.csv")
+    assert not (tmp_path / "die preparing").exists()
+    assert not (tmp_path / "die encoding").exists()
+    assert same(tmp_path / "here.csv", tmp_path / "there.csv")
+    assert done.timing.encoded == 237
+
+
+DRIVER = """
+import sys
+from tests.test_ray import Embedder, Mortal, Path, by_ray, scan
+data, folder = sys.argv[1:]
+by_ray(scan(data), Embedder(Mortal(weights=folder), batch_size=8), Path(folder) / "there.csv", part=24)
+"""
+
+
+@needs_ray
+def test_after_a_killed_driver_only_unfinished_parts_are_done_again(cluster, pictures, tmp_path):
+    import ray
+
+    root = Path(os.path.commonpath([sample.path for sample in pictures.samples]))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(root), str(tmp_path)], cwd=ROOT, env=environment)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("there.csv.parts/*.parquet"))) < 3 and driver.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    driver.kill()
+    assert driver.wait() == -signal.SIGKILL
+    assert not (tmp_path / "there.csv").exists()
+    finished = len(list(tmp_path.glob("there.csv.parts/*.parquet")))
+    time.sleep(1)  # until its workers are gone too
+    before = encoded(tmp_path)
+    done = by_ray(pictures, Embedder(Mortal(weights=str(tmp_path)), batch_size=8), tmp_path / "there.csv", part=24)
+    extract(pictures, Embedder(Encoder()), str(tmp_path / "here.csv"))
+    assert same(tmp_path / "here.csv", tmp_path / "there.csv")
+    assert finished >= 3
+    assert done.timing.cached >= 24 * finished - 3
+    assert encoded(tmp_path) - before == done.timing.encoded == 237 - done.timing.cached
+
+
+@needs_ray
+def test_the_script_takes_the_engine(cluster, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    root = os.path.commonpath([sample.path for sample in pictures.samples])
+    command = [os.path.relpath(root), "--encoder", "colour_histogram", "--engine", "ray", "--out", "t.csv"]
+    assert cli.extract(command) == 0
+    printed = capsys.readouterr().out
+    assert "t.csv: 237 rows of 64 numbers by colour_histogram" in printed
+    assert "encoded 237, remembered 0" in printed
+    assert "skipped 3" in printed
+    assert json.loads((tmp_path / "t.csv.json").read_text())["rows"] == 237
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.csv.json", "t.csv.parts"]
+
+    assert cli.extract([*command, "--cache", "c.sqlite"]) == 2
+    assert "remembers in t.csv.parts, and uses no cache" in capsys.readouterr().err
+    assert cli.extract([*command, "--device", "cuda"]) == 2
+    assert "There is no GPU in this cluster" in capsys.readouterr().err
+
+
+def test_without_ray_the_script_names_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "deepfake_detector.engine_ray", raising=False)
+    assert cli.extract([str(tmp_path), "--engine", "ray"]) == 2
+    assert "pip install -r requirements-ray.txt" in capsys.readouterr().err
+
+
+@needs_ray
+def test_a_listing_that_can_not_travel_is_refused(cluster, tmp_path):
+    def pictures(skipped, facts):
+        yield from lock
+
+    import threading
+
+    lock = threading.Lock()
+    with pytest.raises(EngineError, match=r"can't be handed to another process .*Use --engine local\.$"):
+        by_ray(stream(pictures), Embedder(Encoder()), tmp_path / "t.csv")
