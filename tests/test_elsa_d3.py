@@ -170,7 +170,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(web, tmp_path):
     web.answers |= {f"/{i + 20}": reply(picture(1020 + i), delay=0.1) for i in range(60)}
     run = command(folder, "t.csv", "--cache", "c.sqlite", "--concurrency", "2")
     process = subprocess.Popen(run, cwd=tmp_path, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(web.asked) < 15 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
