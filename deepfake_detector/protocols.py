@@ -11,7 +11,7 @@ No group is ever on both sides. Scores are the head's own, uncalibrated: ranking
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,17 +29,21 @@ log = logging.getLogger(__name__)
 PROMISED = 0.05  # the false-positive rate on known sources at which a held-out source is judged
 
 
-def run(protocol: str, data: Embeddings, head: str, seed: int = 0) -> dict[str, Any]:
-    """{"protocol", "head", "rows": [one a held-out thing], "mean_auroc"}, ready for JSON; raises TrainingError where it can't be done."""
+def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """{"protocol", "head", "rows": [one a held-out thing], "mean_auroc"}, ready for JSON; raises TrainingError where it can't be done.
+
+    `settings` are the head's; degraded copies in `data` are learnt from, never tested on.
+    """
     if protocol not in PROTOCOLS:
         raise TrainingError(f"There is no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}.")
     check_trainable(data)
-    fit = _Fit(head, seed)
+    fit = _Fit(head, seed, settings or {})
     rows = PROTOCOLS[protocol](data, fit)
     areas = [row["auroc"] for row in rows if row["auroc"] is not None]
     return {
         "protocol": protocol,
         "head": head,
+        "settings": dict(settings or {}),
         "encoder": data.spec.name,
         "rows": rows,
         "mean_auroc": float(np.mean(areas)) if areas else None,
@@ -49,14 +53,14 @@ def run(protocol: str, data: Embeddings, head: str, seed: int = 0) -> dict[str, 
 class _Fit:
     """Trains one kind of head on some rows and scores others."""
 
-    def __init__(self, head: str, seed: int):
+    def __init__(self, head: str, seed: int, settings: Mapping[str, Any]):
         self.module = registry.load("heads", head)
-        self.seed = seed
+        self.seed, self.settings = seed, settings
 
     def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
         log.info("training on %d pictures, scoring %d", len(learn), len(score))
         labels = data.rows["label"].to_numpy()
-        head = self.module.Head(seed=self.seed).fit(data.X[learn], labels[learn], split.weights(data.rows.iloc[learn]))
+        head = self.module.Head(seed=self.seed, **self.settings).fit(data.X[learn], labels[learn], split.weights(data.rows.iloc[learn]))
         return head.p_fake(data.X[score])
 
 

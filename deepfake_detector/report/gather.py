@@ -96,7 +96,7 @@ class _Source:
 
     def __init__(self, request: Request):
         self.request = request
-        self.tables: dict[str, Embeddings] = {given: table.read(given).pictures() for given in request.data if self._is_table(given)}
+        self.tables: dict[str, Embeddings] = {given: table.read(given) for given in request.data if self._is_table(given)}
         listed = registry.load("datasets", request.dataset).scan
         self.listings: dict[str, Listing] = {given: listed(given, **request.options) for given in request.data if given not in self.tables}
         self._skipped: dict[tuple[str, str], None] = {}  # as a set that keeps its order
@@ -147,6 +147,7 @@ def _joined(parts: list[Embeddings]) -> Embeddings:
 
 
 def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scored:
+    data = data.pictures()
     if request.split:
         data = data.take((data.rows["split"] == request.split).to_numpy())
         if not len(data):
@@ -171,7 +172,8 @@ def _protocols(models: dict[str, Bundle], embedded: dict[str, Embeddings], reque
     done = []
     for protocol, (name, model) in product(request.protocols, _one_an_encoder(models).items()):
         try:
-            done.append(protocols.run(protocol, embedded[name], request.head or model.head_name))
+            settings = {} if request.head else model.manifest["training"].get("settings", {})
+            done.append(protocols.run(protocol, embedded[name], request.head or model.head_name, settings=settings))
         except TrainingError as error:
             notes.append(f"{protocol} could not be done on the embeddings of {name}: {error}")
     return done
