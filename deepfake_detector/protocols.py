@@ -93,7 +93,8 @@ def _leave_one_source_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
 def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     """(source, rows learnt from, rows tested, scores) for each source of a class held out.
 
-    Tested are all pictures of that source, and all pictures of the test split that come from elsewhere.
+    Tested are all pictures of that source, and all pictures of the test split that come from elsewhere. Where their groups take
+    along all that is real (every real picture was rebuilt by that generator), only those of its pictures on the test side are.
     """
     source, labels, groups = data.rows["generator"].to_numpy(), data.rows["label"].to_numpy(), split.whole_groups(data.rows)
     names = sorted(set(source[labels == label]))
@@ -102,16 +103,17 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.nda
             f"Leaving one out needs at least two {'generators' if label == FAKE else 'real sources'}; the table has: {', '.join(names)}."
         )
     learnable, testable, _ = split.train_test(data.rows, fit.seed)
+    pictures, on_test_side = (data.rows["split"] != VIEW).to_numpy(), np.isin(np.arange(len(data)), testable)
     done = []
     for name in names:
-        own = (labels == label) & (source == name) & (data.rows["split"] != VIEW).to_numpy()
-        test = own.copy()
-        test[testable] = True
-        if label == FAKE:
-            test &= own | (labels == REAL)
-        learn = learnable[~test[learnable] & ~np.isin(groups[learnable], groups[test])]
-        missing = [word for value, word in ((REAL, "real"), (FAKE, "fake")) if value not in labels[learn]]
-        if missing:
+        left_out = (labels == label) & (source == name)
+        for own in (left_out & pictures, left_out & on_test_side):
+            test = own | (on_test_side & ((labels == REAL) | (label == REAL)))
+            learn = learnable[~left_out[learnable] & ~np.isin(groups[learnable], groups[test])]
+            missing = [word for value, word in ((REAL, "real"), (FAKE, "fake")) if value not in labels[learn]]
+            if not missing:
+                break
+        else:
             raise TrainingError(f"Without {name} and its groups there is no {missing[0]} picture to learn from. Add pictures of others.")
         tested = np.flatnonzero(test)
         done.append((name, learn, tested, fit(data, learn, tested)))

@@ -70,6 +70,22 @@ def test_every_picture_of_the_held_out_source_is_counted_with_an_interval():
         assert row["intervals"]["auroc"][0] <= row["auroc"] <= row["intervals"]["auroc"][1]
 
 
+def test_a_generator_that_rebuilt_every_real_picture_leaves_the_others_to_learn_from(watched):
+    data = table()
+    data = data.take(np.concatenate([np.arange(len(data)), np.arange(120)]))
+    remade = np.arange(len(data)) >= 240
+    data.rows["label"] = np.where(remade, 1, data.rows["label"])
+    data.rows["generator"] = np.where(remade, "rebuilt", data.rows["generator"])
+    data.rows["sha256"] = data.rows["sha256"] + np.where(remade, "x", "")
+    row = protocols.run("leave-one-generator-out", data, "logistic")["rows"][-1]
+    learn, score = watched[-1]
+    assert row["held_out"] == "rebuilt"
+    assert "rebuilt" not in set(learn["generator"])
+    assert 0 < row["n"] < 120, "those on the test side"
+    assert not set(learn["group"]) & set(score["group"])
+    assert set(learn["label"]) == {0, 1}
+
+
 def test_the_trace_is_found_on_what_was_never_seen_and_its_absence_is_shown():
     for protocol in protocols.PROTOCOLS:
         assert protocols.run(protocol, table(3.0, pairs=True), "logistic")["mean_auroc"] > 0.95
