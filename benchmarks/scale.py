@@ -1,11 +1,10 @@
 """What a large data set costs in hours and bytes: rates of one core measured here, and the arithmetic for ELSA-D3.
 
     python benchmarks/scale.py DATA [--pictures 48] [--encoders clip_vit_b16 clip_vit_l14] [--weights clip_vit_l14=FILE]
-    python benchmarks/scale.py DATA --engines [--pictures 2000]
 
-The first takes pictures of DATA through one thread, stage by stage, in CPU time, so that other programs disturb less, and writes
+Takes pictures of DATA through one thread, stage by stage, in CPU time, so that other programs disturb less, and writes
 tables of as many rows as it takes to know a row's size. An encoder without weights at hand gets random ones: their arithmetic takes as
-long. The second extracts by both engines with an encoder that costs next to nothing, so that what is left is the engines themselves.
+long.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import argparse
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +34,6 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=48)
     parser.add_argument("--encoders", nargs="+", default=["clip_vit_b16", "clip_vit_l14"])
     parser.add_argument("--weights", action="append", default=[], metavar="ENCODER=FILE")
-    parser.add_argument("--engines", action="store_true")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the rates are those of a core
 
@@ -46,9 +43,6 @@ def main() -> None:
     samples = random.Random(0).sample(listing.samples, min(arguments.pictures, len(listing.samples)))
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.engines:
-            engines(samples, Path(folder))
-            return
         read = reading(samples)
         for name in arguments.encoders:
             stages(name, dict(pair.split("=", 1) for pair in arguments.weights), samples, Path(folder), read)
@@ -164,35 +158,11 @@ def sizes(dim: int, folder: Path) -> dict[str, float]:
     return found
 
 
-def engines(samples: list, folder: Path) -> None:
-    """Print how long either engine takes for the whole script, and by how much that grows with more pictures."""
-    import csv
-
-    manifest = folder / "manifest.csv"
-    for engine in ("local", "ray"):
-        seconds = []
-        for some in (samples[: len(samples) // 4], samples):
-            with manifest.open("w", newline="") as file:
-                csv.writer(file).writerows([["path", "label"], *([os.path.abspath(s.path), s.label] for s in some)])
-            command = [sys.executable, str(ROOT / "extract_embeddings.py"), str(manifest), "--encoder", "colour_histogram", "--no-cache"]
-            out = str(folder / f"{engine}{len(some)}.parquet")
-            command += ["--out", out, "--engine", engine]
-            seconds.append(timed(lambda command=command: subprocess.run(command, capture_output=True, check=True)))
-        more = len(samples) - len(samples) // 4
-        print(f"{engine}: {len(samples)} pictures in {seconds[1]:.1f} s; {more / (seconds[1] - seconds[0]):.0f} more a second")
-
-
 def spent(call: Callable[[], object]) -> float:
     """Seconds of CPU time."""
     began = time.process_time()
     call()
     return time.process_time() - began
-
-
-def timed(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

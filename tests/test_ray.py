@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -9,24 +10,30 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from deepfake_detector import cli, table
+from deepfake_detector import cli, frames, parts, table
+from deepfake_detector.cache import Remembered
 from deepfake_detector.datasets import Listing, stream
 from deepfake_detector.datasets.folder import scan
 from deepfake_detector.datasets.videos import scan as scan_clips
-from deepfake_detector.embed import Embedder
+from deepfake_detector.embed import Embedded, Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import DatasetError, EngineError
-from deepfake_detector.extract import Extraction, extract
+from deepfake_detector.extract import Extraction, Take, extract
+from deepfake_detector.frames import Shot
+from deepfake_detector.types import Sample
 from deepfake_detector.video import Sampling
 from tests.clips import draw_clip
 from tests.conftest import ROOT, draw, draw_dataset
 from tests.test_streams import streamed
 
+NICENESS = "RAY_worker_niceness"  # Ray spells it so
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed (requirements-ray.txt)")
 
 
@@ -66,8 +73,10 @@ def cluster(tmp_path_factory):
     """Ray on this machine, for all tests of this file."""
     from deepfake_detector.engine_ray import RayEngine
 
+    os.environ[NICENESS] = "0"  # else whatever else runs here holds up its workers
     with RayEngine(tmp_path_factory.mktemp("ray") / "none"):
         yield
+    del os.environ[NICENESS]
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +215,51 @@ def test_the_script_takes_the_engine(cluster, pictures, tmp_path, monkeypatch, c
     assert "There is no GPU in this cluster" in capsys.readouterr().err
 
 
+@needs_ray
+def test_what_failed_in_passing_is_tried_again_by_the_next_run(tmp_path, monkeypatch):
+    from deepfake_detector import engine_ray
+
+    def failing(path):
+        raise OSError(errno.EIO, "Input/output error") if "flaky" in path else FileNotFoundError(errno.ENOENT, "No such file")
+
+    monkeypatch.setattr(frames, "read_file", failing)
+    job = engine_ray._Job(str(tmp_path), Encoder, "cpu", None, Encoder().spec, "whole", None, 0, 8)
+    for name, passing in (("flaky.png", True), ("gone.png", False)):
+        chunk = engine_ray._Chunk(0, "mark", 0, 1, 7, [Sample(name, name, 0, "real", name)])
+        (piece,) = map(engine_ray._item, engine_ray._read(job, engine_ray._row(chunk)))
+        assert piece.passing == passing
+        assert piece.outcomes[0].result.error.startswith("can't be read")
+        assert piece.outcomes[0].result.item.shot.number == 7
+
+
+def test_a_part_gives_back_what_was_put_in(tmp_path):
+    def nothing():
+        return b""
+
+    boxes = np.array([[0, 1, 2, 3], [4, 5, 6, 7]], np.int32)
+    frame = Shot(Sample("", "clip", 1, "made", "g", "train", "clip"), 3, nothing, 0.5, ("cut off",))
+    broken = Shot(Sample("", "b", 0, "real", "b"), 4, nothing)
+    outcomes = [
+        Embedded(Take(frame, "augment0", nothing), "ab", Remembered(np.arange(6, dtype=np.float32).reshape(2, 3), boxes)),
+        Embedded(Take(broken, "", nothing), error="empty file"),
+    ]
+    parts.write(tmp_path / "00000.parquet", parts.to_table(outcomes), "mark")
+    assert parts.marks(tmp_path) == {0: "mark"}
+    one, other = parts.read(tmp_path / "00000.parquet")
+    assert (one.item.shot.item, one.item.shot.number, one.item.shot.time, one.item.shot.notes) == (frame.item, 3, 0.5, ("cut off",))
+    assert (one.item.view, one.sha256, one.error) == ("augment0", "ab", None)
+    np.testing.assert_array_equal(one.remembered.vectors, outcomes[0].remembered.vectors)
+    np.testing.assert_array_equal(one.remembered.boxes, boxes)
+    assert (other.item.shot.item, other.item.shot.number, other.error, other.remembered) == (broken.item, 4, "empty file", None)
+
+    whole = (tmp_path / "00000.parquet").read_bytes()
+    (tmp_path / "00001.parquet").write_bytes(whole[:-20])
+    (tmp_path / "notes.parquet").write_bytes(whole)
+    assert parts.marks(tmp_path) == {0: "mark"}
+    with pytest.raises(EngineError, match=r"00001\.parquet can't be read .*Delete it"):
+        list(parts.read(tmp_path / "00001.parquet"))
+
+
 def test_without_ray_the_script_names_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "deepfake_detector.engine_ray", raising=False)
@@ -217,8 +271,6 @@ def test_without_ray_the_script_names_what_to_install(tmp_path, monkeypatch, cap
 def test_a_listing_that_can_not_travel_is_refused(cluster, tmp_path):
     def pictures(skipped, facts):
         yield from lock
-
-    import threading
 
     lock = threading.Lock()
     with pytest.raises(EngineError, match=r"can't be handed to another process .*Use --engine local\.$"):
