@@ -11,7 +11,6 @@ from deepfake_detector.errors import TrainingError
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW
 
 FOLDS = 5
-_MOST = 10.0  # times the weight that a row would have if its class were one source
 
 
 def train_test(rows: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -58,17 +57,17 @@ def whole_groups(rows: pd.DataFrame) -> np.ndarray:
 
 
 def weights(rows: pd.DataFrame) -> np.ndarray:
-    """(n,) how much each row should count in learning, 1 on average: both classes the same, and within a class each of its sources.
+    """(n,) how much each row should count in learning, 1 on average: both classes the same, and their sources by the square root
+    of their pictures.
 
-    So a generator is not learnt best because most of the fakes are its own. No row weighs more than ten times as much as it
-    would if its class were one source: a source of few pictures is not learnt by heart.
+    So a generator is not learnt best because most of the fakes are its own, nor a source of few pictures by heart.
     """
     origin, labels = rows["generator"].to_numpy(), rows["label"].to_numpy()
     weight = np.empty(len(rows))
     for label in (REAL, FAKE):
         own = labels == label
         _, source, counts = np.unique(origin[own], return_inverse=True, return_counts=True)
-        share = np.minimum(own.sum() / (len(counts) * counts), _MOST)[source]
+        share = counts[source] ** -0.5
         weight[own] = share / share.sum() / 2 * len(rows)
     return weight
 

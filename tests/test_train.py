@@ -77,21 +77,24 @@ def test_a_held_out_real_source_takes_its_reconstructions_with_it():
     assert split.real_source_folds(rows([0] * 10 + [1] * 10, generators=["a", "b"] * 10)) == []
 
 
-def test_classes_and_their_sources_weigh_the_same_and_a_small_source_is_not_learnt_by_heart():
-    origin = ["a"] * 60 + ["b"] * 20 + ["g"] * 900 + ["h"] * 10
-    table = rows([0] * 80 + [1] * 910, generators=origin)
+def test_classes_weigh_the_same_and_their_sources_by_the_square_root_of_their_pictures():
+    origin = ["a"] * 40 + ["b"] * 10 + ["g"] * 900 + ["h"] * 9
+    table = rows([0] * 50 + [1] * 909, generators=origin)
     weight = split.weights(table)
     assert weight.mean() == pytest.approx(1)
     of = {name: weight[table["generator"] == name] for name in "abgh"}
-    assert of["a"].sum() == pytest.approx(of["b"].sum())
+    assert of["a"].sum() == pytest.approx(2 * of["b"].sum())
+    assert of["g"].sum() == pytest.approx(10 * of["h"].sum())
     assert of["a"].sum() + of["b"].sum() == pytest.approx(of["g"].sum() + of["h"].sum())
-    assert 1 < of["h"][0] / of["g"][0] < 900 / 10  # would be 90 without a limit
-    for name in registry.names("heads"):
-        X = np.repeat([[0.0], [1.0], [1.0]], 10, axis=0).astype(np.float32) + np.zeros((30, 8), np.float32)
-        y = np.repeat([0, 1, 0], 10)
-        few = registry.load("heads", name).Head().fit(X, y, np.repeat([1.0, 1.9, 0.1], 10)).p_fake(X[-1:])
-        many = registry.load("heads", name).Head().fit(X, y, np.repeat([1.0, 0.1, 1.9], 10)).p_fake(X[-1:])
-        assert few > 0.5 > many, name
+
+
+@pytest.mark.parametrize("name", registry.names("heads"))
+def test_a_head_heeds_the_weights(name):
+    X = np.repeat([[0.0], [1.0], [1.0]], 10, axis=0).astype(np.float32) + np.zeros((30, 8), np.float32)
+    y = np.repeat([0, 1, 0], 10)
+    few = registry.load("heads", name).Head().fit(X, y, np.repeat([1.0, 1.9, 0.1], 10)).p_fake(X[-1:])
+    many = registry.load("heads", name).Head().fit(X, y, np.repeat([1.0, 0.1, 1.9], 10)).p_fake(X[-1:])
+    assert few > 0.5 > many
 
 
 def test_neither_generator_nor_source_of_a_fold_is_learnt_from_and_a_reconstruction_stays_beside_its_own_source():
