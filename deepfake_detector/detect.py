@@ -21,6 +21,7 @@ from deepfake_detector.types import Person, Verdict
 from deepfake_detector.video import Sampling, is_video
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
+SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
 
 
 class Detector:
@@ -28,6 +29,8 @@ class Detector:
 
     `cache` None means that nothing is remembered. The encoder's weights load at the first unknown picture, or in `warm`. `known`
     are pictures to set beside a new one; they must have been embedded as the model takes them.
+
+    Real or fake is answered of a picture only if it would lie on the same side of even odds when saved again as a JPEG; else unsure.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Detector:
         encoder = registry.load("encoders", self.bundle.spec.name).Encoder(device=device, weights=weights)
         self.embedder = Embedder(encoder, self.bundle.crop, cache)
         self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
+        self.saved_again = dataclasses.replace(self.embedder, crop=f"{self.embedder.crop}+{SAVED_AGAIN}")
         if known:
             self.bundle.check(known.spec, known.crop, "the table of known pictures")
         self.known = known
@@ -55,7 +59,7 @@ class Detector:
     def judge(self, content: bytes) -> Verdict:
         """One picture's bytes → its verdict; raises UnusablePicture."""
         began = time.perf_counter()
-        return self._verdict(self.embedder.embed_one(content), began)
+        return self._steady(self._verdict(self.embedder.embed_one(content), began), content, began)
 
     def judge_file(self, path: str | Path) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
@@ -76,8 +80,41 @@ class Detector:
         for _, of_one in itertools.groupby(embedded, key=lambda one: one.item.number):
             parts = list(of_one)
             shot = parts[0].item
-            yield shot.item, self._clip_verdict(parts, began) if shot.time is not None else parts[0].error or self._verdict(parts[0], began)
+            if shot.time is not None:
+                yield shot.item, self._clip_verdict(parts, began)
+            else:
+                yield shot.item, parts[0].error or self._read_again(shot.item, self._verdict(parts[0], began), began)
             began = time.perf_counter()
+
+    def _read_again(self, path: str, verdict: Verdict, began: float) -> Verdict | str:
+        """The verdict if it is steady; the reason if the file can no longer be read."""
+        if verdict.verdict == "unsure":
+            return verdict
+        try:
+            return self._steady(verdict, read_file(path), began)
+        except (OSError, UnusablePicture) as error:
+            return f"can't be read again ({error})"
+
+    def _steady(self, verdict: Verdict, content: bytes, began: float) -> Verdict:
+        """Unsure in place of an answer that saving the picture again would turn round."""
+        if verdict.verdict == "unsure":
+            return verdict
+        try:
+            again = self.saved_again.embed_one(content)
+        except UnusablePicture as error:  # its face is no longer found, say
+            turned, cached, why = True, False, str(error)
+        else:
+            p_fake = float(self.bundle.p_fake(again.remembered.vectors).max())
+            turned, cached = (p_fake >= 0.5) != (verdict.p_fake >= 0.5), again.cached
+            why = f"a probability of {p_fake:.2f}"
+        notes = (f"by the thresholds {verdict.verdict}, but saved again as a JPEG of quality 70 it has {why}",) if turned else ()
+        return dataclasses.replace(
+            verdict,
+            verdict="unsure" if turned else verdict.verdict,
+            cached=verdict.cached and cached,
+            seconds=time.perf_counter() - began,
+            notes=(*verdict.notes, *notes),
+        )
 
     def _clip_verdict(self, parts: list[Embedded[Shot[str]]], began: float) -> Verdict | str:
         """One verdict from all frames that could be judged, or the reason of the first where none could."""

@@ -1,0 +1,59 @@
+"""An answer about a picture must survive that the picture is saved again; else the detector is unsure, and says why."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from deepfake_detector.detect import Detector
+from deepfake_detector.errors import NoFace
+
+
+@pytest.fixture
+def detector(model):
+    return Detector(model)
+
+
+@pytest.fixture
+def files(dataset):
+    return sorted((dataset / "real").rglob("*.jpg"))[0], sorted((dataset / "fake").rglob("*.jpg"))[0]
+
+
+def test_a_steady_answer_stands(detector, files):
+    assert [detector.judge_file(file).verdict for file in files] == ["real", "fake"]
+    assert detector.judge_file(files[0]).notes == ()
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_an_answer_that_saving_again_turns_round_becomes_unsure_at_every_door(detector, files, label):
+    other = files[1 - label].read_bytes()
+    before = detector.judge_file(files[label])
+    detector.saved_again = SimpleNamespace(embed_one=lambda content: detector.embedder.embed_one(other))
+    verdict = detector.judge(files[label].read_bytes())
+    assert verdict.verdict == "unsure"
+    assert verdict.p_fake == before.p_fake
+    assert f"by the thresholds {before.verdict}" in verdict.notes[-1]
+    [(_, in_batch)] = detector.judge_files([str(files[label])])
+    assert (in_batch.verdict, in_batch.notes) == (verdict.verdict, verdict.notes)
+
+
+def test_a_face_that_is_not_found_again_is_no_answer(detector, files):
+    def lost(content):
+        raise NoFace("no face found")
+
+    detector.saved_again = SimpleNamespace(embed_one=lost)
+    verdict = detector.judge_file(files[1])
+    assert verdict.verdict == "unsure"
+    assert "no face found" in verdict.notes[-1]
+
+
+def test_a_file_that_is_gone_before_it_is_read_again_costs_its_own_verdict_only(detector, files, tmp_path, monkeypatch):
+    from deepfake_detector import detect
+
+    def gone(path):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(detect, "read_file", gone)
+    [(_, outcome)] = detector.judge_files([str(files[0])])
+    assert "can't be read again" in outcome
