@@ -243,7 +243,8 @@ def _train(arguments: argparse.Namespace) -> int:
     thresholds = made.thresholds
     print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
     for tried in made.manifest["training"]["settings_tried"]:
-        print(f"  tried {tried['settings']}: AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out")
+        matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
+        print(f"  tried {tried['settings']}: AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
     print(f"{out}: {made.head_name} on {made.spec.name}; split: {made.manifest['training']['split']}")
     return 0
 

@@ -85,6 +85,14 @@ def group_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndar
     return [(learn, score[~views[score]]) for learn, score in folds.split(labels, labels, groups) if len(np.unique(labels[learn])) == 2]
 
 
+def matched_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The group folds (learn, score), scoring only pictures whose group has both classes; none where there are too few such pairs."""
+    groups, labels = whole_groups(rows), rows["label"].to_numpy()
+    paired = np.isin(groups, np.intersect1d(groups[labels == REAL], groups[labels == FAKE]))
+    folds = [(learn, score[paired[score]]) for learn, score in group_folds(rows, seed)]
+    return folds if all(len(np.unique(labels[score])) == 2 for _, score in folds) else []
+
+
 def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
     """Folds (learn, score) that each hold out one whole source of real pictures; none where there are fewer than three.
 

@@ -89,24 +89,29 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
 
 
 def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The head's settings with the best mean AUROC over generators and real sources held out together, and all that were tried.
+    """The head's settings that do best on what was held out, and all that were tried with their figures.
 
-    Raises TrainingError where the head has no choices, or the table too few generators and sources to hold any out.
+    Best is the mean of two AUROCs: over generators and real sources held out together and, where some fakes share a group with
+    a real picture, over held-out pairs of one content. Raises TrainingError where the head has no choices, or the table too few
+    generators and sources to hold any out.
     """
-    choices, folds = getattr(module, "CHOICES", ()), _each_once(split.unseen_folds(data.rows))
+    choices, unseen = getattr(module, "CHOICES", ()), _each_once(split.unseen_folds(data.rows))
     if not choices:
         raise TrainingError(f"The head {head_name} has no settings to choose among; leave --choose out.")
-    if not folds:
+    if not unseen:
         raise TrainingError("Choosing settings needs at least two generators and two sources of real pictures; leave --choose out.")
+    folds = {"unseen_auroc": [(fold.learn, fold.score) for fold in unseen], "matched_auroc": split.matched_folds(data.rows, seed)[:1]}
     labels, tried = data.rows["label"].to_numpy(), []
     for settings in choices:
         log.info("trying %s", settings)
-        areas = [
-            auroc(labels[fold.score], _scores(functools.partial(module.Head, seed, **settings), data, fold.learn, fold.score))
-            for fold in folds
-        ]
-        tried.append({"settings": settings, "unseen_auroc": float(np.mean(areas))})
-    return max(tried, key=lambda one: one["unseen_auroc"])["settings"], tried
+        head_of = functools.partial(module.Head, seed, **settings)
+        figures = {
+            name: float(np.mean([auroc(labels[score], _scores(head_of, data, learn, score)) for learn, score in of]))
+            for name, of in folds.items()
+            if of
+        }
+        tried.append({"settings": settings, **figures})
+    return max(tried, key=lambda one: np.mean([one[name] for name in folds if name in one]))["settings"], tried
 
 
 def _each_once(folds: list[split.Unseen]) -> list[split.Unseen]:

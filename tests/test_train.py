@@ -131,6 +131,14 @@ def test_settings_are_chosen_on_what_was_held_out_and_all_that_were_tried_are_to
         train(data.take(data.rows["generator"].isin(["a", "g", "h"]).to_numpy()), "logistic", "chosen", choose=True)
 
 
+def test_pairs_of_one_content_are_scored_where_there_are_some():
+    labels = [0, 1] * 30
+    assert split.matched_folds(rows(labels), 0) == []
+    paired = rows(labels, groups=[str(i // 2 if i < 40 else i) for i in range(60)])
+    scored = np.concatenate([score for _, score in split.matched_folds(paired, 0)])
+    assert sorted(scored) == list(range(40))
+
+
 def test_degraded_copies_follow_their_picture_and_are_never_scored():
     labels, generators = [0] * 60 + [1] * 60, ["a", "b", "c"] * 20 + ["g"] * 60
     groups, sha = [str(i // 2) for i in range(120)], [f"s{i}" for i in range(120)]
