@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_detector import weights
+from deepfake_detector import registry, weights
 from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_scales, clip_vit_l14
 from deepfake_detector.errors import DetectorError, WeightsUnavailable
 from deepfake_detector.ui.tabs.picture import EXAMPLES
@@ -57,6 +57,18 @@ def test_the_preprocessing_and_the_tower_are_those_of_open_clip(tiny_clip, monke
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(model.encode_image(torch.stack([transform(p) for p in pictures])), dim=-1).numpy()
     np.testing.assert_allclose(encoder.embed_batch(pictures), expected, atol=1e-6)
+
+
+def test_bfloat16_blocks_give_nearly_the_same_rows_under_a_spec_of_their_own(tiny_clip, monkeypatch):
+    monkeypatch.setattr(clip_vit_l14.Encoder, "architecture", "tiny-quickgelu")
+    exact, rounded = (registry.load("encoders", name).Encoder("cpu", str(tiny_clip[1])) for name in ("clip_vit_l14", "clip_vit_l14_bf16"))
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)) for _ in range(4)]
+    rows, near = exact.embed_batch(pictures), rounded.embed_batch(pictures)
+    assert near.dtype == np.float32
+    assert (rows != near).any()
+    assert (1 - (rows * near).sum(1)).max() < 1e-3
+    assert exact.spec.differences(rounded.spec).startswith("name: 'clip_vit_l14' ≠ 'clip_vit_l14_bf16'; architecture: ")
 
 
 def test_other_weights_are_another_spec(tiny_clip, tmp_path):
@@ -220,3 +232,10 @@ def test_the_middle_is_the_middle_at_any_size(size):
     rows, columns = np.indices(shown.shape)
     centre = (shown * columns).sum() / shown.sum(), (shown * rows).sum() / shown.sum()
     np.testing.assert_allclose(centre, (111.5, 111.5), atol=4)  # half a pixel of the smallest
+
+
+@pytest.mark.parametrize(("name", "parts"), [("clip_vit_b16", 1), ("clip_vit_b16_blocks", 12), ("clip_vit_b16_scales", 12)])
+def test_bfloat16_is_within_1e_3_of_float32_in_every_block(name, parts):
+    pictures = [Image.open(file).convert("RGB") for file in sorted(EXAMPLES.glob("*.jpg"))]
+    rows, near = (registry.load("encoders", n).Encoder("cpu").embed_batch(pictures) for n in (name, f"{name}_bf16"))
+    assert (1 - (rows * near).reshape(len(pictures), parts, -1).sum(2)).max() < 1e-3

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
     {"vectors"},
-    {"types", "registry", "files", "versions", "torch_compat", "addresses", "once", "twins"},
+    {"types", "registry", "files", "versions", "torch_compat", "addresses", "once", "twins", "memory"},
     {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "tracking", "neighbours", "picture_store"},
     {"video", "fetch", "taesd"},
     {"calibration", "crops", "encoders", "heads", "comparison"},
