@@ -35,6 +35,7 @@ GENERATORS = [model.split("/")[1] for model in MODELS]
 @pytest.fixture(autouse=True)
 def _quick(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1)  # after each shuffled pass, against a crash at exit
     monkeypatch.setattr(elsa_d3, "Fetcher", functools.partial(Fetcher, limits=QUICK))
     monkeypatch.setenv("DEEPFAKE_DETECTOR_CACHE", str(tmp_path / "cache"))
 

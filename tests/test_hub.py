@@ -27,6 +27,7 @@ datasets.disable_progress_bars()
 @pytest.fixture(autouse=True)
 def _library_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1)  # after each shuffled pass, against a crash at exit
 
 
 def picture(i: int, folder: Path) -> bytes:

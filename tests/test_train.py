@@ -264,7 +264,7 @@ def test_what_cant_be_learnt_is_said(embeddings_csv, tmp_path):
     with pytest.raises(TrainingError):
         train(one_group, "logistic", "m")
     for arguments, words in (
-        ([embeddings_csv, "--head", "oracle"], "there are: keras_mlp"),
+        ([embeddings_csv, "--head", "oracle"], "there are: blocks, keras_mlp"),
         (["none.csv"], "There is no table none.csv"),
     ):
         failed = script("train_classifier.py", *arguments, cwd=tmp_path)
