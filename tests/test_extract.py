@@ -185,6 +185,11 @@ sys.exit(extract(sys.argv[1:]))
 """
 
 
+def hear_interrupts() -> None:
+    """A program started in the background by a shell is deaf to SIGINT, and hands that on to its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def slow_extraction(data: Path, cwd: Path) -> subprocess.Popen:
     command = [
         sys.executable,
@@ -201,7 +206,13 @@ def slow_extraction(data: Path, cwd: Path) -> subprocess.Popen:
         "c.sqlite",
     ]
     return subprocess.Popen(
-        command, cwd=cwd, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_interrupts,
+        text=True,
     )
 
 
