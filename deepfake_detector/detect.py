@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepfake_detector import bundle as bundles
 from deepfake_detector import registry
@@ -14,11 +15,13 @@ from deepfake_detector.cache import Cache
 from deepfake_detector.embed import Embedded, Embedder, read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.frames import Shot, shots
-from deepfake_detector.known import Known
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.tracking import NOBODY, Tracker
 from deepfake_detector.types import Person, Verdict
 from deepfake_detector.video import Sampling, is_video
+
+if TYPE_CHECKING:
+    from deepfake_detector.known import Known  # which loads the search for neighbours, where it is asked for
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
