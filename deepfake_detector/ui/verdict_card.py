@@ -13,7 +13,7 @@ from deepfake_detector.ui.timeline import timeline
 _WORDS = {
     "fake": ("Fake", "The detector finds traces of a generator."),
     "real": ("Real", "The detector finds no traces of a generator that it knows."),
-    "unsure": ("Unsure", "The evidence does not reach either threshold. Treat it as not judged."),
+    "unsure": ("Unsure", "The evidence does not suffice for either answer. Treat it as not judged."),
 }
 
 CSS = """
