@@ -474,11 +474,14 @@ def _app(arguments: argparse.Namespace) -> int:
 
 
 def _detector(arguments: argparse.Namespace, cache: Cache | None) -> Detector:
-    from deepfake_detector import table
     from deepfake_detector.detect import DEFAULT_MODEL, Detector
-    from deepfake_detector.known import Known
 
-    known = Known(table.read(arguments.known), arguments.pictures) if arguments.known else None
+    known = None
+    if arguments.known:
+        from deepfake_detector import table
+        from deepfake_detector.known import Known
+
+        known = Known(table.read(arguments.known), arguments.pictures)
     return Detector(arguments.model or DEFAULT_MODEL, cache, arguments.device, arguments.weights, known)
 
 

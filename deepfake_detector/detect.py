@@ -62,7 +62,7 @@ class Detector:
     def judge(self, content: bytes) -> Verdict:
         """One picture's bytes → its verdict; raises UnusablePicture."""
         began = time.perf_counter()
-        return self._steady(self._verdict(self.embedder.embed_one(content), began), content, began)
+        return self._steady(self._picture_verdict(self.embedder.embed_one(content), began), content, began)
 
     def judge_file(self, path: str | Path) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
@@ -86,7 +86,7 @@ class Detector:
             if shot.time is not None:
                 yield shot.item, self._clip_verdict(parts, began)
             else:
-                yield shot.item, parts[0].error or self._read_again(shot.item, self._verdict(parts[0], began), began)
+                yield shot.item, parts[0].error or self._read_again(shot.item, self._picture_verdict(parts[0], began), began)
             began = time.perf_counter()
 
     def _read_again(self, path: str, verdict: Verdict, began: float) -> Verdict | str:
@@ -141,7 +141,6 @@ class Detector:
             notes=(*notes, *parts[0].item.notes),
             frames=tuple((seconds, verdict.p_fake) for seconds, verdict in judged),
             persons=tuple(persons) if self.embedder.tracked else (),
-            similar=(),
         )
 
     def _persons(self, parts: list[Embedded[Shot[str]]]) -> tuple[list[Person], int]:
@@ -160,6 +159,11 @@ class Detector:
             persons.append(Person(track, self.bundle.thresholds.answer(p_fake), p_fake, tuple(seen[track])))
         return persons, len(seen) - len(persons)
 
+    def _picture_verdict(self, embedded: Embedded, began: float) -> Verdict:
+        """By the thresholds alone, with the known pictures beside it; of a clip's frames nobody looks at those."""
+        similar = self.known.most_similar(embedded.remembered.vectors) if self.known else ()
+        return dataclasses.replace(self._verdict(embedded, began), similar=similar)
+
     def _verdict(self, embedded: Embedded, began: float) -> Verdict:
         # Of several regions the most suspicious one decides: one swapped face makes a picture fake.
         p_fake = round(float(self.bundle.p_fake(embedded.remembered.vectors).max()), 6)
@@ -173,5 +177,4 @@ class Detector:
             cached=embedded.cached,
             seconds=time.perf_counter() - began,
             notes=embedded.remembered.notes,
-            similar=self.known.most_similar(embedded.remembered.vectors) if self.known else (),
         )

@@ -10,6 +10,7 @@ No group is ever on both sides. Scores are the head's own, uncalibrated: ranking
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +22,7 @@ from deepfake_detector import registry, split
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import RANKING
 from deepfake_detector.metrics import Curve, bootstrap
-from deepfake_detector.train import check_trainable
+from deepfake_detector.train import check_trainable, unseen_scores
 from deepfake_detector.types import FAKE, REAL, VIEW, Embeddings
 
 log = logging.getLogger(__name__)
@@ -54,14 +55,12 @@ class _Fit:
     """Trains one kind of head on some rows and scores others."""
 
     def __init__(self, head: str, seed: int, settings: Mapping[str, Any]):
-        self.module = registry.load("heads", head)
-        self.seed, self.settings = seed, settings
+        self.head_of = functools.partial(registry.load("heads", head).Head, seed, **settings)
+        self.seed = seed  # of the splits
 
     def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
         log.info("training on %d pictures, scoring %d", len(learn), len(score))
-        labels = data.rows["label"].to_numpy()
-        head = self.module.Head(seed=self.seed, **self.settings).fit(data.X[learn], labels[learn], split.weights(data.rows.iloc[learn]))
-        return head.p_fake(data.X[score])
+        return unseen_scores(self.head_of, data, learn, score)
 
 
 def _leave_one_generator_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
@@ -130,7 +129,7 @@ def _leave_both_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
 def _matched(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     """Out-of-fold scores for everything; then each generator's fakes against the reals of their own groups."""
     labels, source, groups = data.rows["label"].to_numpy(), data.rows["generator"].to_numpy(), split.whole_groups(data.rows)
-    paired = np.isin(groups, np.intersect1d(groups[labels == REAL], groups[labels == FAKE]))
+    paired = split.paired(labels, groups)
     if not paired.any():
         raise TrainingError(
             "No fake shares its group with a real picture, so nothing is content-matched. Name the pairs in the group column of the table."

@@ -85,11 +85,16 @@ def group_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndar
     return [(learn, score[~views[score]]) for learn, score in folds.split(labels, labels, groups) if len(np.unique(labels[learn])) == 2]
 
 
+def paired(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """(n,) whether a row's group has real and fake pictures: a picture and its reconstruction, say."""
+    return np.isin(groups, np.intersect1d(groups[labels == REAL], groups[labels == FAKE]))
+
+
 def matched_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The group folds (learn, score), scoring only pictures whose group has both classes; none where there are too few such pairs."""
     groups, labels = whole_groups(rows), rows["label"].to_numpy()
-    paired = np.isin(groups, np.intersect1d(groups[labels == REAL], groups[labels == FAKE]))
-    folds = [(learn, score[paired[score]]) for learn, score in group_folds(rows, seed)]
+    pairs = paired(labels, groups)
+    folds = [(learn, score[pairs[score]]) for learn, score in group_folds(rows, seed)]
     return folds if all(len(np.unique(labels[score])) == 2 for _, score in folds) else []
 
 

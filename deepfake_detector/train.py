@@ -106,7 +106,7 @@ def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: 
         log.info("trying %s", settings)
         head_of = functools.partial(module.Head, seed, **settings)
         figures = {
-            name: float(np.mean([auroc(labels[score], _scores(head_of, data, learn, score)) for learn, score in of]))
+            name: float(np.mean([auroc(labels[score], unseen_scores(head_of, data, learn, score)) for learn, score in of]))
             for name, of in folds.items()
             if of
         }
@@ -127,11 +127,12 @@ def _held_out_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, fol
     scores = np.full(len(data), np.nan)
     for i, (learn, score) in enumerate(folds):
         log.info("held-out fold %d of %d: %d pictures to learn from, %d to score", i + 1, len(folds), len(learn), len(score))
-        scores[score] = _scores(head_of, data, learn, score)
+        scores[score] = unseen_scores(head_of, data, learn, score)
     return scores
 
 
-def _scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
+def unseen_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(len(score),) a head's own scores of some rows, learnt from others; both index arrays."""
     rows = data.rows.iloc[learn]
     return head_of().fit(data.X[learn], rows["label"].to_numpy(), split.weights(rows)).p_fake(data.X[score])
 

@@ -23,9 +23,7 @@ class SklearnHead(EmbeddingHead):
         self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None
     ) -> SklearnHead:
         self.width_ = X.shape[1]
-        scaler = StandardScaler()
-        for _, part in batches(X):
-            scaler.partial_fit(part)
+        scaler = standardiser(X)
         learnt = make_pipeline(*self.steps(X.shape))
         learnt.fit(_standardised(X, scaler), y, **{f"{learnt.steps[-1][0]}__sample_weight": weight})
         self.pipeline_ = make_pipeline(scaler, *(step for _, step in learnt.steps))
@@ -47,6 +45,14 @@ class SklearnHead(EmbeddingHead):
         head.pipeline_ = skops.io.load(folder / "head.skops")
         head.width_ = head.pipeline_.n_features_in_
         return head
+
+
+def standardiser(X: Vectors) -> StandardScaler:
+    """Fitted to all rows of (n, dim), some of them at a time."""
+    scaler = StandardScaler()
+    for _, part in batches(X):
+        scaler.partial_fit(part)
+    return scaler
 
 
 def _standardised(X: Vectors, scaler: StandardScaler) -> np.ndarray:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.preprocessing import StandardScaler
 
 from deepfake_detector.heads import EmbeddingHead
-from deepfake_detector.vectors import Vectors, batches
+from deepfake_detector.heads._sklearn import standardiser
+from deepfake_detector.vectors import Vectors
 
 FEATURES, DROPOUT = 128, 0.5
 EPOCHS, LEAST_STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 8, 300, 128, 1e-3, 1e-2  # small tables are gone through more often
@@ -38,9 +38,7 @@ class Head(EmbeddingHead):
 
     def _learn(self, X: Vectors, y: torch.Tensor, weight: torch.Tensor) -> None:
         network = self.network_.train()
-        scaler = StandardScaler()
-        for _, part in batches(X):
-            scaler.partial_fit(part)
+        scaler = standardiser(X)
         network.mean.copy_(torch.from_numpy(scaler.mean_))
         network.deviation.copy_(torch.from_numpy(scaler.scale_))
         optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
