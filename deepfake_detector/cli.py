@@ -399,8 +399,13 @@ def _print_views(robustness: dict[str, Any] | None) -> None:
 
 def _print_protocols(done: Iterable[dict[str, Any]]) -> None:
     for protocol in done:
+        title = f"\n{protocol['protocol']}: {protocol['head']} on {protocol['encoder']}, trained anew each time"
+        if "promised" in protocol:
+            print(title)
+            _print_promise(protocol)
+            continue
         mean = "–" if protocol["mean_auroc"] is None else f"{protocol['mean_auroc']:.3f}"
-        print(f"\n{protocol['protocol']}: {protocol['head']} on {protocol['encoder']}, trained anew each time; mean AUROC {mean}")
+        print(f"{title}; mean AUROC {mean}")
         for row in protocol["rows"]:
             low, high = row["intervals"]["auroc"] or (float("nan"),) * 2
             more = "".join(
@@ -410,6 +415,17 @@ def _print_protocols(done: Iterable[dict[str, Any]]) -> None:
             )
             found = f"found at 5 % FPR {_percent(row['tpr_at_5_fpr'])}"
             print(f"{row['held_out']:28} {row['n']:6} AUROC {row['auroc']:.3f} [{low:.3f}, {high:.3f}]  {found}{more}")
+
+
+def _print_promise(protocol: dict[str, Any]) -> None:
+    from deepfake_detector.report.words import promise_on_unseen
+
+    print(promise_on_unseen(protocol))
+    print(f"{'left out':28} {'n':>6} {'called fake':>12} {'unsure':>7} {'called real':>12}   called {protocol['wrong']}, 95 % interval")
+    for row in protocol["rows"]:
+        low, high = map(_percent, row["interval"] or (None, None))
+        shares = f"{_percent(row['fake']):>12} {_percent(row['unsure']):>7} {_percent(row['real']):>12}"
+        print(f"{row['held_out']:28} {row['n']:6} {shares}   [{low.strip()}, {high.strip()}]  {row['answer']}")
 
 
 def _kinds(given: Iterable[str]) -> dict[str, list[str]]:

@@ -80,22 +80,13 @@ def evaluate_scores(
 def promise_kept(
     rows: pd.DataFrame, p_fake: np.ndarray, thresholds: Thresholds, promised: float, learnt_from: Collection[str]
 ) -> list[dict[str, Any]]:
-    """For each real source: the share called fake, against the false-positive rate that the model promises.
-
-    "kept" is at most that, on enough pictures to expect one false alarm; "broken" is more, and by more than chance (95 %
-    interval); "can't tell" is in between, or all from one group.
-    """
+    """For each real source: the share called fake, against the false-positive rate that the model promises."""
     labels, source, groups = rows["label"].to_numpy(), rows["generator"].to_numpy(), pd.factorize(rows["group"])[0]
     kept = []
     for name in sorted(set(source[labels == 0])):
         reals = (labels == 0) & (source == name)
         answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
         delivered, interval = answers["fake"], intervals["fake"]
-        word = "kept" if delivered <= promised and reals.sum() * promised >= 1 else "can't tell"
-        if interval is None:
-            word = "can't tell"
-        elif interval[0] > promised:
-            word = "broken"
         kept.append(
             {"source": name, "n": int(reals.sum()), "seen_in_training": name in learnt_from, "promised": promised}
             | {
@@ -103,9 +94,22 @@ def promise_kept(
                 "interval": interval,
                 "upper_bound": clopper_pearson(int(round(delivered * reals.sum())), int(reals.sum())),
             }
-            | {"answer": word}
+            | {"answer": promise_answer(delivered, interval, int(reals.sum()), promised)}
         )
     return kept
+
+
+def promise_answer(delivered: float, interval: tuple[float, float] | None, n: int, promised: float, tolerated: float = 1.0) -> str:
+    """Whether a rate measured on `n` pictures, with its 95 % interval, is what was promised.
+
+    "kept" is at most `tolerated` times that, on enough pictures to expect one error; "broken" is more than promised, and by more
+    than chance (95 % interval); "can't tell" is in between, or without an interval (all from one group).
+    """
+    if interval is None:
+        return "can't tell"
+    if interval[0] > promised:
+        return "broken"
+    return "kept" if delivered <= tolerated * promised and n * promised >= 1 else "can't tell"
 
 
 def per_picture(rows: pd.DataFrame, p_fake: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:

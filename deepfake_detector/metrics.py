@@ -333,6 +333,11 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> float:
     return 1.0 if k == n else float(beta.ppf(confidence, k + 1, n - k))
 
 
+def clopper_pearson_interval(k: int, n: int) -> tuple[float, float]:
+    """The exact two-sided 95 % interval of a rate that showed k times in n independent pictures."""
+    return 1 - clopper_pearson(n - k, n, 0.975), clopper_pearson(k, n, 0.975)
+
+
 class _Ranking:
     """The order of the scores, found once and used for every draw."""
 

@@ -14,17 +14,19 @@ import numpy as np
 
 from deepfake_detector import registry, split
 from deepfake_detector.bundle import Bundle
-from deepfake_detector.calibration import fit_calibration, fit_thresholds
+from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
-from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings
+from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings, Thresholds
+from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
 
 log = logging.getLogger(__name__)
 
 MIN_ROWS = 40  # a batch of 32 to learn from, and a fifth of the whole kept apart
 FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE = 0.05, 0.10  # what a verdict of fake, and of real, promises
+NEW_SOURCES = "sources not learnt from"  # where the reals of that promise are from, if there are enough sources
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,16 @@ class Training:
     history: dict[str, list[float]]
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A head, what turns its scores into verdicts, and what these promise (as the manifest says it)."""
+
+    head: EmbeddingHead
+    calibration: Calibration
+    thresholds: Thresholds
+    promise: dict[str, Any]
+
+
 def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: str = "", choose: bool = False) -> Training:
     """Fit the head on the training side; calibrate and choose thresholds on scores of held-out folds within that side.
 
@@ -47,31 +59,11 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     check_trainable(data)
     learn, test, how = split.train_test(data.rows, seed)
     training, testing = data.take(learn), data.take(test)
-    labels = training.rows["label"].to_numpy()
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
-    head_of = functools.partial(module.Head, seed=seed, **chosen)
-
-    # Fakes as new pictures of known generators; reals, where there are sources enough, as if their source were new too.
-    held_out = _held_out_scores(head_of, training, split.group_folds(training.rows, seed))
-    from_new_source = _held_out_scores(head_of, training, split.real_source_folds(training.rows))
-    new_sources = not np.isnan(from_new_source).all()
-    held_out = np.where(np.isnan(from_new_source), held_out, from_new_source)
-    scored = ~np.isnan(held_out)  # degraded copies are learnt from, not judged
-    held_out, truth = held_out[scored], labels[scored]
-    calibration = fit_calibration(held_out, truth)
-    thresholds = fit_thresholds(calibration(held_out), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
-
-    log.info("fitting %s on %d pictures", head_name, len(training))
-    head = head_of().fit(training.X, labels, split.weights(training.rows), held_out=(testing.X, testing.rows["label"].to_numpy(np.float32)))
+    watched = (testing.X, testing.rows["label"].to_numpy(np.float32))
+    fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched)
     manifest: dict[str, Any] = {
-        "promise": {
-            "false_positive_rate": FALSE_POSITIVE_RATE,
-            "false_negative_rate": FALSE_NEGATIVE_RATE,
-            "confidence": 0.95,
-            "real_pictures_from": "sources not learnt from" if new_sources else "sources learnt from, but not these pictures",
-            "fakes_from": "generators learnt from, but not these pictures",
-            "pictures": {LABEL_NAMES[label]: int((truth == label).sum()) for label in (0, 1)},
-        },
+        "promise": fitted.promise,
         "training": {
             "seed": seed,
             "split": how,
@@ -84,8 +76,39 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
         },
         "versions": versions(),
     }
-    bundle = Bundle(name, head, head_name, data.spec, data.crop, calibration, thresholds, manifest)
-    return Training(bundle, testing, bundle.p_fake(testing.X), head.history_)
+    bundle = Bundle(name, fitted.head, head_name, data.spec, data.crop, fitted.calibration, fitted.thresholds, manifest)
+    return Training(bundle, testing, bundle.p_fake(testing.X), fitted.head.history_)
+
+
+def fit_calibrated(
+    head_of: Callable[[], EmbeddingHead], training: Embeddings, seed: int, watched: tuple[Vectors, np.ndarray] | None = None
+) -> Fitted:
+    """All that is learnt from the training side: a head, its calibration and its thresholds.
+
+    `watched` (X, y) is only looked at for the curves.
+    """
+    labels = training.rows["label"].to_numpy()
+    # Fakes as new pictures of known generators; reals, where there are sources enough, as if their source were new too.
+    held_out = _held_out_scores(head_of, training, split.group_folds(training.rows, seed))
+    from_new_source = _held_out_scores(head_of, training, split.real_source_folds(training.rows))
+    new_sources = not np.isnan(from_new_source).all()
+    held_out = np.where(np.isnan(from_new_source), held_out, from_new_source)
+    scored = ~np.isnan(held_out)  # degraded copies are learnt from, not judged
+    held_out, truth = held_out[scored], labels[scored]
+    calibration = fit_calibration(held_out, truth)
+    thresholds = fit_thresholds(calibration(held_out), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
+
+    log.info("fitting the head on %d pictures", len(training))
+    head = head_of().fit(training.X, labels, split.weights(training.rows), held_out=watched)
+    promise = {
+        "false_positive_rate": FALSE_POSITIVE_RATE,
+        "false_negative_rate": FALSE_NEGATIVE_RATE,
+        "confidence": 0.95,
+        "real_pictures_from": NEW_SOURCES if new_sources else "sources learnt from, but not these pictures",
+        "fakes_from": "generators learnt from, but not these pictures",
+        "pictures": {LABEL_NAMES[label]: int((truth == label).sum()) for label in (0, 1)},
+    }
+    return Fitted(head, calibration, thresholds, promise)
 
 
 def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

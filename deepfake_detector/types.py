@@ -18,7 +18,14 @@ LABEL_NAMES = ("real", "fake")
 VIEW = "view"  # the split of a degraded copy
 
 Answer = Literal["real", "fake", "unsure"]
-PROTOCOLS = ("leave-one-generator-out", "leave-one-source-out", "leave-both-out", "matched")
+PROTOCOLS = (
+    "leave-one-generator-out",
+    "leave-one-source-out",
+    "leave-both-out",
+    "matched",
+    "promise-unseen-source",
+    "promise-unseen-generator",
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from deepfake_detector import metrics
@@ -312,6 +313,12 @@ def test_paired_difference_takes_groups_and_other_figures():
 
 
 # a promise about a rate
+
+
+def test_the_two_sided_interval_is_the_exact_one():
+    for k, n in ((0, 20), (3, 50), (20, 20)):
+        exact = binomtest(k, n).proportion_ci(0.95, "exact")
+        assert metrics.clopper_pearson_interval(k, n) == pytest.approx((exact.low, exact.high))
 
 
 def test_clopper_pearson_by_hand():

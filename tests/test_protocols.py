@@ -4,19 +4,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_detector import protocols
+from deepfake_detector import protocols, split
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.types import Embeddings, EncoderSpec
+from deepfake_detector.heads.logistic import Head
+from deepfake_detector.train import fit_calibrated, train
+from deepfake_detector.types import PROTOCOLS, VIEW, Embeddings, EncoderSpec
 
 DIM = 8
 CELLS = [f"{generator} × {source}" for source in "abc" for generator in ("g1", "g2", "g3")]
 
+RANKING = [name for name in protocols.PROTOCOLS if name not in protocols.PROMISES]
 
-def table(trace: float = 3.0, pairs: bool = False, n: int = 40, splits: bool = False, content: float = 4.0) -> Embeddings:
-    """Three real sources and three generators; e0 shows the trace of generation, e1… which source it is."""
+
+def test_the_names_that_the_command_line_offers_are_those_there_are():
+    assert tuple(protocols.PROTOCOLS) == PROTOCOLS
+
+
+def table(
+    trace: float = 3.0, pairs: bool = False, n: int = 40, splits: bool = False, content: float = 4.0, sources: str = "abc"
+) -> Embeddings:
+    """Real sources and three generators; e0 shows the trace of generation, e1… which source it is."""
     rng = np.random.default_rng(0)
     rows, X = [], []
-    for label, names in ((0, ("a", "b", "c")), (1, ("g1", "g2", "g3"))):
+    for label, names in ((0, sources), (1, ("g1", "g2", "g3"))):
         for s, name in enumerate(names):
             for i in range(n):
                 x = rng.normal(size=DIM)
@@ -32,7 +42,7 @@ def table(trace: float = 3.0, pairs: bool = False, n: int = 40, splits: bool = F
 
 @pytest.fixture
 def watched(monkeypatch):
-    """Every (learn, score) that a protocol asks for."""
+    """Every (learn, score) that a ranking protocol asks for."""
     asked = []
     fit = protocols._Fit.__call__
 
@@ -46,7 +56,7 @@ def watched(monkeypatch):
 
 @pytest.mark.parametrize("splits", [False, True])
 @pytest.mark.parametrize("pairs", [False, True])
-@pytest.mark.parametrize("protocol", protocols.PROTOCOLS)
+@pytest.mark.parametrize("protocol", RANKING)
 def test_no_group_and_no_held_out_source_is_learnt_from(watched, protocol, pairs, splits):
     if protocol == "matched" and not pairs:
         pytest.skip("has no pairs")
@@ -87,7 +97,7 @@ def test_a_generator_that_rebuilt_every_real_picture_leaves_the_others_to_learn_
 
 
 def test_the_trace_is_found_on_what_was_never_seen_and_its_absence_is_shown():
-    for protocol in protocols.PROTOCOLS:
+    for protocol in RANKING:
         assert protocols.run(protocol, table(3.0, pairs=True), "logistic")["mean_auroc"] > 0.95
         assert protocols.run(protocol, table(0.0, pairs=True), "logistic")["mean_auroc"] < 0.65
 
@@ -106,11 +116,77 @@ def test_matched_pairs_are_counted_and_won():
     assert all(row["pairs_won"] > 0.9 for row in rows)
 
 
+def test_a_source_like_the_rest_keeps_the_promise_and_one_that_looks_fake_breaks_it():
+    data = table(content=0.0, n=120, sources="abcd")
+    shifted = (data.rows["generator"] == "b").to_numpy()
+    kept = protocols.run("promise-unseen-source", data, "logistic")
+    assert [row["answer"] for row in kept["rows"]] == ["kept"] * 4
+    assert (kept["kept"], kept["promised"], kept["wrong"]) == (4, 0.05, "fake")
+    data.X[shifted, 0] += 3.0
+    rows = {row["held_out"]: row for row in protocols.run("promise-unseen-source", data, "logistic")["rows"]}
+    assert rows["b"]["answer"] == "broken"
+    assert 0.05 < rows["b"]["interval"][0] < rows["b"]["fake"] < rows["b"]["interval"][1]
+    assert all(row["n"] == 120 and row["thresholds_from_new_sources"] for row in rows.values())
+    assert all(row["fake"] + row["unsure"] + row["real"] == pytest.approx(1) for row in rows.values())
+
+
+def test_a_generator_without_the_trace_is_called_real_and_the_others_are_found():
+    data = table(content=0.0, n=120, sources="abcd")
+    data.X[(data.rows["generator"] == "g2").to_numpy(), 0] -= 3.0
+    done = protocols.run("promise-unseen-generator", data, "logistic")
+    assert {row["held_out"]: row["answer"] == "broken" for row in done["rows"]} == {"g1": False, "g2": True, "g3": False}
+    assert (done["promised"], done["wrong"]) == (0.1, "real")
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_a_promise_is_made_without_the_source_and_its_groups_and_counts_all_its_pictures(monkeypatch, pairs):
+    learnt = []
+    monkeypatch.setattr(protocols, "fit_calibrated", lambda *given: learnt.append(given[1].rows) or fit_calibrated(*given))
+    data = table(pairs=pairs)
+    copies = data.rows.assign(split=VIEW, path=data.rows["path"] + "#augment0")
+    data = Embeddings(pd.concat([data.rows, copies], ignore_index=True), np.concatenate([data.X, data.X]), data.spec, data.crop)
+    for protocol in protocols.PROMISES:
+        learnt.clear()
+        rows = protocols.run(protocol, data, "logistic")["rows"]
+        for row, seen in zip(rows, learnt, strict=True):
+            own = data.rows[data.rows["generator"] == row["held_out"]]
+            assert row["n"] == 40
+            assert row["learnt_from"] == len(seen)
+            assert (seen["split"] == VIEW).any()
+            assert not set(own["group"]) & set(seen["group"])
+
+
+def test_with_nothing_left_out_the_thresholds_are_those_of_train():
+    data = table(sources="abcd")
+    trained = train(data, "logistic", "m").bundle
+    fitted = fit_calibrated(Head, data.take(split.train_test(data.rows, 0)[0]), 0)
+    assert (fitted.thresholds, fitted.calibration, fitted.promise) == (trained.thresholds, trained.calibration, trained.manifest["promise"])
+    assert fitted.promise["real_pictures_from"] == "sources not learnt from"
+
+
+def test_where_too_few_sources_are_left_to_hold_out_the_row_says_so():
+    rows = protocols.run("promise-unseen-source", table(), "logistic")["rows"]
+    assert [row["thresholds_from_new_sources"] for row in rows] == [False] * 3
+    rows = protocols.run("promise-unseen-generator", table(), "logistic")["rows"]
+    assert [row["thresholds_from_new_sources"] for row in rows] == [True] * 3
+
+
+def test_pictures_of_one_group_alone_tell_nothing_of_a_promise():
+    data = table(content=0.0, sources="abcd")
+    data.rows.loc[data.rows["generator"] == "b", "group"] = "one clip"
+    rows = {row["held_out"]: row for row in protocols.run("promise-unseen-source", data, "logistic")["rows"]}
+    assert (rows["b"]["interval"], rows["b"]["answer"]) == (None, "can't tell")
+
+
 def test_what_cannot_be_done_says_why():
     data = table()
     one = data.take((data.rows["generator"].isin(["a", "b", "g1"])).to_numpy())
     with pytest.raises(TrainingError, match="at least two generators"):
         protocols.run("leave-one-generator-out", one, "logistic")
+    with pytest.raises(TrainingError, match="at least two generators"):
+        protocols.run("promise-unseen-generator", one, "logistic")
+    with pytest.raises(TrainingError, match="at least two real sources; the table has: a"):
+        protocols.run("promise-unseen-source", data.take((data.rows["generator"].isin(["a", "g1", "g2"])).to_numpy()), "logistic")
     with pytest.raises(TrainingError, match="No fake shares its group"):
         protocols.run("matched", data, "logistic")
     with pytest.raises(TrainingError, match="leave-one-source-out"):

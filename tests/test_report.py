@@ -57,6 +57,7 @@ def full(world):
     arguments = [*models, f"--data={world / 'data'}", f"--out={world / 'r'}", f"--cache={world / 'c.sqlite'}"]
     arguments += ["--kind", "greens=lake,gan", "--scores", f"peer={world / 'peer.csv'}", "--robustness", "24", "--head", "logistic"]
     arguments += ["--protocol", "matched", "--protocol", "leave-one-generator-out", "--protocol", "leave-one-source-out"]
+    arguments += ["--protocol", "promise-unseen-source"]
     assert cli.evaluate(arguments) == 0
     return world / "r"
 
@@ -83,7 +84,12 @@ def test_the_json_has_every_part_with_counts_and_intervals(full):
         for name, interval in one["intervals"].items():
             assert interval is None or interval[0] <= interval[1], name
     assert set(report["baselines"]) == {"colour histogram", "all file facts"}
-    assert [p["protocol"] for p in report["protocols"]] == ["matched", "leave-one-generator-out", "leave-one-source-out"]
+    assert [p["protocol"] for p in report["protocols"]] == [
+        "matched",
+        "leave-one-generator-out",
+        "leave-one-source-out",
+        "promise-unseen-source",
+    ]
     assert set(d["robustness"]["views"]) == {"as it is", *degrade.VIEWS}
     assert d["robustness"]["views"]["as it is"]["real_changed"] == 0
     assert {c["on"] for c in report["comparison"]} == {"overall", "gan", "diff"}
@@ -101,6 +107,16 @@ def test_the_card_begins_with_what_the_model_is_bad_at(full):
     assert card.splitlines()[2].startswith("**What it is bad at.**")
     assert "| lake | real | 16 | not recorded |" in card
     assert not (full / "model_card_peer.md").exists()
+
+
+def test_the_promise_on_unseen_sources_is_told_in_words_on_page_and_card(full):
+    (told,) = (p for p in json.loads((full / "report.json").read_text())["protocols"] if p["protocol"] == "promise-unseen-source")
+    assert [row["held_out"] for row in told["rows"]] == ["hill", "lake"]
+    for text in ((full / "report.html").read_text(), (full / "model_card_logistic.md").read_text()):
+        assert f"Each real source was left out of head, calibration and thresholds; kept for {told['kept']} of 2." in text
+        assert "Without hill and lake too few real sources were left" in text
+        for row in told["rows"]:
+            assert f"{100 * row['interval'][1]:.1f} %" in text
 
 
 def test_a_second_run_is_remembered_and_equal(full, world, capsys):
@@ -126,8 +142,11 @@ def test_a_table_needs_no_pictures_and_says_what_is_missing_without_them(world, 
 
 
 def test_protocols_alone_need_no_model(world, capsys):
-    assert cli.evaluate([f"--data={world / 't.csv'}", "--protocol=leave-one-generator-out", "--head=logistic"]) == 0
-    assert "mean AUROC" in capsys.readouterr().out
+    asked = ["--protocol=leave-one-generator-out", "--protocol=promise-unseen-generator", "--head=logistic"]
+    assert cli.evaluate([f"--data={world / 't.csv'}", *asked]) == 0
+    printed = capsys.readouterr().out
+    assert "mean AUROC" in printed
+    assert "at most 10% of fakes called real" in printed
 
 
 ROWS = pd.DataFrame(

@@ -37,6 +37,22 @@ def weaknesses(scores: dict[str, Any], promise: Sequence[dict[str, Any]], robust
     return found or ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
 
 
+def promise_on_unseen(protocol: dict[str, Any]) -> str:
+    """What is promised, and how it was put to the test on sources or generators that training had been without."""
+    held_out, promise = {
+        "fake": ("real source", "of real pictures called fake, also of sources not learnt from"),
+        "real": ("generator", "of fakes called real, of generators learnt from; these are not"),
+    }[protocol["wrong"]]
+    sentence = (
+        f"Promised: at most {protocol['promised']:.0%} {promise}. Each {held_out} was left out of head, calibration and thresholds; "
+        f"kept for {protocol['kept']} of {len(protocol['rows'])}."
+    )
+    known = [row["held_out"] for row in protocol["rows"] if not row["thresholds_from_new_sources"]]
+    if known:
+        sentence += f" Without {_list(known)} too few real sources were left to treat each as new, so thresholds came from known ones."
+    return sentence
+
+
 def _under_degradation(robustness: dict[str, Any]) -> list[str]:
     views = robustness["views"]
     before = views["as it is"]["auroc"]
