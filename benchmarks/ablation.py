@@ -1,0 +1,139 @@
+"""What each part of the default's training gives: encoder, pairs, degraded copies and the weights of sources, changed one at a time.
+
+    python benchmarks/ablation.py --table scales=scales.parquet --table whole=whole.parquet
+
+The first table is the default's: the training side alone, with degraded copies and with pairs (a real picture and its reconstruction in one
+group). Of it, each part is changed in turn; of any other table (another encoder on the same pictures) the full recipe is measured. What is
+left out is left out of learning only, so all rows are tested on the same pictures, by the folds of `evaluate.py --protocol` and `train`:
+
+    unseen generator     mean AUROC over generators, each left out
+    both unseen          the same over pairs of a generator and a real source, both left out
+    matched              reconstructions against their originals, groups kept apart
+    matched, source too  the same, the originals' whole source left out
+
+So that all rows take minutes, each table is standardised and turned to its first 1,024 principal components once, on all its rows, by no
+label; the head is the default's logistic regression on these. Figures are therefore near `evaluate.py --protocol`'s, not equal to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from deepfake_detector import split, table  # noqa: E402
+from deepfake_detector.metrics import auroc  # noqa: E402
+from deepfake_detector.protocols import PROTOCOLS  # noqa: E402
+from deepfake_detector.types import FAKE, VIEW, Embeddings  # noqa: E402
+
+DIMENSIONS = 1024
+PENALTY = 1e-3  # C of models/default
+FEW = 4  # of so many pairs one is kept
+COLUMNS = ("unseen generator", "both unseen", "matched", "matched, source too")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="append", required=True, metavar="NAME=PATH", help="the default's first (repeatable)")
+    arguments = parser.parse_args()
+    given = [one.partition("=") for one in arguments.table]
+    if not all(name and path for name, _, path in given):
+        parser.error(f"--table is NAME=PATH. Received: {', '.join(arguments.table)}.")
+    print("| training | rows learnt from | " + " | ".join(COLUMNS) + " | seconds |\n|---|---|" + "---|" * (len(COLUMNS) + 1), flush=True)
+    for i, (name, _, path) in enumerate(given):
+        data = reduced(table.read(path))
+        for words, fit in recipes(data) if i == 0 else recipes(data)[:1]:
+            began = time.perf_counter()
+            figures = measure(data, fit)
+            numbers = " | ".join(f"{figures[column]:.3f}" for column in COLUMNS)
+            print(f"| {name}, {words} | {fit.use.sum()} | {numbers} | {time.perf_counter() - began:.0f} |", flush=True)
+
+
+def reduced(data: Embeddings) -> Embeddings:
+    """The same rows as at most so many principal components of the standardised numbers, (n, DIMENSIONS) float32."""
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    X = StandardScaler().fit_transform(np.asarray(data.X))
+    X = PCA(min(DIMENSIONS, *X.shape), svd_solver="randomized", random_state=0, iterated_power=1).fit_transform(X)
+    return Embeddings(data.rows.reset_index(drop=True), X.astype(np.float32), replace(data.spec, dim=X.shape[1]), data.crop)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Trains on those of the given rows that may be learnt from, scores others: what a protocol asks for."""
+
+    use: np.ndarray  # (n,) bool
+    weights: Callable[[pd.DataFrame], np.ndarray] = split.weights
+    seed: int = 0
+
+    def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
+        from sklearn.linear_model import LogisticRegression
+
+        learn = learn[self.use[learn]]
+        rows = data.rows.iloc[learn]
+        head = LogisticRegression(C=PENALTY, max_iter=2000, random_state=self.seed)
+        return head.fit(data.X[learn], rows["label"], self.weights(rows)).predict_proba(data.X[score])[:, 1]
+
+
+def recipes(data: Embeddings) -> list[tuple[str, Fit]]:
+    """The full recipe first, then each part that the table has changed."""
+    labels, groups = data.rows["label"].to_numpy(), split.whole_groups(data.rows)
+    pictures = (data.rows["split"] != VIEW).to_numpy()
+    remade = split.paired(labels, groups) & (labels == FAKE)
+    few = np.random.default_rng(0).permutation(groups.max() + 1) % FEW == 0  # by group, so that copies go with their picture
+    everything = np.ones(len(data), bool)
+    found = [("all of it", Fit(everything))]
+    if not pictures.all():
+        found.append(("without degraded copies", Fit(pictures)))
+    if remade.any() and data.rows["generator"][(labels == FAKE) & ~remade].nunique() > 1:  # so that one can still be left out
+        found += [(f"one of {FEW} pairs", Fit(~remade | few[groups])), ("without pairs", Fit(~remade))]
+    return [
+        *found,
+        ("sources weighing the same", Fit(everything, same)),
+        ("sources weighing as many as they are", Fit(everything, as_many)),
+    ]
+
+
+def same(rows: pd.DataFrame) -> np.ndarray:
+    """(n,) weights: classes the same, and their sources too."""
+    return _shares(rows, rows.groupby(["label", "generator"])["label"].transform("size"))
+
+
+def as_many(rows: pd.DataFrame) -> np.ndarray:
+    """(n,) weights: classes the same, each picture of a class as any other."""
+    return _shares(rows, pd.Series(1, rows.index))
+
+
+def _shares(rows: pd.DataFrame, among: pd.Series) -> np.ndarray:
+    share = 1 / among
+    return (share / share.groupby(rows["label"]).transform("sum") / rows["label"].nunique() * len(rows)).to_numpy()
+
+
+def measure(data: Embeddings, fit: Fit) -> dict[str, float]:
+    """The four figures, each a mean AUROC."""
+
+    def mean(protocol: str) -> float:
+        return float(np.mean([row["auroc"] for row in PROTOCOLS[protocol](data, fit)]))
+
+    labels, groups = data.rows["label"].to_numpy(), split.whole_groups(data.rows)
+    scorable = split.paired(labels, groups) & (data.rows["split"] != VIEW).to_numpy()
+    without_source = []
+    for learn, reals in split.real_source_folds(data.rows):
+        score = np.flatnonzero(scorable & np.isin(groups, groups[reals]))
+        if len(score):
+            without_source.append(auroc(labels[score], fit(data, learn, score)))
+    figures = (mean("leave-one-generator-out"), mean("leave-both-out"), mean("matched"), float(np.mean(without_source or np.nan)))
+    return dict(zip(COLUMNS, figures, strict=True))
+
+
+if __name__ == "__main__":
+    main()
