@@ -15,10 +15,11 @@ PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
     {"vectors"},
-    {"types", "registry", "files", "versions", "torch_compat", "addresses", "once", "twins", "memory"},
+    {"types", "registry", "files", "versions", "torch_compat", "addresses", "once", "twins", "memory", "families"},
     {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "tracking", "neighbours", "picture_store"},
     {"video", "fetch", "taesd"},
     {"calibration", "crops", "encoders", "heads", "comparison"},
+    {"family_head"},
     {"embed", "bundle", "evaluate", "reconstruct", "self_blend"},
     {"datasets", "frames"},
     {"known", "extract", "train", "audit"},
