@@ -14,6 +14,7 @@ import numpy as np
 from deepfake_detector import registry
 from deepfake_detector.calibration import Calibration
 from deepfake_detector.errors import BundleError, TableError
+from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds
 from deepfake_detector.vectors import Vectors
@@ -23,7 +24,10 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Bundle:
-    """`manifest` is the whole of manifest.json; the other fields are what of it is acted upon."""
+    """`manifest` is the whole of manifest.json; the other fields are what of it is acted upon.
+
+    `family` tells the families of generators apart; None where training found no answer worth giving.
+    """
 
     name: str
     head: EmbeddingHead
@@ -33,6 +37,7 @@ class Bundle:
     calibration: Calibration
     thresholds: Thresholds
     manifest: dict[str, Any]
+    family: FamilyHead | None = None
 
     def p_fake(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake."""
@@ -71,6 +76,9 @@ def save(bundle: Bundle, folder: str | Path) -> None:
             "calibration": asdict(bundle.calibration),
             "thresholds": asdict(bundle.thresholds),
         }
+        if bundle.family:
+            bundle.family.save(fresh)
+            fields["family"] = bundle.family.to_json()
         (fresh / "manifest.json").write_text(json.dumps(fields | bundle.manifest, indent=2, ensure_ascii=False) + "\n")
         if folder.exists():
             if not (folder / "manifest.json").is_file():
@@ -107,11 +115,13 @@ def load(folder: str | Path) -> Bundle:
             calibration=Calibration(**manifest["calibration"]),
             thresholds=Thresholds(**manifest["thresholds"]),
             manifest=manifest,
+            family=FamilyHead.load(folder, manifest["family"]) if "family" in manifest else None,
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error
     except (KeyError, TypeError, OSError, ValueError, BadZipFile) as error:  # both .keras and .skops are zip files
         raise BundleError(f"The model at {folder} is damaged ({type(error).__name__}: {error}). Train it again.") from error
-    if head.width_ != bundle.spec.dim:
-        raise BundleError(f"The head at {folder} takes {head.width_} numbers, its encoder gives {bundle.spec.dim}. Train the model again.")
+    for width in (head.width_, *([bundle.family.width] if bundle.family else [])):
+        if width != bundle.spec.dim:
+            raise BundleError(f"The head at {folder} takes {width} numbers, its encoder gives {bundle.spec.dim}. Train the model again.")
     return bundle

@@ -553,6 +553,8 @@ def _json_line(detector: Detector, path: str, outcome: Any) -> str:
     line |= {"p_fake": outcome.p_fake, "verdict": outcome.verdict, "cached": outcome.cached, "notes": outcome.notes}
     if outcome.frames:
         line["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in outcome.frames]
+    if outcome.family:
+        line["family"] = dataclasses.asdict(outcome.family)
     if outcome.similar:
         line["similar"] = [dataclasses.asdict(one) for one in outcome.similar]
     if outcome.persons:
@@ -570,7 +572,8 @@ def _plain_line(path: str, outcome: Any) -> str:
     if isinstance(outcome, str):
         return f"error            {shown}: {outcome}"
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
-    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{notes}"
+    family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
+    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{family}{notes}"
 
 
 def _files(paths: Iterable[str]) -> Iterable[str]:

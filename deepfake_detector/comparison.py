@@ -23,6 +23,8 @@ class Scored:
     """A detector's scores by picture: `rows` one a picture, p_fake (n,) in 0..1; `manifest` {} for an external detector.
 
     `regions` are rows and scores before the most suspicious region of each picture was chosen, None where that is all there is.
+    `families` are the fakes that it was asked for the family of, as rows with its `answer` and whether their generator was
+    `learnt_from`; None where it has none to give.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Scored:
     thresholds: Thresholds = HALF
     manifest: dict[str, Any] = field(default_factory=dict)
     regions: tuple[pd.DataFrame, np.ndarray] | None = None
+    families: pd.DataFrame | None = None
 
     def take(self, rows: pd.DataFrame) -> Scored:
         """The same detector on some of its pictures, in the order of `rows`."""
@@ -40,7 +43,8 @@ class Scored:
         if self.regions:
             left = _keys(self.regions[0]).isin(wanted)
             regions = self.regions[0][left], self.regions[1][left]
-        return replace(self, rows=rows, p_fake=p, regions=regions)
+        families = None if self.families is None else self.families[_keys(self.families).isin(wanted)]
+        return replace(self, rows=rows, p_fake=p, regions=regions, families=families)
 
 
 def _keys(rows: pd.DataFrame) -> pd.MultiIndex:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from deepfake_detector import bundle as bundles
 from deepfake_detector import registry
 from deepfake_detector.cache import Cache
@@ -17,7 +19,7 @@ from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.frames import Shot, shots
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.tracking import NOBODY, Tracker
-from deepfake_detector.types import Person, Verdict
+from deepfake_detector.types import Answer, Family, Person, Verdict
 from deepfake_detector.video import Sampling, is_video
 
 if TYPE_CHECKING:
@@ -117,6 +119,7 @@ class Detector:
             cached=verdict.cached and cached,
             seconds=time.perf_counter() - began,
             notes=(*verdict.notes, *notes),
+            family=None if turned else verdict.family,
         )
 
     def _clip_verdict(self, parts: list[Embedded[Shot[str]]], began: float) -> Verdict | str:
@@ -124,8 +127,9 @@ class Detector:
         judged = [(one.item.time, self._verdict(one, began)) for one in parts if not one.error]
         if not judged:
             return parts[0].error
-        persons, passing = self._persons(parts)
-        p_fake = max(person.p_fake for person in persons)
+        persons, faces, passing = self._persons(parts)
+        worst = max(persons, key=lambda person: person.p_fake)
+        p_fake = worst.p_fake
         missing = [one for one in parts if one.error]
         notes = (
             [f"{len(judged)} of {len(parts)} frames were judged: {missing[0].error}"] if missing else [f"{len(parts)} frames were judged"]
@@ -141,28 +145,40 @@ class Detector:
             notes=(*notes, *parts[0].item.notes),
             frames=tuple((seconds, verdict.p_fake) for seconds, verdict in judged),
             persons=tuple(persons) if self.embedder.tracked else (),
+            family=self._family(worst.verdict, np.stack(faces[worst.track])),
         )
 
-    def _persons(self, parts: list[Embedded[Shot[str]]]) -> tuple[list[Person], int]:
-        """Those who count, in the order in which they appear, and how many do not. A whole picture is followed like a person."""
-        tracker, seen = Tracker(), {}
+    def _persons(self, parts: list[Embedded[Shot[str]]]) -> tuple[list[Person], dict[int, list[np.ndarray]], int]:
+        """Those who count, in the order in which they appear; the embeddings of each's sightings; and how many do not count.
+
+        A whole picture is followed like a person.
+        """
+        tracker, seen, faces = Tracker(), {}, {}
         for one in parts:
             if one.error:
                 tracker.update(NOBODY)
                 continue
             p_fake = self.bundle.p_fake(one.remembered.vectors).round(6).tolist()
-            for track, p, box in zip(tracker.update(one.remembered.boxes), p_fake, one.remembered.boxes.tolist(), strict=True):
+            tracks, boxes = tracker.update(one.remembered.boxes), one.remembered.boxes.tolist()
+            for track, p, box, face in zip(tracks, p_fake, boxes, one.remembered.vectors, strict=True):
                 seen.setdefault(track, []).append((one.item.time, p, tuple(box)))
+                faces.setdefault(track, []).append(face)
         persons = []
         for track, pooled in pool_tracks({track: [p for _, p, _ in frames] for track, frames in seen.items()}).items():
             p_fake = round(pooled, 6)
             persons.append(Person(track, self.bundle.thresholds.answer(p_fake), p_fake, tuple(seen[track])))
-        return persons, len(seen) - len(persons)
+        return persons, faces, len(seen) - len(persons)
+
+    def _family(self, verdict: Answer, vectors: np.ndarray) -> Family | None:
+        """(n, dim) of what decided the verdict → the family of its generator, for fakes and where the model tells it."""
+        return self.bundle.family.answer(vectors) if self.bundle.family and verdict == "fake" else None
 
     def _picture_verdict(self, embedded: Embedded, began: float) -> Verdict:
-        """By the thresholds alone, with the known pictures beside it; of a clip's frames nobody looks at those."""
-        similar = self.known.most_similar(embedded.remembered.vectors) if self.known else ()
-        return dataclasses.replace(self._verdict(embedded, began), similar=similar)
+        """By the thresholds alone, with the known pictures beside it, and its family; of a clip's frames nobody looks at those."""
+        vectors, verdict = embedded.remembered.vectors, self._verdict(embedded, began)
+        similar = self.known.most_similar(vectors) if self.known else ()
+        deciding = vectors[[self.bundle.p_fake(vectors).argmax()]] if len(vectors) > 1 else vectors
+        return dataclasses.replace(verdict, similar=similar, family=self._family(verdict.verdict, deciding))
 
     def _verdict(self, embedded: Embedded, began: float) -> Verdict:
         # Of several regions the most suspicious one decides: one swapped face makes a picture fake.

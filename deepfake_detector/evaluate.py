@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector.errors import DatasetError
+from deepfake_detector.families import line_of
 from deepfake_detector.metrics import Curve, Statistic, bootstrap, clopper_pearson, figures, summary
 from deepfake_detector.pooling import by_video
-from deepfake_detector.types import Thresholds
+from deepfake_detector.types import UNKNOWN, Thresholds
 
 RANKING: dict[str, Statistic] = {
     "auroc": Curve.auroc,
@@ -110,6 +111,18 @@ def promise_answer(delivered: float, interval: tuple[float, float] | None, n: in
     if interval[0] > promised:
         return "broken"
     return "kept" if delivered <= tolerated * promised and n * promised >= 1 else "can't tell"
+
+
+def family_answers(asked: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """For each generator of a known family the shares of right, wrong and unknown among the fakes that were `asked` about (see Scored)."""
+    found = {}
+    for name, rows in asked.groupby("generator"):
+        line = line_of(name)
+        if line:
+            right, unknown = (float((rows["answer"] == answer).mean()) for answer in (line.family, UNKNOWN))
+            shares = {"right": right, "wrong": max(1 - right - unknown, 0.0), "unknown": unknown}
+            found[name] = {"family": line.family, "learnt_from": bool(rows["learnt_from"].iloc[0]), "n": len(rows), **shares}
+    return found
 
 
 def per_picture(rows: pd.DataFrame, p_fake: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:

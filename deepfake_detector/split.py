@@ -62,13 +62,18 @@ def weights(rows: pd.DataFrame) -> np.ndarray:
 
     So a generator is not learnt best because most of the fakes are its own, nor a source of few pictures by heart.
     """
-    origin, labels = rows["generator"].to_numpy(), rows["label"].to_numpy()
-    weight = np.empty(len(rows))
-    for label in (REAL, FAKE):
-        own = labels == label
+    return balanced(rows["label"].to_numpy(), rows["generator"].to_numpy())
+
+
+def balanced(classes: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """(n,) weights, 1 on average, under which all classes count the same, and a class's origins by the square root of their rows."""
+    weight = np.empty(len(classes))
+    present = np.unique(classes)
+    for one in present:
+        own = classes == one
         _, source, counts = np.unique(origin[own], return_inverse=True, return_counts=True)
         share = counts[source] ** -0.5
-        weight[own] = share / share.sum() / 2 * len(rows)
+        weight[own] = share / share.sum() / len(present) * len(classes)
     return weight
 
 

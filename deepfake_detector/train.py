@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_detector import registry, split
+from deepfake_detector import family_head, registry, split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
 from deepfake_detector.errors import TrainingError
@@ -76,7 +76,8 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
         },
         "versions": versions(),
     }
-    bundle = Bundle(name, fitted.head, head_name, data.spec, data.crop, fitted.calibration, fitted.thresholds, manifest)
+    family = family_head.fit(training, seed)
+    bundle = Bundle(name, fitted.head, head_name, data.spec, data.crop, fitted.calibration, fitted.thresholds, manifest, family)
     return Training(bundle, testing, bundle.p_fake(testing.X), fitted.head.history_)
 
 

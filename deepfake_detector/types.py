@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 REAL, FAKE = 0, 1  # label 1 is fake, everywhere
 LABEL_NAMES = ("real", "fake")
 VIEW = "view"  # the split of a degraded copy
+UNKNOWN = "unknown"  # in place of a family of generators
 
 Answer = Literal["real", "fake", "unsure"]
 PROTOCOLS = (
@@ -153,6 +154,26 @@ class Similar:
 
 
 @dataclass(frozen=True)
+class Family:
+    """The likeliest family of generators behind a fake: its `name`, or "unknown", and the calibrated probabilities of all learnt ones.
+
+    Names are given to `told` alone. For fakes of generators that were not learnt from, a name was given to the share `answered`,
+    and of these the share `right` was right; of those of families that were not learnt, the share `strange` was unknown (None where
+    there were too few families to leave one out).
+    """
+
+    name: str
+    probabilities: dict[str, float]
+    told: tuple[str, ...]
+    answered: float
+    right: float
+    strange: float | None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({100 * self.probabilities[self.name]:.0f} %)" if self.name in self.probabilities else self.name
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What every door shows for one picture.
 
@@ -160,6 +181,7 @@ class Verdict:
     not run; `notes` are things the reader should know about the file (an animation's first frame, say). Of a clip,
     `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them; with a crop that finds persons it is
     the highest of `persons`. `similar` are the known pictures that it is most like, where known pictures were given.
+    `family` is there for fakes alone, and where the model tells it.
     """
 
     verdict: Answer
@@ -174,3 +196,4 @@ class Verdict:
     frames: tuple[tuple[float, float], ...] = ()
     persons: tuple[Person, ...] = ()
     similar: tuple[Similar, ...] = ()
+    family: Family | None = None

@@ -14,7 +14,7 @@ from deepfake_detector import audit
 from deepfake_detector.comparison import Scored, compare
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.evaluate import evaluate_scores, promise_kept
+from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_kept
 from deepfake_detector.files import write_atomically
 from deepfake_detector.report.words import promise_on_unseen, weaknesses
 from deepfake_detector.versions import versions
@@ -76,6 +76,8 @@ def measure(content: Content) -> dict[str, Any]:
             "head": detector.manifest.get("head"),
             "encoder": detector.manifest.get("encoder"),
             "robustness": robust,
+            "family": detector.manifest.get("family"),
+            "family_answers": {} if detector.families is None else family_answers(detector.families),
         }
     return {
         "data": {"name": content.data, "pictures": len(rows), "skipped": [{"path": p, "reason": r} for p, r in content.skipped]},

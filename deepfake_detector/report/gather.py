@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deepfake_detector import bundle, protocols, registry, robustness, table
@@ -21,7 +22,7 @@ from deepfake_detector.errors import DatasetError, TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.report.build import Content
-from deepfake_detector.types import Embeddings, Sample
+from deepfake_detector.types import FAKE, Embeddings, Sample
 from deepfake_detector.vectors import joined
 from deepfake_detector.video import Sampling
 
@@ -153,7 +154,18 @@ def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scor
         if not len(data):
             raise DatasetError(f"{', '.join(request.data)} has no pictures in the split {request.split!r}.")
     scores = model.p_fake(data.X)
-    return Scored(name, *per_picture(data.rows, scores), model.thresholds, model.manifest, regions=(data.rows, scores))
+    families = _families(model, data, scores) if model.family else None
+    return Scored(name, *per_picture(data.rows, scores), model.thresholds, model.manifest, (data.rows, scores), families)
+
+
+def _families(model: Bundle, data: Embeddings, scores: np.ndarray) -> pd.DataFrame:
+    """What the model says is the family of each fake that it calls fake: of a picture with several regions, of the deciding one."""
+    asked = np.flatnonzero((data.rows["label"] == FAKE).to_numpy() & (scores >= model.thresholds.fake))
+    asked = asked[np.argsort(-scores[asked], kind="stable")]
+    asked = np.sort(asked[~data.rows.iloc[asked].duplicated(["path", "sha256"]).to_numpy()])
+    rows = data.rows.iloc[asked]
+    learnt = [model.family.learnt_from(generator) for generator in rows["generator"]]
+    return rows.assign(answer=model.family.answers(data.X[asked]), learnt_from=learnt)
 
 
 def _named(models: list[Bundle], folders: Sequence[str]) -> dict[str, Bundle]:

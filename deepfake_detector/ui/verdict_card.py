@@ -7,7 +7,7 @@ from html import escape
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import thumbnail
-from deepfake_detector.types import LABEL_NAMES, Verdict
+from deepfake_detector.types import LABEL_NAMES, Family, Verdict
 from deepfake_detector.ui.timeline import timeline
 
 _WORDS = {
@@ -46,6 +46,7 @@ def card(verdict: Verdict) -> str:
     time = "answered from memory" if verdict.cached else "encoded just now"
     details = {
         "Probability of fake": f"{p:.1f} % (were real and fake pictures equally common)",
+        **_family(verdict.family),
         "Thresholds": f"real up to {low:.1f} %, fake from {high:.1f} %",
         "Model": f"{verdict.model} on {verdict.encoder}",
         "Time": f"{verdict.seconds:.2f} s, {time}",
@@ -63,6 +64,18 @@ def card(verdict: Verdict) -> str:
         f'<div class="mark" style="left: {p:.2f}%"></div></div>'
         f'<div class="ends"><span>0 % real</span><span>fake 100 %</span></div>{course}<dl>{rows}</dl>{_similar(verdict)}</div>'
     )
+
+
+def _family(family: Family | None) -> dict[str, str]:
+    if not family:
+        return {}
+    right = (
+        f"knows only {', '.join(family.told)}; of fakes by generators that it never learnt from it named a kind for "
+        f"{100 * family.answered:.0f} %, rightly for {100 * family.right:.0f} % of these"
+    )
+    if family.strange is not None:
+        right += f"; of kinds that it never learnt it left {100 * family.strange:.0f} % unknown"
+    return {"Likeliest kind of generator": str(family), "That answer": right}
 
 
 def _similar(verdict: Verdict) -> str:
