@@ -235,3 +235,73 @@ def test_nothing_that_fits(tmp_path, dataset):
         load(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="is a single file"):
         load(tmp_path / "elsewhere/a.jpg")
+
+
+# ---- as they are really found: on other file systems, below other folders, with other tools' leftovers
+
+
+def test_celeb_df_test_clips_stay_test_clips_when_converted(tmp_path):
+    celeb(tmp_path, "\ufeff1 YouTube-real/00170.mp4\r\n0 Celeb-synthesis/id0_id16_0000.mp4\r\n\r\n")
+    (tmp_path / "YouTube-real/00170.mp4").rename(tmp_path / "YouTube-real/00170.MP4")
+    (tmp_path / "Celeb-synthesis/id0_id16_0000.mp4").rename(tmp_path / "Celeb-synthesis/id0_id16_0000.mkv")
+    splits = {name: split for name, (*_, split) in listed("celeb_df", tmp_path).items()}
+    assert splits["YouTube-real/00170.MP4"] == splits["Celeb-synthesis/id0_id16_0000.mkv"] == "test"
+    assert splits["Celeb-real/id0_0000.mp4"] == "train"
+    assert skipped("celeb_df", tmp_path) == {}
+
+
+def test_faceforensics_with_some_of_its_splits(tmp_path):
+    lay_out(tmp_path, *(f"original_sequences/youtube/c23/videos/{n}.mp4" for n in ("000", "071")))
+    lay_out(tmp_path, **{"splits__train": '\ufeff[["071", "054"]]\r\n'})
+    (tmp_path / "splits/train").rename(tmp_path / "splits/train.json")
+    assert [split for *_, split in listed("faceforensics", tmp_path).values()] == ["", "train"]
+    assert "without val.json, test.json the official split of its clips is unknown" in skipped("faceforensics", tmp_path)["splits"]
+
+
+def test_dfdc_parts_behind_links(tmp_path):
+    lay_out(tmp_path / "disk", "a.mp4", "b.mp4")
+    metadata = {"a.mp4": {"label": "FAKE", "split": "train", "original": "b.mp4"}, "b.mp4": {"label": "REAL", "original": None}}
+    (tmp_path / "disk/metadata.json").write_text("\ufeff" + json.dumps(metadata), encoding="utf-8")
+    (tmp_path / "dfdc").mkdir()
+    (tmp_path / "dfdc/dfdc_train_part_7").symlink_to(tmp_path / "disk")
+    assert listed("dfdc", tmp_path / "dfdc") == {
+        "dfdc_train_part_7/a.mp4": (FAKE, "dfdc", "b.mp4", "train"),
+        "dfdc_train_part_7/b.mp4": (REAL, "real", "b.mp4", ""),
+    }
+
+
+@pytest.mark.parametrize(
+    ("root", "below", "generators"),
+    [
+        (".", ("Midjourney/imagenet_midjourney", "ADM/imagenet_ai_0508_adm"), {"Midjourney", "ADM"}),
+        ("GenImage", ("Midjourney/imagenet_midjourney", "ADM/imagenet_ai_0508_adm"), {"Midjourney", "ADM"}),
+        (".", ("Midjourney/imagenet_midjourney",), {"Midjourney"}),
+        ("GenImage", ("Midjourney/imagenet_midjourney",), {"Midjourney"}),
+        (".", ("imagenet_ai_0419_biggan", "imagenet_glide"), {"imagenet_ai_0419_biggan", "imagenet_glide"}),
+    ],
+)
+def test_genimage_names_generators_wherever_one_points(tmp_path, root, below, generators):
+    for place in below:
+        lay_out(tmp_path / root / place, "train/ai/1.png", "val/ai/2.PNG", "val/nature/ILSVRC2012_val_00000001.JPEG")
+    found = listed("genimage", tmp_path)
+    assert {generator for label, generator, *_ in found.values() if label == FAKE} == generators
+    assert {generator for label, generator, *_ in found.values() if label == REAL} == {"imagenet"}
+
+
+@pytest.mark.parametrize(
+    ("root", "name", "generator", "split"),
+    [
+        (".", "dataset/test/progan/train/1_fake/1.png", "progan", "test"),  # a class of ProGAN's is called train
+        (".", "dataset/val/train/1_fake/1.png", "progan", "val"),
+        (".", "dataset/train/train/1_fake/1.png", "progan", "train"),
+        (".", "dataset/train/progan/train/1_fake/1.png", "progan", "train"),
+        ("CNN_synth_testset", "progan/train/1_fake/1.png", "progan", "test"),
+        ("CNN_synth_testset/progan", "train/1_fake/1.png", "progan", ""),
+        ("progan_val", "train/1_fake/1.png", "progan", "val"),
+        (".", "CNN_synth_testset/stylegan2/horse/1_fake/1.png", "stylegan2", "test"),
+        (".", "UnivFD/diffusion_datasets/ldm_200/1_fake/1.png", "ldm_200", "test"),
+    ],
+)
+def test_cnnspot_wherever_one_points(tmp_path, root, name, generator, split):
+    lay_out(tmp_path / root, name, name.replace("train/1_fake", "tvmonitor/1_fake"))
+    assert {fields[1::2] for fields in listed("cnnspot", tmp_path / root).values()} == {(generator, split)}

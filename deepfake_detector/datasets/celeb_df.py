@@ -31,27 +31,33 @@ def scan(root: str | Path) -> Listing:
             return None
         place, clip = parts.groups()
         label = FAKE if place == "Celeb-synthesis" else REAL
-        if testing.get(name, label) != label:
+        listed = testing.get(_unended(name))
+        if listed and listed[1] != label:
             raise DatasetError(
                 f"{root / TEST_LIST} should say 1 for real and 0 for fake, as it is published; of {name} it says the opposite. "
                 "Get the original list."
             )
         swap = _SWAP.fullmatch(clip)
         group = f"{swap[1]}_{swap[2]}" if swap else clip if place == "Celeb-real" else f"{place}/{clip}"
-        split = ("test" if name in testing else "train") if testing else ""
+        split = ("test" if listed else "train") if testing else ""
         return Sample(path, name, label, place, group, split, video=name)
 
     found = list_files(root, CLIPS, describe, EXPECTED)
-    missing = testing.keys() - {sample.name for sample in found.samples}
-    found.skipped.extend((name, f"in {TEST_LIST}, but not there") for name in missing)
+    there = {_unended(sample.name) for sample in found.samples}
+    found.skipped.extend((name, f"in {TEST_LIST}, but not there") for clip, (name, _) in testing.items() if clip not in there)
     if not testing:
         found.skipped.append((TEST_LIST, "not there, so the official split is unknown"))
     found.skipped.sort()
     return found
 
 
-def _testing(path: Path) -> dict[str, int]:
-    """The official list as name → our label; it says 1 for real, we say 1 for fake."""
+def _unended(name: str) -> str:
+    """The name by which a clip is looked up in the list: it stays the same clip as .MP4, or converted to another container."""
+    return name.rpartition(".")[0]
+
+
+def _testing(path: Path) -> dict[str, tuple[str, int]]:
+    """The official list as name without its ending → (name, our label); it says 1 for real, we say 1 for fake."""
     if not path.is_file():
         return {}
     testing = {}
@@ -61,7 +67,7 @@ def _testing(path: Path) -> dict[str, int]:
         said, _, name = line.strip().partition(" ")
         if said not in ("0", "1") or not name:
             raise DatasetError(f"{path}, line {number}: expected 1 (real) or 0 (fake) and a path, got {line!r}. Get the original list.")
-        testing[name.strip()] = {"1": REAL, "0": FAKE}[said]
+        testing[_unended(name.strip())] = (name.strip(), {"1": REAL, "0": FAKE}[said])
     if not testing:
         raise DatasetError(f"{path} is empty; expected lines such as '1 YouTube-real/00170.mp4' (1 is real).")
     return testing

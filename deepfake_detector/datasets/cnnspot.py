@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
@@ -11,6 +12,10 @@ from deepfake_detector.types import FAKE, REAL, Sample
 
 EXPECTED = "GENERATOR/0_real and GENERATOR/1_fake, or GENERATOR/CLASS/0_real, below train, val or test or not"
 _SPLITS = {"train": "train", "progan_train": "train", "val": "val", "progan_val": "val", "test": "test"}
+_SPLITS |= dict.fromkeys(("CNN_synth_testset", "diffusion_datasets"), "test")  # as the archives of the test sets are called
+# ProGAN's classes, of which one more is `train`; then those of StyleGAN and CycleGAN.
+_CLASSES = set("airplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant".split())
+_CLASSES |= set("sheep sofa tvmonitor bedroom church apple orange summer winter zebra".split())
 _PAIRED = ("crn", "imle", "san", "seeingdark")  # a fake is made from the real picture of the same name
 
 
@@ -19,14 +24,23 @@ def scan(root: str | Path) -> Listing:
     root = folder(root, EXPECTED)
     around = root.resolve().name
 
+    @cache
+    def has_classes(place: Path) -> bool:
+        return any((place / name).is_dir() for name in _CLASSES)
+
     def describe(path: str, name: str) -> Sample | None:
         *above, kind, file = name.split("/")
         if kind not in ("0_real", "1_fake"):
             return None
-        split = next((_SPLITS[f] for f in (*reversed(above), around) if f in _SPLITS), "")
-        named = [f for f in above if f not in _SPLITS]
-        # Pointed at one generator's folder, that folder is its name.
-        generator = "progan" if split in ("train", "val") else named[0] if named else around
+        folders = list(above)
+        if folders and (folders[-1] in _CLASSES or folders[-1] == "train" and has_classes(Path(path).parents[2])):
+            folders.pop()
+        at = next((i for i in reversed(range(len(folders))) if folders[i] in _SPLITS), -1)
+        split = _SPLITS.get(folders[at] if at >= 0 else around, "")
+        if split in ("train", "val"):
+            generator = next(iter(folders[at + 1 :]), "progan")
+        else:  # pointed at one generator's folder, that folder is its name
+            generator = next(iter(folders[at + 1 :] or folders[:at][-1:]), around)
         group = f"{'/'.join(above)}/{re.sub(r'[.][^.]+$', '', file)}" if generator in _PAIRED else name
         return Sample(path, name, FAKE, generator, group, split) if kind == "1_fake" else Sample(path, name, REAL, "real", group, split)
 

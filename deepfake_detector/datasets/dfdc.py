@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets._listing import CLIPS, folder, list_files
+from deepfake_detector.datasets.folder import walk
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL, Sample
 
@@ -18,7 +19,8 @@ _SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 def scan(root: str | Path) -> Listing:
     """List the clips. A fake is in the group of its original, wherever that lies; the generator of all fakes is `dfdc`."""
     root = folder(root, EXPECTED)
-    tables = {place.parent.relative_to(root).as_posix(): _read(place) for place in sorted(root.rglob("metadata.json"))}
+    places = ((name.rpartition("/"), path) for path, name in walk(str(root), "", (), [], (".json",)))  # as the clips are found
+    tables = {where or ".": _read(Path(path)) for (where, _, file), path in sorted(places) if file == "metadata.json"}
     seen: set[tuple[str, str]] = set()
 
     def describe(path: str, name: str) -> Sample | str:
@@ -43,7 +45,7 @@ def scan(root: str | Path) -> Listing:
 
 def _read(path: Path) -> dict[str, dict]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8-sig"))
         if not all(isinstance(entry, dict) for entry in table.values()):
             raise ValueError("an entry is no object")
     except (OSError, ValueError, AttributeError) as error:

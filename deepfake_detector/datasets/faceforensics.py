@@ -33,7 +33,7 @@ def scan(root: str | Path, compression: str | None = None) -> Listing:
     are those of the manipulated clips' names, and the split is left open; the actors' clips have no official one.
     """
     root = folder(root, EXPECTED)
-    split_of, partner = _splits(root)
+    split_of, partner, absent = _splits(root)
 
     def describe(path: str, name: str) -> Sample | None:
         parts = _CLIP.fullmatch(name) or _FRAME.fullmatch(name)
@@ -56,8 +56,8 @@ def scan(root: str | Path, compression: str | None = None) -> Listing:
     found.samples[:] = [_paired(sample, partner) for sample in found.samples if compression in (None, _compression(sample))]
     if not found.samples:
         raise DatasetError(f"No clip in {str(root)!r} is of the compression {compression}. Leave out --compression to take what is there.")
-    if not split_of:
-        found.skipped.append(("splits", "train.json, val.json and test.json are not there, so the official split is unknown"))
+    if absent:
+        found.skipped.append(("splits", f"without {', '.join(absent)} the official split of {'its' if split_of else 'all'} clips is unknown"))
     return found
 
 
@@ -72,16 +72,18 @@ def _paired(sample: Sample, partner: dict[str, str]) -> Sample:
     return dataclasses.replace(sample, group="_".join(sorted({sample.group, partner.get(sample.group, sample.group)})))
 
 
-def _splits(root: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """(clip → split, clip → the other of its pair) from splits/*.json, where they are."""
+def _splits(root: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """(clip → split, clip → the other of its pair, the files that are not there) from splits/*.json."""
     split_of: dict[str, str] = {}
     partner: dict[str, str] = {}
+    absent: list[str] = []
     for split in ("train", "val", "test"):
         path = next((f for f in (root / "splits" / f"{split}.json", root / "dataset" / "splits" / f"{split}.json") if f.is_file()), None)
         if path is None:
+            absent.append(f"{split}.json")
             continue
         try:
-            pairs = [(str(a), str(b)) for a, b in json.loads(path.read_text(encoding="utf-8"))]
+            pairs = [(str(a), str(b)) for a, b in json.loads(path.read_text(encoding="utf-8-sig"))]
         except (OSError, ValueError, TypeError) as error:
             raise DatasetError(f'{path} should be a list of pairs such as ["071", "054"]; it can\'t be read ({error}).') from error
         for pair in pairs:
@@ -91,4 +93,4 @@ def _splits(root: Path) -> tuple[dict[str, str], dict[str, str]]:
                         f"{path} puts the clip {one} into {split}, but {split_of[one]}.json has it too. Get the original files."
                     )
                 partner[one] = other
-    return split_of, partner
+    return split_of, partner, absent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -10,14 +12,14 @@ from deepfake_detector.datasets._listing import PICTURES, folder, list_files
 from deepfake_detector.types import FAKE, REAL, Sample
 
 EXPECTED = "GENERATOR/{train,val}/{ai,nature}"
-_PICTURE = re.compile(r"(?:.*/)?(train|val)/(ai|nature)/(?:.*/)?([^/]+)")
+_PICTURE = re.compile(r"(?:(.*)/)?(train|val)/(ai|nature)/(?:.*/)?([^/]+)")
 
 
 def scan(root: str | Path) -> Listing:
     """List the pictures. The generator is the outermost folder, as in `Midjourney/imagenet_midjourney/train/ai`.
 
-    The same ImageNet photograph may stand beside several generators: reals of one file name are one group. Results are
-    usually quoted on val.
+    Folders that all of them are below, such as `GenImage/` around the generators', name none. The same ImageNet photograph
+    may stand beside several generators: reals of one file name are one group. Results are usually quoted on val.
     """
     root = folder(root, EXPECTED)
 
@@ -25,11 +27,21 @@ def scan(root: str | Path) -> Listing:
         parts = _PICTURE.fullmatch(name)
         if not parts:
             return None
-        split, kind, file = parts.groups()
+        above, split, kind, file = parts.groups()
         if kind == "nature":
             return Sample(path, name, REAL, "imagenet", f"nature/{file}", split)
-        above = name.split("/")[0]
-        # Pointed at one generator's folder, that folder is its name.
-        return Sample(path, name, FAKE, root.resolve().name if above == split else above, name, split)
+        return Sample(path, name, FAKE, above or "", name, split)
 
-    return list_files(root, PICTURES, describe, EXPECTED)
+    found = list_files(root, PICTURES, describe, EXPECTED)
+    generators = _generators({sample.generator for sample in found.samples if sample.label == FAKE}, root)
+    found.samples[:] = [dataclasses.replace(s, generator=generators[s.generator]) if s.label == FAKE else s for s in found.samples]
+    return found
+
+
+def _generators(places: set[str], root: Path) -> dict[str, str]:
+    """The folders above train and val → the generator that they stand for."""
+    if len(places) > 1:
+        around = f"{os.path.commonpath(places)}/".lstrip("/")
+        return {place: place.removeprefix(around).split("/")[0] or root.resolve().name for place in places}
+    # Of one alone nothing is known to be around it. Pointed at its folder, that folder is its name.
+    return {place: re.sub(r"(?:.*/)?([^/]+)/imagenet_[^/]+", r"\1", place).split("/")[0] or root.resolve().name for place in places}
