@@ -170,6 +170,49 @@ def test_hemg_is_turned_round(tmp_path):
         hemg.scan(other)
 
 
+@pytest.mark.parametrize(("kind", "values"), [("string", ["Fake", "Real"]), ("bool", [False, True]), ("float64", [0.0, 1.0])])
+def test_hemg_with_labels_of_another_kind_is_refused(tmp_path, kind, values):
+    rows = {"image": [{"bytes": picture(0, tmp_path), "path": None}] * 2, "label": pa.array(values, kind)}
+    (tmp_path / "d").mkdir()
+    pq.write_table(pa.table(rows), tmp_path / "d/train-0.parquet")
+    with pytest.raises(DatasetError, match=r"should have the labels \['Fake', 'Real'\].*Use --dataset hub"):
+        hemg.scan(tmp_path / "d")
+
+
+def test_a_number_that_is_no_class_is_no_label(tmp_path):
+    rows = {"image": [{"bytes": picture(0, tmp_path), "path": None}] * 4, "label": [0, 1, 2, -1]}
+    (tmp_path / "d").mkdir()
+    pq.write_table(pa.table(rows), tmp_path / "d/train-0.parquet")
+    listing = hemg.scan(tmp_path / "d")
+    assert [s.label for s in listing.samples] == [FAKE, REAL]
+    assert [name for name, _ in listing.skipped] == ["train/2", "train/3"]
+    listing = scan(tmp_path / "d", fake_label=["1", "2"])
+    assert [s.label for s in listing.samples] == [REAL, FAKE, FAKE]
+    assert listing.skipped == [("train/3", "no label in 'label'")]
+
+
+def test_shards_that_number_their_classes_differently_are_refused(tmp_path):
+    folder = shards(tmp_path / "d", "train", 2, datasets.ClassLabel(names=["fake", "real"]))
+    shards(folder, "test", 2, datasets.ClassLabel(names=["real", "fake"]))
+    for place in (folder, f"{folder}/*.parquet"):
+        with pytest.raises(DatasetError, match="calls the labels of 'label' .* but other shards call them"):
+            scan(place)
+
+
+def test_pictures_beside_local_shards_are_read_from_there(tmp_path):
+    draw(tmp_path / "d/images/ü 1.jpg", 1, 7)
+    places = ["images/ü 1.jpg", "images/gone.jpg", "../p.jpg", "/etc/passwd"]
+    for name, image in (("a", [{"bytes": None, "path": place} for place in places]), ("b", places)):
+        for file in (tmp_path / "d").glob("*.parquet"):
+            file.unlink()
+        pq.write_table(pa.table({"image": image, "label": ["fake"] * 4}), tmp_path / f"d/{name}.parquet")
+        listing = scan(tmp_path / "d", image_field="image")
+        assert [s.content for s in listing.samples] == [(tmp_path / "d/images/ü 1.jpg").read_bytes()]
+        reasons = [reason for _, reason in listing.skipped]
+        assert "can't be read" in reasons[0]
+        assert all("outside the data set" in reason for reason in reasons[1:])
+
+
 def test_nothing_there_is_said(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.csv").write_text("a,b")

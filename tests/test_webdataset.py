@@ -39,9 +39,12 @@ def test_neighbours_of_one_name_are_a_picture_and_its_fields(tmp_path):
     listing = scan(tmp_path)
     samples = list(listing.samples)
     assert [(s.name, s.label, s.content) for s in samples] == [("s.tar/x/a", FAKE, b"1"), ("s.tar/b", REAL, b"2")]
-    assert listing.skipped == [("s.tar/d", "no label in 'cls'")], "c is no picture"
+    assert listing.skipped == [
+        ("s.tar/c", "no picture among its files (cls); a name ends at its first dot"),
+        ("s.tar/d", "no label in 'cls'"),
+    ]
     assert list(listing.samples) == samples, "drawn again it is the same"
-    assert len(listing.skipped) == 1
+    assert len(listing.skipped) == 2
 
 
 def test_numbers_mean_what_one_says_they_mean(tmp_path):
@@ -123,6 +126,70 @@ def test_a_field_that_is_no_label_and_a_member_that_is_no_file(tmp_path):
         archive.addfile(link)
     assert list(found(scan(tmp_path))) == ["s.tar/a"], "a link out of the archive is not followed"
     assert list(found(scan(tmp_path, image_field="png"))) == []
+
+
+def test_no_picture_goes_without_a_word(tmp_path):
+    members = {"1.5.jpg": b"1", "1.5.cls": "fake", "b.jpg": b"2", "b.png": b"3", "b.cls": "fake", "README": "?"}
+    path = shard(tmp_path / "s.tar", members)
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("c.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "b.jpg"
+        archive.addfile(link)
+    listing = scan(tmp_path)
+    assert list(found(listing)) == ["s.tar/b"]
+    reasons = dict(listing.skipped)
+    assert reasons.keys() == {"s.tar/1", "s.tar/b.png", "s.tar/c"}
+    assert "first dot" in reasons["s.tar/1"]
+    assert "link" in reasons["s.tar/c"]
+
+
+def test_what_other_systems_put_between_is_not_seen(tmp_path):
+    members = {"._a.cls": "?", "a.cls": "real", "._a.jpg": b"?", "a.jpg": b"1", "__MACOSX/a.jpg": b"?", ".DS_Store": "?"}
+    shard(tmp_path / "d/s.tar", members)
+    (tmp_path / "d/._s.tar").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/d").symlink_to(tmp_path / "d")
+    listing = scan(tmp_path / "links")
+    assert found(listing) == {"d/s.tar/a": (REAL, "real", "d/s.tar/a")}
+    assert listing.skipped == []
+
+
+@pytest.mark.parametrize("harm", ["altered", "cut between files", "cut in a header"])
+def test_a_shard_that_ends_too_early_is_no_whole_one(tmp_path, harm):
+    members = {f"{i}.{ending}": content for i in range(4) for ending, content in (("jpg", b"1"), ("cls", "real"))}
+    content = bytearray(shard(tmp_path / "s.tar", members).read_bytes())
+    with tarfile.open(tmp_path / "s.tar") as archive:
+        third = archive.getmember("2.jpg").offset
+    content[third + 148 : third + 156] = b"checksum"
+    content = content if harm == "altered" else content[: third + 100 * (harm == "cut in a header")]
+    (tmp_path / "s.tar").write_bytes(content)
+    listing = scan(tmp_path)
+    assert list(found(listing)) == ["s.tar/0"], "whether the next one is whole can't be known"
+    assert "damaged after 1 pictures (cut off or altered" in dict(listing.skipped)["s.tar"]
+
+
+def test_archives_put_together_are_read_to_the_end(tmp_path):
+    parts = [shard(tmp_path / name, {f"{name}.jpg": b"1", f"{name}.cls": "real"}).read_bytes() for name in "ab"]
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/s.tar").write_bytes(b"".join(parts) + b"what follows the end" * 100)
+    listing = scan(tmp_path / "s")
+    assert list(found(listing)) == ["s.tar/a", "s.tar/b"]
+    assert listing.skipped == []
+
+
+def test_the_names_of_shards_tell_the_split(tmp_path):
+    names = ("train-00000-of-00002.tar", "imagenet_val_001.tar", "test/000.tar", "train/validation.tar", "latest.tar")
+    for name in names:
+        shard(tmp_path / name, {"x.jpg": b"1", "x.cls": "real"})
+    splits = {s.name.removesuffix("/x"): s.split for s in scan(tmp_path).samples}
+    assert splits == dict(zip(names, ("train", "val", "test", "val", ""), strict=True))
+
+
+def test_fields_nested_without_end_cost_their_picture_alone(tmp_path):
+    shard(tmp_path / "s.tar", {"a.json": "[" * 100_000, "a.jpg": b"1", "b.json": {"made": "fake"}, "b.jpg": b"2"})
+    listing = scan(tmp_path, label_field="json.made")
+    assert list(found(listing)) == ["s.tar/b"]
+    assert "fields can't be read" in dict(listing.skipped)["s.tar/a"]
 
 
 def test_from_the_command_line(tmp_path):

@@ -78,7 +78,7 @@ class Reader:
             said = row.get(fields.label)
             if self._names is not None and isinstance(said, int):
                 said = self._names[said] if 0 <= said < len(self._names) else None
-            if said is None or said == "":
+            if _is_missing(said):
                 return f"no label in {fields.label!r}"
             label, word = self._label(said), str(said)
             self.unseen.discard(_text(said))
@@ -98,6 +98,11 @@ class Reader:
                 f"Whether the label {value!r} means real or fake can't be told{among}. Say which one is fake with --fake-label."
             )
         return label
+
+
+def _is_missing(label: Any) -> bool:
+    """Nothing, no number, or -1, by which the hub's test splits say that they keep their labels to themselves."""
+    return label is None or label == "" or isinstance(label, int | float) and not label >= 0
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -91,14 +92,17 @@ class Repository:
 
     def stored_bytes(self, value: Any) -> bytes | str:
         """What a picture column holds of a row, as the file's bytes, or the reason why it holds none."""
-        if isinstance(value, dict) and value.get("bytes") is None and value.get("path"):
-            return self._file(value["path"])
+        place = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else value
+        if isinstance(place, str) and place:
+            return self._file(place)
         content = value.get("bytes") if isinstance(value, dict) else value
         return content if isinstance(content, bytes) else "no picture in its row"
 
     def _file(self, address: str) -> bytes | str:
         import fsspec
 
+        if self.base and not os.path.isabs(address) and ":" not in address:
+            address = self.base + address  # named from where the data set is
         place = address.rpartition("::")[2]
         if not self.base or not place.startswith(self.base) or ".." in place.split("/"):
             return f"its row has no picture, but the address of one outside the data set ({address})"
@@ -142,10 +146,30 @@ def open_repository(root: str, wanted: Wanted) -> Repository:
     features = next(iter(splits.values())).features
     if features is None:
         raise DatasetError(f"{origin} doesn't say which columns it has. Convert it to Parquet shards.")
+    if base.startswith("/") or not base:
+        _check_classes(str(root), features)
     splits = {name: data.decode(False) for name, data in splits.items()}  # decoding is for images.open_picture
     if wanted.shuffle_buffer:
         splits = {name: data.shuffle(seed=wanted.seed, buffer_size=wanted.shuffle_buffer) for name, data in splits.items()}
     return Repository(origin, base, splits, features, wanted.limit)
+
+
+def _check_classes(root: str, features: Features) -> None:
+    """Refuse local shards that number their classes differently: the library goes by those of the first one alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbered = {column: feature.names for column, feature in features.items() if getattr(feature, "names", None)}
+    path = Path(root).expanduser()
+    for file in sorted(path.rglob("*.parquet") if path.is_dir() else map(Path, glob.glob(str(path)))) if numbered else []:
+        try:
+            said = json.loads((pq.read_schema(file).metadata or {}).get(b"huggingface", b"{}"))
+        except (pa.ArrowException, OSError, ValueError):
+            continue  # a damaged shard is reported when it is its turn
+        for column, names in numbered.items():
+            own = said.get("info", {}).get("features", {}).get(column, {}).get("names", names)
+            if own != names:
+                raise DatasetError(f"{file} calls the labels of {column!r} {own}, but other shards call them {names}. Read them apart.")
 
 
 def _locate(root: str) -> tuple[dict[str, Any], str, str]:

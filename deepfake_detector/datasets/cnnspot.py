@@ -14,8 +14,23 @@ EXPECTED = "GENERATOR/0_real and GENERATOR/1_fake, or GENERATOR/CLASS/0_real, be
 _SPLITS = {"train": "train", "progan_train": "train", "val": "val", "progan_val": "val", "test": "test"}
 _SPLITS |= dict.fromkeys(("CNN_synth_testset", "diffusion_datasets"), "test")  # as the archives of the test sets are called
 # ProGAN's classes, of which one more is `train`; then those of StyleGAN and CycleGAN.
-_CLASSES = set("airplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant".split())
-_CLASSES |= set("sheep sofa tvmonitor bedroom church apple orange summer winter zebra".split())
+_CLASSES = {
+    "airplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+}
+_CLASSES |= {"person", "pottedplant", "sheep", "sofa", "tvmonitor"} | {"bedroom", "church", "apple", "orange", "summer", "winter", "zebra"}
 _PAIRED = ("crn", "imle", "san", "seeingdark")  # a fake is made from the real picture of the same name
 
 

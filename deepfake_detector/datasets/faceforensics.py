@@ -57,7 +57,8 @@ def scan(root: str | Path, compression: str | None = None) -> Listing:
     if not found.samples:
         raise DatasetError(f"No clip in {str(root)!r} is of the compression {compression}. Leave out --compression to take what is there.")
     if absent:
-        found.skipped.append(("splits", f"without {', '.join(absent)} the official split of {'its' if split_of else 'all'} clips is unknown"))
+        whose = "its" if split_of else "all"
+        found.skipped.append(("splits", f"without {', '.join(absent)} the official split of {whose} clips is unknown"))
     return found
 
 

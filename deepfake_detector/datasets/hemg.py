@@ -20,7 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def scan(root: str, *, limit: int | None = None, shuffle_buffer: int = 0, seed: int = 0) -> Listing:
     """Stream the pictures, all of which are in one split, `train`."""
     repository = open_repository(root, Wanted(limit=limit, shuffle_buffer=shuffle_buffer, seed=seed))
-    names = getattr(repository.features.get("label"), "names", None)
-    if names not in (NAMES, None):
-        raise DatasetError(f"{repository.origin} should have the labels {NAMES}, as it is published, but has {names}. Use --dataset hub.")
-    return pictures(repository, "image", Fields("label", fakes=["Fake" if names else "0"]))
+    feature = repository.features.get("label")
+    found = getattr(feature, "names", None) or (NAMES if feature is None or feature.dtype.startswith(("int", "uint")) else feature.dtype)
+    if found != NAMES:
+        raise DatasetError(f"{repository.origin} should have the labels {NAMES}, as it is published, but has {found}. Use --dataset hub.")
+    return pictures(repository, "image", Fields("label", fakes=["Fake"]), NAMES)

@@ -42,13 +42,16 @@ def scan(
     return pictures(repository, image_field, Fields(label, generator_field, group_field, fake_label or (), all_are, source))
 
 
-def pictures(repository: Repository, image: str | None, fields: Fields) -> Listing:
-    """The pictures of a repository as a stream; a row's name is its split and place in it."""
+def pictures(repository: Repository, image: str | None, fields: Fields, names: list[str] | None = None) -> Listing:
+    """The pictures of a repository as a stream; a row's name is its split and place in it.
+
+    `names` are those of numbered labels, where they are known without the repository saying so.
+    """
     image = image or _image_column(repository)
     for column in (image, fields.label, fields.generator, fields.group):
         if column and column not in repository.features:
             raise DatasetError(f"{repository.origin} has no column {column!r}; there are: {', '.join(repository.features)}.")
-    names = getattr(repository.features.get(fields.label), "names", None)
+    names = names or getattr(repository.features.get(fields.label), "names", None)
     Reader(fields, names)  # refuses what is wrong before anything is drawn
 
     def draw(skipped: list[tuple[str, str]], facts: dict[str, Any]) -> Iterator[Sample]:

@@ -6,16 +6,17 @@ import argparse
 import glob
 import json
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from deepfake_detector.datasets import Listing, _fields, stream
 from deepfake_detector.datasets._fields import Fields, Reader, count
-from deepfake_detector.datasets.folder import EXTENSIONS
+from deepfake_detector.datasets.folder import EXTENSIONS, split_of_word, walk
 from deepfake_detector.errors import DatasetError, UnusablePicture
 from deepfake_detector.images import check_file_size
 from deepfake_detector.types import Sample
@@ -44,7 +45,8 @@ def scan(
 ) -> Listing:
     """Stream the pictures of a folder of shards, or of those that a pattern names: `shards/{000..127}.tar`, `shards/*.tar`.
 
-    A shard that is damaged gives what comes before the damage; where it is, is said among what was left out.
+    The split is what a shard's name or the folder above it says: `train-000.tar`, `val/000.tar`. A shard that is damaged gives
+    what comes before the damage; where it is, is said among what was left out.
     """
     shards, missing = _shards(str(root))
     label = label_field if all_are else label_field or "cls"
@@ -55,9 +57,9 @@ def scan(
     def draw(skipped: list[tuple[str, str]], facts: dict[str, Any]) -> Iterator[Sample]:
         reader = Reader(fields)
         facts["shards"] = len(shards)
-        skipped.extend((name, "there is no such shard") for name in missing)
-        for name, files in islice(_pictures(shards, image_field, wanted, skipped), limit):
-            outcome = _sample(reader, name, files, wanted)
+        skipped.extend(missing)
+        for shard, name, files in islice(_pictures(shards, image_field, wanted, skipped), limit):
+            outcome = _sample(reader, name, _split(shard), files, wanted)
             if isinstance(outcome, Sample):
                 yield outcome
             else:
@@ -67,16 +69,17 @@ def scan(
     return stream(draw, limit)
 
 
-def _shards(root: str) -> tuple[dict[str, str], list[str]]:
-    """(the shards' paths by their names below the folder that they share, what a pattern spells out but nothing has)."""
+def _shards(root: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """(the shards' paths by their names below the folder that they share, what isn't there as (name, reason))."""
     path = Path(root).expanduser()
+    missing: list[tuple[str, str]] = []
     if path.is_dir():
-        found, missing = sorted(str(file) for file in path.rglob("*") if file.name.endswith(ENDINGS)), []
+        found = sorted(file for file, name in walk(str(path), "", (), missing, (".tar", ".gz", ".tgz")) if name.lower().endswith(ENDINGS))
     else:
         patterns = _braces(str(path))
         by_pattern = {pattern: sorted(glob.glob(pattern, recursive=True)) for pattern in patterns}
         found = list(dict.fromkeys(file for files in by_pattern.values() for file in files))
-        missing = [pattern for pattern, files in by_pattern.items() if not files]
+        missing.extend((pattern, "there is no such shard") for pattern, files in by_pattern.items() if not files)
     if not found:
         raise DatasetError(
             f"Expected tar shards (a folder of them, or a pattern such as 'shards/{{000..127}}.tar'); there are none at {root!r}."
@@ -95,61 +98,104 @@ def _braces(pattern: str) -> list[str]:
     return bracex.expand(pattern, limit=1_000_000)
 
 
+class _Member(tarfile.TarInfo):
+    """A file of an archive that has to end as an archive does; `tarfile` itself takes a damaged header for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: Any) -> _Member:
+        ended, archive.ended = getattr(archive, "ended", False), False
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            archive.ended = True
+            raise
+        except tarfile.HeaderError as error:
+            if ended:  # what comes behind the end doesn't matter
+                raise tarfile.EmptyHeaderError("end") from error
+            raise tarfile.ReadError(f"cut off or altered: {error}") from error
+
+
 def _pictures(
     shards: dict[str, str], image_field: str | None, wanted: set[str], skipped: list[tuple[str, str]]
-) -> Iterator[tuple[str, dict[str, bytes | str]]]:
-    """(name, its files by field: "picture" and those wanted) of each picture in turn; in place of a file's bytes the reason why not."""
+) -> Iterator[tuple[str, str, dict[str, bytes | str]]]:
+    """(shard, name, its files by field: "picture" and those wanted) of each picture in turn; in place of a file's bytes the reason
+    why not."""
     for shard, path in shards.items():
-        name: str | None = None
-        files: dict[str, bytes | str] = {}
         read = 0
         try:
-            with tarfile.open(path, "r|*") as archive:
-                for member in archive:
-                    if not member.isfile():
-                        continue
-                    key, _, field = os.path.basename(member.name).partition(".")
-                    key = f"{shard}/{os.path.join(os.path.dirname(member.name), key)}"
-                    if key != name:
-                        if name is not None and "picture" in files:
-                            yield name, files
-                            read += 1
-                        name, files = key, {}
-                    kind = _kind(field.lower(), image_field, wanted)
-                    if kind:
-                        files[kind] = _content(archive.extractfile(member), member.size)
+            for key, files, left in _neighbours(path, image_field, wanted):
+                name = f"{shard}/{key}"
+                if "picture" in files:
+                    yield shard, name, files
+                    read += 1
+                    twice = [field for field in left if _kind(field, image_field, wanted)]
+                    skipped.extend((f"{name}.{field}", "another file of this kind came before it") for field in twice)
+                else:
+                    skipped.append((name, f"no picture among its files ({', '.join([*files, *left])}); a name ends at its first dot"))
         except _BROKEN as error:
             # A file that was cut off is not in `files`, and without all of its files a picture is not whole.
             skipped.append((shard, f"damaged after {read} pictures ({error or type(error).__name__}); get it again"))
-            continue
-        if name is not None and "picture" in files:
-            yield name, files
+
+
+def _neighbours(path: str, image_field: str | None, wanted: set[str]) -> Iterator[tuple[str, dict[str, bytes | str], list[str]]]:
+    """(name, its files as in `_pictures`, the endings of those left aside) of the files that follow each other and have one name."""
+    with tarfile.open(path, "r|*", tarinfo=_Member, ignore_zeros=True) as archive:  # of archives put together each has an end
+        named = (member for member in archive if not member.isdir() and _name(member)[1])
+        for key, members in groupby(named, lambda member: _name(member)[0]):
+            files: dict[str, bytes | str] = {}
+            left = []
+            for member in members:
+                field = _name(member)[1]
+                kind = _kind(field, image_field, wanted)
+                if kind is None or kind in files:
+                    left.append(field)
+                else:
+                    files[kind] = _content(archive, member)
+            yield key, files, left
+
+
+def _name(member: tarfile.TarInfo) -> tuple[str, str]:
+    """A file's name with its folder, and its ending in small letters: "" for what is no part of the data, as other systems' notes."""
+    folder, file = os.path.split(member.name)
+    key, _, field = file.partition(".")
+    return os.path.join(folder, key), field.lower() if key and "__MACOSX" not in folder.split("/") else ""
+
+
+def _split(shard: str) -> str:
+    """train, val, test or "", as the words in a shard's name or the nearest folder above it say."""
+    for part in reversed(shard.split("/")):
+        for word in re.findall("[A-Za-z]+", part):
+            if split := split_of_word(word):
+                return split
+    return ""
 
 
 def _kind(field: str, image_field: str | None, wanted: set[str]) -> str | None:
     """What a file of this ending is to us: "picture", the name by which it is wanted, or None for nothing."""
-    if field == image_field or (not image_field and f".{field}" in EXTENSIONS):
+    if field == (image_field or "").lower() or (not image_field and f".{field}" in EXTENSIONS):
         return "picture"
     return field if field in wanted or any(name.startswith(f"{field}.") for name in wanted) else None
 
 
-def _content(file: IO[bytes], size: int) -> bytes | str:
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | str:
+    if not member.isfile():
+        return "a link or device in the archive, which isn't followed"
     try:
-        check_file_size(size)
+        check_file_size(member.size)
     except UnusablePicture as error:
         return str(error)
-    return file.read()
+    return archive.extractfile(member).read()
 
 
-def _sample(reader: Reader, name: str, files: dict[str, bytes | str], wanted: set[str]) -> Sample | str:
+def _sample(reader: Reader, name: str, split: str, files: dict[str, bytes | str], wanted: set[str]) -> Sample | str:
     content = files["picture"]
     if isinstance(content, str):
         return content
     try:
         row = {field: _value(files, field) for field in wanted}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"its fields can't be read ({error})"
-    return reader.sample(row, name, name, "", content)
+    return reader.sample(row, name, name, split, content)
 
 
 def _value(files: dict[str, bytes | str], field: str) -> Any:
