@@ -22,7 +22,7 @@ EXPECTED = "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP"
 # What Pillow may try: no EPS (it starts Ghostscript), no PDF, no icons. HEIF joins when a file asks for it.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 _FRAMES = "animated: the first of {} frames was judged"
-_NOTES = {"GIF": _FRAMES, "PNG": _FRAMES, "WEBP": _FRAMES, "AVIF": _FRAMES, "TIFF": "the first of {} pages was judged"}
+_NOTES = {"GIF": _FRAMES, "PNG": _FRAMES, "WEBP": _FRAMES, "AVIF": _FRAMES, "TIFF": "the first of its pages was judged"}
 _TRANSPARENT = "transparent parts were put on white"
 _TURNS = {  # EXIF orientation → what sets the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,7 +88,7 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
     notes = []
     with Image.open(io.BytesIO(content), formats=formats) as file:
         _check_size(*file.size)  # from the header, before a pixel is decoded
-        frames = getattr(file, "n_frames", 1)
+        frames = _count_pages(file) if file.format == "TIFF" else getattr(file, "n_frames", 1)
         if frames > 1 and file.format in _NOTES:  # of an MPO or HEIC, the main picture is the picture
             notes.append(_NOTES[file.format].format(frames))
         file.load()
@@ -100,6 +100,16 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
         image = image.transpose(turn)
     image.info = {}  # its EXIF would have the next reader turn it once more
     return Picture(image, tuple(notes))
+
+
+def _count_pages(file: Image.Image) -> int:
+    """1, or 2 for several: to count them Pillow takes time by their square, and a small file may claim a million."""
+    try:
+        file.seek(1)
+    except EOFError:
+        return 1
+    file.seek(0)
+    return 2
 
 
 def _check_size(width: int, height: int) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import MAX_PIXELS, Picture, open_picture
@@ -192,8 +192,18 @@ def test_of_an_animation_the_first_frame_is_judged(kind):
 
 def test_of_several_pages_the_first_is_judged():
     picture = open_picture(encode(halves(), "TIFF", save_all=True, append_images=[noise(), noise()]))
-    assert picture.notes == ("the first of 3 pages was judged",)
+    assert picture.notes == ("the first of its pages was judged",)
     assert is_near(picture, 32, 8, RED)
+
+
+def test_the_pages_of_a_tiff_are_not_counted(monkeypatch):
+    """Pillow's time for that goes by the square of their number, and two megabytes hold twenty thousand of them."""
+    content = encode(halves(), "TIFF", save_all=True, append_images=[noise(size=(16, 16), seed=i) for i in range(30)])
+    sought = []
+    seek = TiffImagePlugin.TiffImageFile._seek
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "_seek", lambda self, page: sought.append(page) or seek(self, page))
+    assert is_near(open_picture(content), 32, 8, RED)
+    assert max(sought) == 1
 
 
 def test_the_main_picture_of_an_mpo_needs_no_note():
