@@ -20,14 +20,15 @@ class Known:
         data = data.pictures()
         self.spec, self.crop = data.spec, data.crop
         self._neighbours = Neighbours(data.X)
-        self._rows = [tuple(row) for row in data.rows[["path", "label", "generator"]].itertuples(index=False)]
+        self._rows = data.rows[["path", "label", "generator"]]
         self._files = {sample.name: sample.path for sample in scan(pictures).samples} if pictures else {}
 
     def most_similar(self, vectors: np.ndarray) -> tuple[Similar, ...]:
         """(regions, dim) of one picture → the nearest known pictures to any of its regions, each once, the nearest first."""
         cosines, rows = (found.ravel() for found in self._neighbours.nearest(vectors, 4 * SHOWN))
         nearest: dict[str, Similar] = {}
-        for at in np.argsort(-cosines, kind="stable"):
-            path, label, generator = self._rows[rows[at]]
-            nearest.setdefault(path, Similar(path, int(label), generator, round(float(cosines[at]), 4), self._files.get(path)))
+        order = np.argsort(-cosines, kind="stable")
+        known = self._rows.iloc[rows[order]].itertuples(index=False)
+        for (path, label, generator), cosine in zip(known, cosines[order], strict=True):
+            nearest.setdefault(path, Similar(path, int(label), generator, round(float(cosine), 4), self._files.get(path)))
         return tuple(nearest.values())[:SHOWN]

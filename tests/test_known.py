@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from deepfake_detector import table
+from deepfake_detector import table, vectors
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError
 from deepfake_detector.known import SHOWN, Known
@@ -36,6 +36,19 @@ def test_copies_are_not_shown_and_a_picture_of_several_regions_is_shown_once(emb
     similar = Known(data).most_similar(data.X[[0, 2]])
     assert sorted(one.path for one in similar) == sorted(set(data.rows["path"][:3]))
     assert all(one.file is None for one in similar)
+
+
+def test_a_table_too_large_for_memory_is_searched_where_it_lies(embeddings_csv, monkeypatch):
+    data = table.read(embeddings_csv)
+    monkeypatch.setattr(vectors, "IN_MEMORY", 0)
+    monkeypatch.setattr(vectors, "BATCH", 7 * 4 * data.spec.dim)  # seven rows at a time
+    large = table.read(embeddings_csv)
+    assert isinstance(large.X, vectors.OnDisk)
+    data.rows["split"] = large.rows["split"] = ["", "", VIEW, ""] * (len(data) // 4)
+    on_disk, in_memory = Known(large), Known(data)
+    for rows in ([0], [1, 6], [len(data) - 1]):
+        assert on_disk.most_similar(data.X[rows]) == in_memory.most_similar(data.X[rows])
+    assert on_disk.most_similar(data.X[[0]])[0].path == data.rows["path"][0]
 
 
 def test_what_comes_from_outside_is_escaped_and_a_lost_file_costs_its_thumbnail_only(model, dataset, embeddings_csv):
