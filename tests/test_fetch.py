@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -181,6 +182,16 @@ HOSTILE = {  # path: what the server does, what becomes of it, how often it is a
     "drips_its_body": (drip(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), "timeout", 1),
     "drips_its_headers": (drip(b"HTTP/1.1 200 OK\r\n", b"X-More: x\r\n"), "timeout", 1),
     "continues_for_ever": (drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "timeout", 1),
+    "chunks_without_end": (drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"), "timeout", 1),
+    "one_chunk_of_any_size": (drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", bytes(50_000)), "too_large", 1),
+    "length_of_no_number": (reply(png(), Content_Length="9" * 5000), "error", 3),
+    "length_below_zero": (reply(png(), Content_Length="-5"), "error", 3),
+    "two_lengths": (drip(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n", b"x"), "error", 3),
+    "svg": (reply(b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'), "not_a_picture", 1),
+    "postscript": (reply(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n"), "not_a_picture", 1),
+    "redirects_with_a_body_without_end": (drip(b"HTTP/1.1 302 Found\r\nLocation: /other_picture\r\n\r\n", b"x" * 9), "ok", 1),
+    "redirects_to_bytes": (reply(b"", 302, Location="http://\xff\xfe\x01/"), "refused", 1),
+    "redirects_to_a_very_long_address": (reply(b"", 302, Location="/" + "x" * 70_000), "refused", 1),
     "huge_headers": (reply(png(), X_Long="x" * 400_000), "error", 3),
     "no_http": (drip(b"SSH-2.0-OpenSSH_9.7\r\n\r\n", b"?\r\n"), "error", 3),
     "promises_more": (reply(png(), Content_Length="5000"), "error", 3),
@@ -220,7 +231,7 @@ def test_a_hostile_server_gets_each_outcome_in_order(tmp_path):
     assert {n: f.outcome for n, f in zip(HOSTILE, found, strict=True)} == {n: outcome for n, (_, outcome, _) in HOSTILE.items()}
     circle = {"redirects_in_a_circle", "other_way_round"}
     asked = {n: sum(s.asked.values()) // (2 if n in circle else 1) for n, s in servers.items()}
-    assert asked | {"redirects_to_a_picture": 1} == {n: times for n, (*_, times) in HOSTILE.items()}
+    assert asked | {"redirects_to_a_picture": 1, "redirects_with_a_body_without_end": 1} == {n: times for n, (*_, times) in HOSTILE.items()}
     assert all((f.content is not None) == (f.outcome == "ok") and bool(f.detail) == (f.outcome != "ok") for f in found)
     contents = dict(zip(HOSTILE, (f.content for f in found), strict=True))
     assert contents["serves"] == contents["says_it_is_text"] == png()
@@ -463,6 +474,37 @@ def test_a_host_gets_its_minimum_delay_and_the_pause_it_asks_for(tmp_path, serve
     (found,) = fetch(tmp_path, [server.url + "/busy"], Limits(backoff=0.01, retry_after=2))
     assert found.outcome == "ok"
     assert server.starts[1] - server.starts[0] > 0.9
+
+
+@pytest.mark.parametrize(
+    "pause", ["-5", "soon", "", "1e9", "0x10", "9" * 5000, "Sun, 06 Nov 1994 08:49:37 GMT", "Fri, 99 Foo 0000 99:99:99"]
+)
+def test_a_pause_that_is_none_does_not_hold_a_host_up(tmp_path, server, pause):
+    server.answers |= {"/0": [reply(HTML, 503, Retry_After=pause), reply(png())], "/1": reply(png(1))}
+    assert [f.outcome for f in fetch(tmp_path, [f"{server.url}/{i}" for i in range(2)])] == ["ok", "ok"]
+
+
+def test_a_connection_that_is_reset_in_the_middle_is_tried_again(tmp_path, server):
+    def reset(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + png()[:40])
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.close_connection = True
+        handler.rfile.close()  # else it keeps the connection open
+        handler.connection.close()
+
+    server.answers |= {"/once": [reset, reply(png())], "/always": reset}
+    assert [f.outcome for f in fetch(tmp_path, [f"{server.url}/once", f"{server.url}/always"])] == ["ok", "error"]
+    assert server.asked == {"/once": 2, "/always": 3}
+
+
+def test_names_that_are_not_ascii_are_looked_up_in_ascii(tmp_path, server, only_loopback):
+    only_loopback["xn--bcher-kva.test"] = ["127.0.0.1"]
+    server.answers["/%C3%BC.png"] = reply(png())
+    found = fetch(
+        tmp_path, [f"http://bücher.test:{server.server_port}/ü.png", "http://\u202e.test/", "http://a\u3002\u3002b/", "http://xn--\u2488/"]
+    )
+    assert [f.outcome for f in found][0] == "ok"
+    assert all(f.outcome in ("refused", "error") for f in found[1:])
 
 
 @pytest.mark.parametrize("pause", ["3600", "9" * 400, "Wed, 21 Oct 2065 07:28:00 GMT"])
