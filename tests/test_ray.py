@@ -20,8 +20,10 @@ import pytest
 from deepfake_detector import cli, frames, parts, table
 from deepfake_detector.cache import Remembered
 from deepfake_detector.datasets import Listing, stream
+from deepfake_detector.datasets.elsa_d3 import scan as scan_rows
 from deepfake_detector.datasets.folder import scan
 from deepfake_detector.datasets.videos import scan as scan_clips
+from deepfake_detector.datasets.webdataset import scan as scan_tars
 from deepfake_detector.embed import Embedded, Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import DatasetError, EngineError
@@ -139,6 +141,36 @@ def test_a_stream_is_drawn_elsewhere_and_its_account_comes_back(cluster, picture
     with pytest.raises(DatasetError, match=r"^The stream broke off.$"):
         by_ray(stream(breaks_off), Embedder(Encoder()), tmp_path / "broken.csv")
     assert not (tmp_path / "broken.csv").exists()
+
+
+@needs_ray
+def test_shards_give_the_rows_that_they_give_locally(cluster, tmp_path):
+    from tests import elsa
+    from tests.test_fetch import Server, reply
+    from tests.test_webdataset import shard
+
+    web = Server()
+    web.answers = {f"/{i}": reply(elsa.picture(1000 + i)) if i % 5 else reply(status=404) for i in range(12)}
+    rows = elsa.shards(tmp_path / "rows", lambda i: f"{web.url}/{i}", 12)
+    for n in range(2):
+        content = {f"{i}.png": elsa.picture(10 * n + i) for i in range(9)} | {f"{i}.cls": ("real", "fake")[i % 2] for i in range(9)}
+        shard(tmp_path / f"tars/train-{n}.tar", dict(sorted(content.items())))
+    try:
+        for listing, count in (
+            (scan_rows(str(rows), allow_private=True, real_pictures=str(tmp_path / "fetched")), 57),
+            (scan_tars(str(tmp_path / "tars")), 18),
+        ):
+            here, there = tmp_path / f"here{count}.parquet", tmp_path / f"there{count}.parquet"
+            by_ray(listing, Embedder(Encoder(), batch_size=8), there, part=16)
+            extract(listing, Embedder(Encoder()), str(here))
+            assert same(here, there)
+            assert len(table.read(there)) == count
+        next((tmp_path / f"{there.name}.parts").glob("*1.parquet")).unlink()
+        again = by_ray(listing, Embedder(Encoder(), batch_size=8), there, part=16)
+        assert again.timing.encoded == 2, "one part was lost, and it alone is done again"
+        assert same(here, there)
+    finally:
+        web.close()
 
 
 @needs_ray
