@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from deepfake_detector import taesd
+from deepfake_detector import redecode, taesd
 from deepfake_detector.encoders._open_clip import pick_device
-from deepfake_detector.errors import DetectorError, WeightsUnavailable
+from deepfake_detector.errors import DatasetError, DetectorError, WeightsUnavailable
 from deepfake_detector.torch_compat import import_torchvision
 from deepfake_detector.weights import fetch, file_sha256
+
+log = logging.getLogger(__name__)
 
 _CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 _CONFIG, _WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -70,6 +73,23 @@ class Autoencoder:
                 f"Too little memory to put {picture.width} x {picture.height} pixels through {self.name}; choose a smaller --max-side."
             ) from error
         return Image.fromarray(levels[0].permute(1, 2, 0).cpu().numpy())
+
+    def with_learnt_decoder(self, folder: Path, photographs: Sequence[Callable[[], Image.Image | None]]) -> Autoencoder:
+        """The same encoder with a decoder that upsamples in another way (see redecode.py).
+
+        It is kept in the folder, and learnt on the photographs (each called for, None where unusable) if it is not there yet.
+        Raises DatasetError where there are too few, or where this is no autoencoder of the TAESD project's.
+        """
+        name = f"{self.name}_stylegan2"
+        kept = folder / f"{name}-{_hash([self.sha256, redecode.RECIPE])[:12]}.safetensors"
+        if not kept.is_file():
+            network = self._load()
+            if not isinstance(network, nn.Sequential):
+                raise DatasetError(f"{self.name} is diffusers'; another decoder can be learnt for the TAESD project's .pth files only.")
+            log.info("learning a decoder for %s on up to %d photographs, once; minutes", self.name, redecode.MOST)
+            redecode.learn(network, photographs, kept, pick_device(self._device))
+        sha256 = _hash([self.sha256, file_sha256(kept)])
+        return Autoencoder(name, sha256, self.factor, lambda: redecode.redecoded(self._load(), kept), self._device)
 
 
 def find(place: str, device: str = "auto") -> Autoencoder:

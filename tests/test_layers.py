@@ -17,7 +17,7 @@ LAYERS = [
     {"vectors"},
     {"types", "registry", "files", "versions", "torch_compat", "addresses", "once", "twins", "memory", "families"},
     {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "tracking", "neighbours", "picture_store"},
-    {"video", "fetch", "taesd"},
+    {"video", "fetch", "taesd", "redecode"},
     {"calibration", "crops", "encoders", "heads", "comparison"},
     {"family_head"},
     {"embed", "bundle", "evaluate", "reconstruct", "self_blend"},

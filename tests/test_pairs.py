@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import torch
 from PIL import Image, JpegImagePlugin
 from torch import nn
 
-from deepfake_detector import reconstruct, self_blend, taesd
+from deepfake_detector import reconstruct, redecode, self_blend, taesd
 from deepfake_detector.datasets import _pairs, aligned, self_blended
 from deepfake_detector.datasets._pairs import Recipe, pairs
 from deepfake_detector.errors import DatasetError, UnusablePicture, WeightsUnavailable
@@ -132,6 +133,63 @@ def test_other_weights_are_other_pictures(photographs, tmp_path):
     assert first == again, "content decides, not the place"
     assert [s.name for s in first] == [s.name for s in other]
     assert not {s.path for s in first} & {s.path for s in other}
+
+
+@pytest.fixture
+def little_to_learn(monkeypatch):
+    for name, value in {"FEWEST": 4, "SIDE": 64, "_STEPS": 24, "_BATCH": 4, "_CROP": 32}.items():
+        monkeypatch.setattr(redecode, name, value)
+
+
+def test_another_decoder_is_learnt_once_and_kept(tmp_path, little_to_learn, caplog):
+    for i in range(redecode.FEWEST):
+        draw(tmp_path / f"photographs/{i:02}.jpg", 0, i, (80, 70))
+    draw(tmp_path / "photographs/small.jpg", 0, 99, (48, 48))
+    (tmp_path / "photographs/text.jpg").write_text("no picture")
+    place = str(save_taesd(tmp_path / "ae"))
+
+    def scan(folder="photographs", **options):
+        return aligned.scan(tmp_path / folder, place, made=tmp_path / "made", **options)
+
+    with caplog.at_level("INFO"):
+        own, other = scan(), scan(decoder="stylegan2")
+        again = scan(decoder="stylegan2")
+    assert caplog.text.count("learning a decoder for small") == 1
+    losses = [float(loss) for loss in re.findall(r"loss (\d\.\d+)", caplog.text)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert [s.name for s in other.samples[:2]] == ["00.jpg", "00.jpg#small_stylegan2_recon"]
+    assert len(other.samples) == len(own.samples) == 2 * (redecode.FEWEST + 1), "a small photograph has its pair, too"
+    assert again.samples == other.samples
+    assert Path(own.samples[1].path).read_bytes() != Path(other.samples[1].path).read_bytes()
+    draw(tmp_path / "more/one.jpg", 0, 7, (64, 64))
+    assert len(scan("more", decoder="stylegan2").samples) == 2, "it is there; nothing need be learnt"
+
+    (kept,) = (tmp_path / "made").glob("*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-9])
+    draw(tmp_path / "more/two.jpg", 0, 8, (64, 64))
+    with pytest.raises(WeightsUnavailable, match="holds no learnt decoder.*Delete it"):
+        scan("more", decoder="stylegan2")
+
+
+def test_the_learnt_stages_are_the_same_again(tmp_path, little_to_learn):
+    network = taesd.load(*(save_taesd(tmp_path) / f"small_{part}.pth" for part in ("encoder", "decoder")))
+    photographs = [lambda i=i: draw_picture(i) for i in range(redecode.FEWEST)]
+    for name in ("a", "b"):
+        torch.rand(3)  # what was drawn before does not matter
+        redecode.learn(network, photographs, tmp_path / name, "cpu")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_decoder_is_not_learnt_from_few_photographs_nor_for_diffusers(autoencoders, photographs, tmp_path):
+    with pytest.raises(DatasetError, match="at least 20 photographs of 192 pixels a side; found 0"):
+        aligned.scan(photographs, str(autoencoders / "pth"), decoder="stylegan2", made=tmp_path / "made")
+    with pytest.raises(DatasetError, match=r"kl is diffusers'; .*\.pth files only"):
+        aligned.scan(photographs, str(autoencoders / "kl/vae"), decoder="stylegan2", made=tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def draw_picture(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (redecode.SIDE, redecode.SIDE, 3), dtype=np.uint8))
 
 
 def test_self_blended(monkeypatch, tmp_path):

@@ -58,7 +58,7 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
     photograph's content and the recipe; whatever is killed goes on where it was. The name of the fake is the photograph's
     with `#` and the generator.
     """
-    photographs = _photographs(root)
+    photographs = real_photographs(root)
     kept = Path(made).expanduser() / f"{recipe.generator}-{hashlib.sha256(recipe.settings.encode()).hexdigest()[:12]}"
     found = Listing(skipped=list(photographs.skipped), facts={"made": {"generator": recipe.generator, "settings": recipe.settings}})
     began = said = time.monotonic()
@@ -85,7 +85,7 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
     return found
 
 
-def _photographs(root: str | Path) -> Listing:
+def real_photographs(root: str | Path) -> Listing:
     """The real pictures; of a folder's, all but those that it calls fake."""
     listed = folder.scan(root, unlabelled=REAL)
     fakes = [(sample.name, "a fake already; pairs are made of real photographs") for sample in listed.samples if sample.label == FAKE]

@@ -6,11 +6,12 @@ Rajan et al., *Aligned Datasets Improve Detection of Latent Diffusion-Generated 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets._pairs import Recipe, add_made, pairs
+from deepfake_detector.datasets._pairs import Recipe, add_made, pairs, real_photographs
 from deepfake_detector.errors import DatasetError, UnusablePicture
 
 if TYPE_CHECKING:
@@ -29,11 +30,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-side", type=int, default=1024, metavar="PIXELS", help="scale larger photographs down to this (default: %(default)s)"
     )
+    parser.add_argument(
+        "--decoder",
+        choices=("own", "stylegan2"),
+        default="own",
+        help="the autoencoder's own, or one with StyleGAN2's upsampling that is first learnt on the photographs (default: %(default)s)",
+    )
     add_made(parser)
 
 
-def scan(root: str | Path, autoencoder: str | None = None, max_side: int = 1024, made: str | Path = "embeddings/made") -> Listing:
+def scan(
+    root: str | Path,
+    autoencoder: str | None = None,
+    max_side: int = 1024,
+    decoder: str = "own",
+    made: str | Path = "embeddings/made",
+) -> Listing:
     """Make the pairs of the real photographs in a folder or manifest, and list them; fakes are of the generator NAME_recon.
+
+    With the decoder stylegan2 they are of NAME_stylegan2_recon; it is kept in `made`, for these and later photographs.
 
     A photograph is brought to `max_side` and cut at its right and lower edge to multiples of 16 pixels, so that JPEG's blocks
     stay where they were.
@@ -46,12 +61,25 @@ def scan(root: str | Path, autoencoder: str | None = None, max_side: int = 1024,
 
     model = find(autoencoder)
     step = max(_GRID, model.factor)  # both are powers of two
+    if decoder == "stylegan2":
+        found = [partial(_opened, sample.path, max_side, step) for sample in real_photographs(root).samples]
+        model = model.with_learnt_decoder(Path(made).expanduser(), found)
 
     def make(photograph: Image, seed: int) -> tuple[Image, Image]:
         real = _fit(photograph, max_side, step)
         return real, model.reconstruct(real)
 
     return pairs(root, Recipe(f"{model.name}_recon", f"aligned 1, autoencoder sha256:{model.sha256}, {max_side}/{step}", make), made)
+
+
+def _opened(path: str, max_side: int, step: int) -> Image | None:
+    from deepfake_detector.embed import read_file
+    from deepfake_detector.images import open_picture
+
+    try:
+        return _fit(open_picture(read_file(path)).image, max_side, step)
+    except (UnusablePicture, OSError):
+        return None  # the listing will say why
 
 
 def _fit(photograph: Image, max_side: int, step: int) -> Image:
