@@ -16,7 +16,7 @@ from deepfake_detector.calibration import Calibration
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
-from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds
+from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds, made_differently
 from deepfake_detector.vectors import Vectors
 
 _FORMAT = 1
@@ -49,11 +49,10 @@ class Bundle:
 
     def check(self, spec: EncoderSpec, crop: str, what: str) -> None:
         """Raise TableError, saying what differs, unless such embeddings fit."""
-        if not self.fits(spec, crop):
-            differences = [self.spec.differences(spec)] * (spec != self.spec) + [f"crop: {self.crop!r} ≠ {crop!r}"] * (crop != self.crop)
+        if differences := made_differently(self.spec, self.crop, spec, crop):
             raise TableError(
                 f"The model {self.name} takes embeddings of {self.spec.name}; {what} was made otherwise "
-                f"({'; '.join(differences)}). Extract again with --encoder {self.spec.name} --crop {self.crop}, "
+                f"({differences}). Extract again with --encoder {self.spec.name} --crop {self.crop}, "
                 "or train a model on this table."
             )
 

@@ -205,15 +205,15 @@ def _progress(total: int | None):
 
 
 def train(argv: list[str] | None = None) -> int:
-    """`train_classifier.py`: a table → a model."""
+    """`train_classifier.py`: tables → a model."""
     parser = _parser(
-        "Train a classifier on a table of embeddings.", "The model is a folder: the head's files, manifest.json and the curves."
+        "Train a classifier on tables of embeddings.", "The model is a folder: the head's files, manifest.json and the curves."
     )
-    parser.add_argument("table", help="a table made by extract_embeddings.py")
+    parser.add_argument("tables", metavar="TABLE", nargs="+", help="made by extract_embeddings.py, all with one encoder and crop")
     parser.add_argument("--head", default="keras_mlp", help=f"one of {', '.join(registry.names('heads'))} (default: %(default)s)")
-    parser.add_argument("--out", metavar="FOLDER", help="the model (default: models/TABLE-HEAD)")
+    parser.add_argument("--out", metavar="FOLDER", help="the model (default: models/TABLE-HEAD, of the first table)")
     parser.add_argument("--choose", action="store_true", help="choose the head's settings on generators and real sources held out")
-    parser.add_argument("--seed", type=int, default=0, help="the same table and seed give the same model (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the same tables and seed give the same model (default: %(default)s)")
     return _run(_train, parser, argv)
 
 
@@ -226,8 +226,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from deepfake_detector.types import LABEL_NAMES
 
     registry.load("heads", arguments.head)  # an unknown head, before a large table is read
-    out = Path(arguments.out or f"models/{Path(arguments.table).stem}-{arguments.head}")
-    done = train(table.read(arguments.table), arguments.head, out.name, arguments.seed, " ".join(sys.argv), arguments.choose)
+    out = Path(arguments.out or f"models/{Path(arguments.tables[0]).stem}-{arguments.head}")
+    done = train(table.read_all(arguments.tables), arguments.head, out.name, arguments.seed, " ".join(sys.argv), arguments.choose)
     labels = done.test.rows["label"].to_numpy()
     scores = evaluate_scores(done.test.rows, done.p_fake, done.bundle.thresholds)
     made = dataclasses.replace(done.bundle, manifest=done.bundle.manifest | {"scores": scores})

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from deepfake_detector import vectors
 from deepfake_detector.errors import TableError
 from deepfake_detector.files import write_atomically
-from deepfake_detector.types import Embeddings, EncoderSpec, Sample
-from deepfake_detector.vectors import Collector
+from deepfake_detector.types import Embeddings, EncoderSpec, Sample, made_differently
 
 FORMAT = 2
 ROW_COLUMNS = ("path", "label", "generator", "group", "split", "sha256")
@@ -224,13 +224,37 @@ def read(path: str | Path) -> Embeddings:
     Its numbers are in memory, or on disk where they are too many (see vectors.py): then `X` reads them as they are needed.
     """
     table = _Stored(path)
-    collected = Collector((table.rows, table.spec.dim), table.path.absolute().parent, table.dtype if table.parquet else np.float32)
+    collected = vectors.Collector((table.rows, table.spec.dim), table.path.absolute().parent, table.dtype if table.parquet else np.float32)
     fields = []
     for before, X in table.chunks():
         fields.append(before)
         collected.add(X)
     rows = pa.Table.from_batches(fields).to_pandas()
     return Embeddings(rows, collected.finish(), table.spec, table.manifest.get("crop", "whole"))
+
+
+def read_all(paths: Sequence[str | Path]) -> Embeddings:
+    """Several tables as one; raises TableError where they are not of one encoder and crop."""
+    parts = [read(path) for path in paths]
+    first = parts[0]
+    for path, part in zip(paths[1:], parts[1:], strict=True):
+        if differences := made_differently(first.spec, first.crop, part.spec, part.crop):
+            raise TableError(
+                f"{paths[0]} and {path} can't be taken together, as their embeddings were made differently ({differences}). "
+                "Extract one of them again, with the other's --encoder and --crop."
+            )
+    return joined(parts)
+
+
+def joined(parts: Sequence[Embeddings]) -> Embeddings:
+    """The rows of all parts, of one encoder and crop, one after another."""
+    import pandas as pd
+
+    if len(parts) == 1:
+        return parts[0]
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    rows = rows.fillna({"video": "", "track": -1})  # of pictures, beside frames of clips
+    return Embeddings(rows, vectors.joined([part.X for part in parts]), parts[0].spec, parts[0].crop)
 
 
 class _Stored:

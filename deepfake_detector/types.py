@@ -116,6 +116,12 @@ class Embeddings:
         return Embeddings(self.rows[which] if which.dtype == bool else self.rows.iloc[which], self.X[which], self.spec, self.crop)
 
 
+def made_differently(spec: EncoderSpec, crop: str, other_spec: EncoderSpec, other_crop: str) -> str:
+    """What two sets of embeddings differ in, so that they can't be mixed; empty where they can."""
+    differences = [spec.differences(other_spec)] * (spec != other_spec) + [f"crop: {crop!r} ≠ {other_crop!r}"] * (crop != other_crop)
+    return "; ".join(differences)
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """Probabilities of being fake: at or below `real` the answer is real, at or above `fake` it is fake, else unsure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import os
@@ -235,3 +236,42 @@ def test_a_sample_is_let_go_once_its_row_is_written(tmp_path):
     gc.collect()
     table.write(tmp_path / "t.parquet", watched(), SPEC, {})
     assert most <= 5
+
+
+def test_several_tables_are_read_as_one(tmp_path):
+    X = awkward(60)
+    for name, part, video in (("a.csv", slice(0, 25), False), ("b.parquet", slice(25, 60), True)):
+        table.write(tmp_path / name, list(rows(X, video))[part], SPEC, {"crop": "whole"}, table.columns(video))
+    together = table.read_all([tmp_path / "a.csv", tmp_path / "b.parquet"])
+    assert (together.X == X).all()
+    assert list(together.rows["sha256"]) == [f"{i:064x}" for i in range(60)]
+    assert set(together.rows["video"][:25]) == {""}, "pictures, beside frames of clips"
+    assert set(together.rows["video"][25:]) > {""}
+    alone = table.read_all([tmp_path / "a.csv"])
+    assert (X[:25] == alone.X).all()
+
+
+def test_tables_made_differently_are_not_taken_together(tmp_path):
+    first = small_table(tmp_path)
+    for name, spec, crop in (("crop", SPEC, "faces"), ("encoder", dataclasses.replace(SPEC, name="other"), "whole")):
+        other = tmp_path / f"{name}.csv"
+        table.write(other, rows(awkward(40)), spec, {"crop": crop})
+        with pytest.raises(TableError, match=rf"t\.parquet and .*{name}\.csv can't be taken together.*{name}"):
+            table.read_all([first, other])
+    failed = script("train_classifier.py", first, tmp_path / "crop.csv", cwd=tmp_path)
+    assert failed.returncode == 2
+    assert "can't be taken together" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_model_is_trained_on_two_tables_as_on_one(embeddings_csv, tmp_path):
+    lines = embeddings_csv.read_text().splitlines(keepends=True)
+    manifest = json.loads(table.manifest_path(embeddings_csv).read_text())
+    middle = len(lines) // 2
+    for name, part in (("a", lines[1:middle]), ("b", lines[middle:])):
+        (tmp_path / f"{name}.csv").write_text("".join([lines[0], *part]))
+        table.manifest_path(tmp_path / f"{name}.csv").write_text(json.dumps(manifest | {"rows": len(part)}))
+    once = script("train_classifier.py", embeddings_csv, "--head", "logistic", "--out", "models/m", cwd=tmp_path)
+    twice = script("train_classifier.py", "a.csv", "b.csv", "--head", "logistic", "--out", "models/m", cwd=tmp_path)
+    assert once.stdout == twice.stdout, twice.stderr
+    assert "Confusion matrix" in twice.stdout

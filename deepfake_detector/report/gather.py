@@ -23,7 +23,6 @@ from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.report.build import Content
 from deepfake_detector.types import FAKE, Embeddings, Sample
-from deepfake_detector.vectors import joined
 from deepfake_detector.video import Sampling
 
 Progress = Callable[[int], object]
@@ -118,7 +117,7 @@ class _Source:
             model.check(data.spec, data.crop, "the encoder at hand")
             self._skipped |= dict.fromkeys(skipped)
             fitting.append(data)
-        return _joined(fitting)
+        return table.joined(fitting)
 
     def check_all_used(self, models: dict[str, Bundle]) -> None:
         """Raise TableError for a table that fits none of the models: its pictures must not be missing without a word."""
@@ -139,12 +138,6 @@ class _Source:
         if self.request.pictures:
             listings.append(scan(self.request.pictures))
         return list({sample.name: sample for listing in listings for sample in listing.samples}.values())
-
-
-def _joined(parts: list[Embeddings]) -> Embeddings:
-    rows = pd.concat([part.rows for part in parts], ignore_index=True)
-    rows = rows.fillna({"video": "", "track": -1})  # of pictures, beside frames of clips
-    return Embeddings(rows, joined([part.X for part in parts]), parts[0].spec, parts[0].crop)
 
 
 def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scored:

@@ -12,7 +12,7 @@ from deepfake_detector.ui.timeline import timeline
 
 _WORDS = {
     "fake": ("Fake", "The detector finds traces of a generator."),
-    "real": ("Real", "The detector finds no traces of a generator that it knows."),
+    "real": ("Real", "The detector finds no traces of a generator that it knows; one that it does not know may still have made it."),
     "unsure": ("Unsure", "The evidence does not suffice for either answer. Treat it as not judged."),
 }
 
