@@ -22,7 +22,7 @@ from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.evaluate import evaluate_scores, per_picture
 from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.pooling import by_video, pool, pool_tracks
-from deepfake_detector.report.gather import _joined
+from deepfake_detector.table import joined
 from deepfake_detector.tracking import NOBODY, PATIENCE, Tracker, overlap
 from deepfake_detector.train import train
 from deepfake_detector.types import Person, Sample, Thresholds, Verdict
@@ -181,8 +181,8 @@ def test_pictures_beside_clips(people, clip, tmp_path):
         embed_samples(Listing([sample]), Embedder(Encoder(), "faces"), sampling=Sampling(5))[0]
         for sample in (sample_of(clip), sample_of(tmp_path / "x.png", video=""))
     ]
-    joined = _joined(parts)
-    clips, pooled = by_video(joined.rows, np.linspace(0.1, 0.9, len(joined)))
+    both = joined(parts)
+    clips, pooled = by_video(both.rows, np.linspace(0.1, 0.9, len(both)))
     assert clips["video"].tolist() == ["a.mp4"]
     assert len(pooled) == 1
 
