@@ -245,8 +245,17 @@ def test_names_of_files_cannot_put_markup_into_the_page(tmp_path):
 
 def test_weaknesses_are_named_or_their_absence_is_not_boasted_of():
     p = np.array([0.9, 0.95, 0.05, 0.9])
-    found = " ".join(weaknesses(evaluate_scores(ROWS, p, Thresholds(0.4, 0.6)), [], None))
+    found = " ".join(weaknesses(evaluate_scores(ROWS, p, Thresholds(0.4, 0.6)), [], None, {}))
     assert "photographs poorly: g" in found
     assert "100% of s" in found
-    good = weaknesses(evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6)), [], None)
+    good = weaknesses(evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6)), [], None, {})
     assert good == ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
+
+
+def test_a_model_that_is_good_at_what_it_knows_says_how_far_it_gets_with_what_is_new():
+    scores = evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6))
+    tried = [{"settings": {"C": 1}, "unseen_auroc": 0.95}, {"settings": {"C": 2}, "unseen_auroc": 0.693}]
+    (said,) = weaknesses(scores, [], None, {"settings": {"C": 2}, "settings_tried": tried})
+    assert "AUROC 0.69 on average" in said
+    (said,) = weaknesses(scores, [], None, {"settings": {"C": 1}, "settings_tried": tried})
+    assert "Nothing in these figures" in said

@@ -69,7 +69,7 @@ def measure(content: Content) -> dict[str, Any]:
             kept = promise_kept(rows, detector.p_fake, detector.thresholds, promise["false_positive_rate"], seen)
         robust = content.robustness.get(detector.name)
         detectors[detector.name] = scores | {
-            "weaknesses": weaknesses(scores, kept, robust),
+            "weaknesses": weaknesses(scores, kept, robust, training),
             "promise": promise,
             "promise_kept": kept,
             "training": training,

@@ -9,9 +9,11 @@ WEAK_AUROC = 0.9
 WEAK_SHARE = 0.1
 
 
-def weaknesses(scores: dict[str, Any], promise: Sequence[dict[str, Any]], robustness: dict[str, Any] | None) -> list[str]:
-    """The worst first; one sentence that says so where nothing is found wanting."""
-    found = []
+def weaknesses(
+    scores: dict[str, Any], promise: Sequence[dict[str, Any]], robustness: dict[str, Any] | None, training: dict[str, Any]
+) -> list[str]:
+    """The worst first; one sentence that says so where nothing is found wanting. `training` is the manifest's."""
+    found = _on_the_unseen(training)
     weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
     if weak:
         found.append(f"It tells these generators from photographs poorly: {_list(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
@@ -35,6 +37,17 @@ def weaknesses(scores: dict[str, Any], promise: Sequence[dict[str, Any]], robust
     if robustness:
         found += _under_degradation(robustness)
     return found or ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
+
+
+def _on_the_unseen(training: dict[str, Any]) -> list[str]:
+    """How far it gets with what is new, where its settings were chosen by that."""
+    area = next((one["unseen_auroc"] for one in training.get("settings_tried", ()) if one["settings"] == training["settings"]), 1.0)
+    if area >= WEAK_AUROC:
+        return []
+    return [
+        "When training held out both a generator and a source of real pictures, it told the fakes of the one from the pictures of the "
+        f"other with AUROC {area:.2f} on average: what is new to it in both ways it judges badly."
+    ]
 
 
 def promise_on_unseen(protocol: dict[str, Any]) -> str:

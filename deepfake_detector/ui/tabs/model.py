@@ -34,7 +34,7 @@ def describe(manifest: dict[str, Any]) -> str:
     sources = sorted(scores["real_sources"].items(), key=lambda item: -item[1]["fake"])
     promise = manifest["promise"]
     lines = [
-        f"**What it is bad at, measured on its test pictures.** {' '.join(weaknesses(scores, [], None))}",
+        f"**What it is bad at.** {' '.join(weaknesses(scores, [], None, manifest['training']))}",
         "",
         "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
         f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
