@@ -1,10 +1,11 @@
 """What each part of the default's training gives: encoder, pairs, degraded copies and the weights of sources, changed one at a time.
 
-    python benchmarks/ablation.py --table scales=scales.parquet --table whole=whole.parquet
+    python benchmarks/ablation.py --table scales=scales.parquet,pairs.parquet --table whole=whole.parquet
 
-The first table is the default's: the training side alone, with degraded copies and with pairs (a real picture and its reconstruction in one
-group). Of it, each part is changed in turn; of any other table (another encoder on the same pictures) the full recipe is measured. What is
-left out is left out of learning only, so all rows are tested on the same pictures, by the folds of `evaluate.py --protocol` and `train`:
+The first table (or tables, taken together) is the default's: the training side alone, with degraded copies and with pairs (a real
+picture and its reconstruction in one group). Of it, each part is changed in turn; of any other table (another encoder on the same
+pictures) the full recipe is measured. What is left out is left out of learning only, so all rows are tested on the same pictures, by
+the folds of `evaluate.py --protocol` and `train`:
 
     unseen generator     mean AUROC over generators, each left out
     both unseen          the same over pairs of a generator and a real source, both left out
@@ -42,14 +43,14 @@ COLUMNS = ("unseen generator", "both unseen", "matched", "matched, source too")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", action="append", required=True, metavar="NAME=PATH", help="the default's first (repeatable)")
+    parser.add_argument("--table", action="append", required=True, metavar="NAME=PATH[,PATH]", help="the default's first (repeatable)")
     arguments = parser.parse_args()
     given = [one.partition("=") for one in arguments.table]
     if not all(name and path for name, _, path in given):
-        parser.error(f"--table is NAME=PATH. Received: {', '.join(arguments.table)}.")
+        parser.error(f"--table is NAME=PATH or NAME=PATH,PATH. Received: {', '.join(arguments.table)}.")
     print("| training | rows learnt from | " + " | ".join(COLUMNS) + " | seconds |\n|---|---|" + "---|" * (len(COLUMNS) + 1), flush=True)
     for i, (name, _, path) in enumerate(given):
-        data = reduced(table.read(path))
+        data = reduced(table.read_all(path.split(",")))
         for words, fit in recipes(data) if i == 0 else recipes(data)[:1]:
             began = time.perf_counter()
             figures = measure(data, fit)
@@ -96,6 +97,9 @@ def recipes(data: Embeddings) -> list[tuple[str, Fit]]:
         found.append(("without degraded copies", Fit(pictures)))
     if remade.any() and data.rows["generator"][(labels == FAKE) & ~remade].nunique() > 1:  # so that one can still be left out
         found += [(f"one of {FEW} pairs", Fit(~remade | few[groups])), ("without pairs", Fit(~remade))]
+        generator = data.rows["generator"].to_numpy()
+        kinds = sorted(set(generator[remade]))
+        found += [(f"without {kind}", Fit(~remade | (generator != kind))) for kind in kinds if len(kinds) > 1]
     return [
         *found,
         ("sources weighing the same", Fit(everything, same)),
