@@ -336,6 +336,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             print("\nWhole clips, the log-odds of their frames averaged:")
             print(_figures(scores["videos"]["overall"]))
             _print_sources(scores["videos"])
+        _print_families(scores["family_answers"])
         _print_views(scores["robustness"])
         print()
     for c in report["comparison"]:
@@ -355,8 +356,8 @@ def _protocols_alone(arguments: argparse.Namespace) -> int:
 
     if arguments.out:
         raise DetectorError("--out writes the report of a model; name one with --model, or write the protocols' figures with --json.")
-    data = [table.read(path) for path in arguments.data]
-    done = [protocols.run(protocol, one, arguments.head or "logistic") for protocol in arguments.protocol for one in data]
+    data = table.read_all(arguments.data)
+    done = [protocols.run(protocol, data, arguments.head or "logistic") for protocol in arguments.protocol]
     _write_json(arguments.json, {"protocols": done})
     _print_protocols(done)
     return 0
@@ -386,6 +387,15 @@ def _name_file(given: Iterable[str]) -> dict[str, str]:
         if not (name and equals and file):
             raise DetectorError(f"--scores should look like peer=peer.csv; received {name + equals + file!r}.")
     return {name: file for name, _, file in pairs}
+
+
+def _print_families(answers: dict[str, dict[str, Any]]) -> None:
+    if answers:
+        print(f"\n{'which family? of those called fake':40} {'n':>6} {'right':>7} {'wrong':>7} {'unknown':>8}")
+    for generator, a in answers.items():
+        right, wrong, unknown = (_percent(a[key]).strip() for key in ("right", "wrong", "unknown"))
+        name = f"{generator} ({a['family']}{'' if a['learnt_from'] else ', never learnt from'})"
+        print(f"{name:40} {a['n']:6} {right:>7} {wrong:>7} {unknown:>8}")
 
 
 def _print_views(robustness: dict[str, Any] | None) -> None:

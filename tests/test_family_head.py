@@ -248,7 +248,7 @@ def test_a_clip_has_the_family_of_its_frames_together(sure, tmp_path):
     assert detector.judge_file(clip).family is None
 
 
-def test_the_report_says_how_often_it_was_right_for_each_generator(told, tmp_path):
+def test_the_report_says_how_often_it_was_right_for_each_generator(told, tmp_path, capsys):
     new = {"GAN": ["progan", "cyclegan"], "autoregressive": ["VAR"], "?": ["Midjourney"]}
     data = planted(1, 0.5, new)
     samples = [Sample("", *row) for row in data.rows[["path", "label", "generator", "group", "split"]].itertuples(index=False)]
@@ -268,6 +268,9 @@ def test_the_report_says_how_often_it_was_right_for_each_generator(told, tmp_pat
         assert one["right"] + one["wrong"] + one["unknown"] == pytest.approx(1)
         assert one["n"] == round(found["generators"][name]["fake"] * 30)
     assert found["family"]["held_out"] == told.family.held_out
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cyclegan (GAN, never learnt from)")]
+    one = answers["cyclegan"]
+    assert line.split()[-4:] == [str(one["n"]), *(f"{100 * one[answer]:.1f}%" for answer in ("right", "wrong", "unknown"))]
     for file, row in (("report.html", "<td>cyclegan</td><td>GAN</td><td>never</td>"), ("model_card.md", "| cyclegan | GAN | never |")):
         text = (tmp_path / "r" / file).read_text()
         assert "Which family of generators?" in text

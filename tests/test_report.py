@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from deepfake_detector import bundle, cli, degrade, train
+from deepfake_detector import bundle, cli, degrade, table, train
 from deepfake_detector.cache import Cache
 from deepfake_detector.comparison import Scored, compare, on_common_pictures, read_scores
 from deepfake_detector.datasets.folder import scan
@@ -19,7 +19,7 @@ from deepfake_detector.evaluate import evaluate_scores, per_picture, promise_kep
 from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.report import build
 from deepfake_detector.report.words import weaknesses
-from deepfake_detector.types import Thresholds
+from deepfake_detector.types import Sample, Thresholds
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +147,20 @@ def test_protocols_alone_need_no_model(world, capsys):
     printed = capsys.readouterr().out
     assert "mean AUROC" in printed
     assert "at most 10% of fakes called real" in printed
+
+
+def test_protocols_take_several_tables_as_one(world, tmp_path, capsys):
+    whole = table.read(world / "t.csv")
+    for name, part in (("a", whole.rows["label"] == 0), ("b", whole.rows["label"] == 1)):  # neither could be learnt from alone
+        one = whole.take(part.to_numpy())
+        samples = [Sample("", *row) for row in one.rows[["path", "label", "generator", "group", "split"]].itertuples(index=False)]
+        rows = (table.Row(sample, sha256, x) for sample, sha256, x in zip(samples, one.rows["sha256"], one.X, strict=True))
+        table.write(tmp_path / f"{name}.csv", rows, one.spec, {"crop": "whole"})
+    protocol = ["--protocol=leave-one-generator-out", "--head=logistic"]
+    assert cli.evaluate(["--data", str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), *protocol]) == 0
+    together = capsys.readouterr().out
+    assert cli.evaluate([f"--data={world / 't.csv'}", *protocol]) == 0
+    assert re.findall(r"AUROC \d\.\d", together) == re.findall(r"AUROC \d\.\d", capsys.readouterr().out)
 
 
 ROWS = pd.DataFrame(
