@@ -99,7 +99,7 @@ def _random_weights(name: str, folder: Path) -> str | None:
     from deepfake_detector.errors import WeightsUnavailable
 
     try:
-        registry.load("encoders", name).Encoder("cpu")._load()
+        registry.load("encoders", name).Encoder("cpu").load()
     except WeightsUnavailable:
         from benchmarks.vit_l14_end_to_end import write_random_weights
 

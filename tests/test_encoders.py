@@ -203,7 +203,7 @@ def test_the_last_block_is_what_the_projection_reads():
     blocks = clip_vit_b16_blocks.Encoder(device="cpu")
     row = blocks.embed_batch([picture]).reshape(12, 768)
     np.testing.assert_allclose(np.linalg.norm(row, axis=1), 1, atol=1e-5)
-    tower, _ = blocks._load()
+    tower, _ = blocks.load()
     with torch.inference_mode():
         # the token's length is lost to normalisation, and so is a little to ln_post's epsilon
         projected = tower.ln_post(torch.from_numpy(row[-1]) * 8) @ tower.proj

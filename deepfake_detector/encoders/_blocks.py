@@ -1,12 +1,12 @@
-"""A CLIP image tower's blocks for inference alone: open_clip's numbers without the work that nobody reads."""
+"""A CLIP image tower's blocks, leaner: open_clip's numbers without the work that nobody reads, to embed with or to tune."""
 
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 
-class InferenceBlock(torch.nn.Module):
+class LeanBlock(torch.nn.Module):
     """Stands for one of open_clip's residual attention blocks, whose weights it takes over and changes.
 
     In the `last` block only the class token goes on, as nothing else is read of it. QuickGELU becomes one pass instead of three:
@@ -28,31 +28,44 @@ class InferenceBlock(torch.nn.Module):
             self.mlp.c_fc.weight.mul_(1.702)
             self.mlp.c_fc.bias.mul_(1.702)
             self.mlp.c_proj.weight.div_(1.702)
-            self.mlp.gelu = torch.nn.SiLU(inplace=True)
+            self.mlp.gelu = _SiLU()
         self.attention.to(dtype)
         self.mlp.to(dtype)
 
     def forward(self, x: torch.Tensor, attn_mask: None = None) -> torch.Tensor:
         """(n, tokens, width) float32 → the same, or (n, 1, width) from the last block."""
-        tokens = self.norms[0](x).to(self.dtype)
-        heard = self._first_token_attends(tokens) if self.last else self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        heard = self._attend(self.norms[0](x).to(self.dtype))
         x = x[:, : heard.shape[1]] + heard
         return x + self.mlp(self.norms[1](x).to(self.dtype))
 
-    def _first_token_attends(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(n, tokens, width) → (n, 1, width). Written out, as torch is quick only where every token asks."""
+    def _attend(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(n, tokens, width) → what each token, or in the last block the first alone, takes from all."""
+        if not (self.last or tokens.requires_grad):
+            return self.attention(tokens, tokens, tokens, need_weights=False)[0]
         n, count, width = tokens.shape
         heads = self.attention.num_heads
         weight, bias = self.attention.in_proj_weight, self.attention.in_proj_bias
-        query = linear(tokens[:, 0], weight[:width], bias[:width]).view(n, heads, 1, -1)
-        keys, values = linear(tokens, weight[width:], bias[width:]).view(n, count, 2, heads, -1).permute(2, 0, 3, 1, 4)
-        shares = (query @ keys.mT * query.shape[-1] ** -0.5).softmax(-1)  # (n, heads, 1, tokens)
-        return self.attention.out_proj((shares @ values).view(n, 1, width))
+        if self.last:  # torch is quick only where every token asks
+            query = linear(tokens[:, 0], weight[:width], bias[:width]).view(n, heads, 1, -1)
+            keys, values = linear(tokens, weight[width:], bias[width:]).view(n, count, 2, heads, -1).permute(2, 0, 3, 1, 4)
+            shares = (query @ keys.mT * query.shape[-1] ** -0.5).softmax(-1)  # (n, heads, 1, tokens)
+            heard = shares @ values
+        else:  # torch's own module is ten times slower where gradients are wanted
+            query, keys, values = linear(tokens, weight, bias).view(n, count, 3, heads, -1).permute(2, 0, 3, 1, 4)
+            heard = scaled_dot_product_attention(query, keys, values)
+        return self.attention.out_proj(heard.transpose(1, 2).reshape(n, -1, width))
 
 
-def for_inference(tower: torch.nn.Module, bfloat16: bool) -> torch.nn.Module:
+class _SiLU(torch.nn.Module):
+    """In place, but where the gradient needs what went in."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.silu(x, inplace=not x.requires_grad)
+
+
+def lean(tower: torch.nn.Module, bfloat16: bool) -> torch.nn.Module:
     """The tower with its blocks replaced; of its last one only the class token can be read."""
     blocks = tower.transformer.resblocks
     dtype = torch.bfloat16 if bfloat16 else torch.float32
-    tower.transformer.resblocks = torch.nn.ModuleList(InferenceBlock(block, block is blocks[-1], dtype) for block in blocks)
+    tower.transformer.resblocks = torch.nn.ModuleList(LeanBlock(block, block is blocks[-1], dtype) for block in blocks)
     return tower

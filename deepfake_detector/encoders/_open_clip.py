@@ -54,6 +54,10 @@ class OpenClipTower(PictureEncoder):
         """The local file to load, fetched if need be; raises WeightsUnavailable."""
         raise NotImplementedError
 
+    def tower(self) -> torch.nn.Module:
+        """The image tower with its weights, as open_clip builds it."""
+        return load_tower(self.architecture, self.weights_file())
+
     def read(self, tower: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
         """(n, 3, 224, 224) normalised input → (n, dim)."""
         import torch
@@ -75,27 +79,31 @@ class OpenClipTower(PictureEncoder):
         """(n, 3, 224, 224) uint8 → (n, dim) float32."""
         import torch
 
-        tower, device = self._load()
+        tower, device = self.load()
         at_once = _CPU_AT_ONCE if device == "cpu" else len(prepared)
-        rows = []
-        with torch.inference_mode(), _autocast(device):
-            for part in np.split(prepared, range(at_once, len(prepared), at_once)):
-                batch = torch.from_numpy(np.ascontiguousarray(part)).to(device).float().div_(255)
-                batch = (batch - batch.new_tensor(_MEAN).view(3, 1, 1)) / batch.new_tensor(_DEVIATION).view(3, 1, 1)
-                rows.append(self.read(tower, batch).float().cpu().numpy())
-        return np.concatenate(rows)
+        with torch.inference_mode():
+            parts = np.split(prepared, range(at_once, len(prepared), at_once))
+            return np.concatenate([self.forward(tower, device, part).cpu().numpy() for part in parts])
 
-    def _load(self) -> tuple[torch.nn.Module, str]:
+    def forward(self, tower: torch.nn.Module, device: str, prepared: np.ndarray) -> torch.Tensor:
+        """(n, 3, 224, 224) uint8 → (n, dim) float32 on the device, through which gradients flow where they are asked for."""
+        import torch
+
+        with _autocast(device):
+            batch = torch.from_numpy(np.ascontiguousarray(prepared)).to(device).float().div_(255)
+            batch = (batch - batch.new_tensor(_MEAN).view(3, 1, 1)) / batch.new_tensor(_DEVIATION).view(3, 1, 1)
+            return self.read(tower, batch).float()
+
+    def load(self) -> tuple[torch.nn.Module, str]:
         """The tower in evaluation mode on its device, loaded once even when several threads ask at the same time."""
         with _LOADING:
             if not hasattr(self, "_tower"):
-                from deepfake_detector.encoders._blocks import for_inference
+                from deepfake_detector.encoders._blocks import lean
 
                 device = pick_device(self.device)
                 if device == "cpu":
                     keep_freed_memory()
-                tower = for_inference(load_tower(self.architecture, self.weights_file()), self.bfloat16)
-                self._tower = (tower.to(device), device)
+                self._tower = (lean(self.tower(), self.bfloat16).to(device), device)
             return self._tower
 
 
