@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from deepfake_detector import registry
 from deepfake_detector.calibration import Calibration
+from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
@@ -20,13 +22,15 @@ from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds, made_d
 from deepfake_detector.vectors import Vectors
 
 _FORMAT = 1
+_ENCODER = "encoder.safetensors"
 
 
 @dataclass(frozen=True)
 class Bundle:
     """`manifest` is the whole of manifest.json; the other fields are what of it is acted upon.
 
-    `family` tells the families of generators apart; None where training found no answer worth giving.
+    `family` tells the families of generators apart; None where training found no answer worth giving. `encoder_weights` is the file of
+    an encoder that was tuned for this model, None where the encoder is one for all.
     """
 
     name: str
@@ -38,6 +42,12 @@ class Bundle:
     thresholds: Thresholds
     manifest: dict[str, Any]
     family: FamilyHead | None = None
+    encoder_weights: Path | None = None
+
+    def encoder(self, device: str, weights: str | None = None) -> PictureEncoder:
+        """The encoder whose embeddings it takes; `weights` is a local file in place of the published weights."""
+        given = weights or (str(self.encoder_weights) if self.encoder_weights else None)
+        return registry.load("encoders", self.spec.name).Encoder(device=device, weights=given)
 
     def p_fake(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake."""
@@ -75,6 +85,8 @@ def save(bundle: Bundle, folder: str | Path) -> None:
             "calibration": asdict(bundle.calibration),
             "thresholds": asdict(bundle.thresholds),
         }
+        if bundle.encoder_weights:
+            shutil.copyfile(bundle.encoder_weights, fresh / _ENCODER)
         if bundle.family:
             bundle.family.save(fresh)
             fields["family"] = bundle.family.to_json()
@@ -115,6 +127,7 @@ def load(folder: str | Path) -> Bundle:
             thresholds=Thresholds(**manifest["thresholds"]),
             manifest=manifest,
             family=FamilyHead.load(folder, manifest["family"]) if "family" in manifest else None,
+            encoder_weights=folder / _ENCODER if (folder / _ENCODER).is_file() else None,
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error

@@ -17,10 +17,15 @@ from deepfake_detector import __version__, registry
 from deepfake_detector.errors import DetectorError
 
 if TYPE_CHECKING:
+    from deepfake_detector.bundle import Bundle
     from deepfake_detector.cache import Cache
     from deepfake_detector.datasets import Listing
     from deepfake_detector.detect import Detector
+    from deepfake_detector.embed import Embedder
+    from deepfake_detector.encoders import PictureEncoder
     from deepfake_detector.extract import Embed
+    from deepfake_detector.train import Training
+    from deepfake_detector.types import EncoderSpec
 
 DEFAULT_CACHE_GB = 20.0
 
@@ -51,6 +56,11 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     """The options of everything that embeds."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: the best there is)")
     parser.add_argument("--weights", metavar="FILE", help="a local file, or folder, with the encoder's weights")
+    _add_cache(parser)
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    """Where embeddings are remembered."""
     parser.add_argument(
         "--cache", metavar="FILE", help="the embedding cache (default: $DEEPFAKE_DETECTOR_EMBEDDINGS or embeddings/cache.sqlite)"
     )
@@ -58,12 +68,13 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-cache", action="store_true", help="remember nothing")
 
 
-def _add_data(parser: argparse.ArgumentParser, argv: list[str] | None) -> None:
+def _add_data(parser: argparse.ArgumentParser, argv: list[str] | None, clips: bool = True) -> None:
     """The options of everything that reads labelled pictures, and those of the data set that `argv` names."""
     parser.add_argument(
         "--dataset", default="folder", help=f"its layout: one of {', '.join(registry.names('datasets'))} (default: %(default)s)"
     )
-    _add_sampling(parser)
+    if clips:
+        _add_sampling(parser)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--dataset")
     name = first.parse_known_args(argv)[0].dataset
@@ -218,16 +229,25 @@ def train(argv: list[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from sklearn.metrics import classification_report, confusion_matrix
-
-    from deepfake_detector import bundle, table
-    from deepfake_detector.evaluate import evaluate_scores
-    from deepfake_detector.train import plot_curves, train
-    from deepfake_detector.types import LABEL_NAMES
+    from deepfake_detector import table
+    from deepfake_detector.train import train
 
     registry.load("heads", arguments.head)  # an unknown head, before a large table is read
     out = Path(arguments.out or f"models/{Path(arguments.tables[0]).stem}-{arguments.head}")
-    done = train(table.read_all(arguments.tables), arguments.head, out.name, arguments.seed, " ".join(sys.argv), arguments.choose)
+    data = table.read_all(arguments.tables)
+    _save_and_tell(train(data, arguments.head, out.name, arguments.seed, " ".join(sys.argv), arguments.choose), out)
+    return 0
+
+
+def _save_and_tell(done: Training, out: Path) -> None:
+    """Write a trained model, and print how well it does on what was kept apart."""
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    from deepfake_detector import bundle
+    from deepfake_detector.evaluate import evaluate_scores
+    from deepfake_detector.train import plot_curves
+    from deepfake_detector.types import LABEL_NAMES
+
     labels = done.test.rows["label"].to_numpy()
     scores = evaluate_scores(done.test.rows, done.p_fake, done.bundle.thresholds)
     made = dataclasses.replace(done.bundle, manifest=done.bundle.manifest | {"scores": scores})
@@ -246,6 +266,63 @@ def _train(arguments: argparse.Namespace) -> int:
         matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
         print(f"  tried {tried['settings']}: AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
     print(f"{out}: {made.head_name} on {made.spec.name}; split: {made.manifest['training']['split']}")
+
+
+# --------------------------------------------------------------------------------------------------------- finetune.py
+
+
+def finetune(argv: list[str] | None = None) -> int:
+    """`finetune.py`: pictures → a model with an encoder of its own."""
+    parser = _parser(
+        "Tune CLIP's layer norms, with a head, to tell real from fake: a model whose encoder knows what to look for.",
+        "Hours on a CPU, minutes on a GPU. Killed or stopped, the same command goes on where it was.",
+    )
+    parser.add_argument("data", help="a folder or a manifest CSV, as for extract_embeddings.py, or what --dataset reads")
+    _add_data(parser, argv, clips=False)
+    parser.add_argument("--crop", default="whole", help=f"one of {', '.join(registry.names('crops'))} (default: %(default)s)")
+    parser.add_argument("--out", metavar="FOLDER", help="the model (default: models/DATA-tuned)")
+    parser.add_argument("--steps", type=int, default=400, metavar="N", help="of 16 pictures each, a run (default: %(default)s)")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=4,
+        metavar="N",
+        help="runs before the last, each without a share of generators and real sources, for the thresholds (default: %(default)s)",
+    )
+    parser.add_argument("--bfloat16", action="store_true", help="compute in it: twice as fast on a CPU that has AVX512-BF16")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawing and degrading (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: the best there is)")
+    _add_cache(parser)
+    return _run(_finetune, parser, argv)
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    from deepfake_detector.finetune.model import finetune
+    from deepfake_detector.finetune.norms import Settings
+
+    if arguments.steps < 1 or arguments.folds < 2:
+        raise DetectorError(f"--steps should be at least 1 and --folds at least 2; received {arguments.steps} and {arguments.folds}.")
+    out = Path(arguments.out or f"models/{Path(arguments.data).resolve().stem}-tuned")
+    listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **_data_options(arguments))
+    settings = Settings(arguments.steps, arguments.seed, arguments.bfloat16, arguments.device)
+    kept = out.with_name(f"{out.name}.runs")
+    done = finetune(
+        listing,
+        arguments.crop,
+        _cache(arguments),
+        kept,
+        out.name,
+        settings,
+        arguments.folds,
+        lambda total: _progress(total).update,
+        " ".join(sys.argv),
+    )
+    _save_and_tell(done, out)
+    print(f"\n{'a run without':72} {'AUROC on these':>14} {'fakes alone new':>16} {'reals alone new':>16} {'none new':>9}")
+    for fold in done.bundle.manifest["training"]["left_out"]:
+        areas = (fold[name] for name in ("auroc", "new_generator_auroc", "new_source_auroc", "known_auroc"))
+        both, fakes, reals, none = (f"{area:.3f}" for area in areas)
+        print(f"{', '.join([*fold['generators'], *fold['sources']]):72} {both:>14} {fakes:>16} {reals:>16} {none:>9}")
     return 0
 
 
@@ -364,14 +441,20 @@ def _protocols_alone(arguments: argparse.Namespace) -> int:
 
 
 def _embedders(arguments: argparse.Namespace):
-    """(encoder, crop) → an embedder; encoders and the cache are made once."""
+    """A model → an embedder; encoders and the cache are made once."""
     from functools import cache
 
     from deepfake_detector.embed import Embedder
 
     remembered = cache(lambda: _cache(arguments))
-    encoder = cache(lambda name: registry.load("encoders", name).Encoder(device=arguments.device, weights=arguments.weights))
-    return lambda name, crop: Embedder(encoder(name), crop, remembered())
+    encoders: dict[EncoderSpec, PictureEncoder] = {}
+
+    def embedder(model: Bundle) -> Embedder:
+        if model.spec not in encoders:
+            encoders[model.spec] = model.encoder(arguments.device, arguments.weights)
+        return Embedder(encoders[model.spec], model.crop, remembered())
+
+    return embedder
 
 
 def _write_json(path: str | None, report: dict[str, Any]) -> None:

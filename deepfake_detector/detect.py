@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_detector import bundle as bundles
-from deepfake_detector import registry
 from deepfake_detector.cache import Cache
 from deepfake_detector.embed import Embedded, Embedder, read_file
 from deepfake_detector.errors import UnusablePicture
@@ -47,7 +46,7 @@ class Detector:
         known: Known | None = None,
     ):
         self.bundle = bundles.load(model)
-        encoder = registry.load("encoders", self.bundle.spec.name).Encoder(device=device, weights=weights)
+        encoder = self.bundle.encoder(device, weights)
         self.embedder = Embedder(encoder, self.bundle.crop, cache)
         self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
         self.saved_again = dataclasses.replace(self.embedder, crop=f"{self.embedder.crop}+{SAVED_AGAIN}")

@@ -153,3 +153,47 @@ def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
             if len(set(labels[scored])) == 2 and len(set(labels[learn])) == 2:
                 folds.append(Unseen(generator, source, np.flatnonzero(learn), np.flatnonzero(scored)))
     return folds
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A fold that learns from none of the named generators' fakes and none of the sources' reals; index arrays.
+
+    `new` are pictures of these; `known` are of generators and sources that it learns from, with their groups kept apart.
+    """
+
+    generators: list[str]
+    sources: list[str]
+    learn: np.ndarray
+    new: np.ndarray
+    known: np.ndarray
+
+
+_KEPT_APART = 3  # of so many groups, one is in some fold's `known`
+
+
+def left_out_folds(rows: pd.DataFrame, count: int) -> list[LeftOut]:
+    """`count` folds that together leave out every generator and every real source once, and a third of the groups beside.
+
+    A fake made of a real picture (it shares its group) is new only where that picture's source is left out as well. Raises
+    TrainingError where a fold would have a class missing.
+    """
+    origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
+    pictures = (rows["split"] != VIEW).to_numpy()
+    generators, sources = (sorted(set(origin[labels == label])) for label in (FAKE, REAL))
+    folds = []
+    for i in range(count):
+        reals = (labels == REAL) & np.isin(origin, sources[i::count])
+        fakes = (labels == FAKE) & np.isin(origin, generators[i::count])
+        of_others = np.isin(groups, groups[(labels == REAL) & ~reals])
+        new = (reals | (fakes & ~of_others)) & pictures
+        learnable = ~reals & ~fakes & ~np.isin(groups, groups[new])
+        known = learnable & pictures & (groups % (_KEPT_APART * count) == i)
+        learn = learnable & ~np.isin(groups, groups[known])
+        if any(len(set(labels[part])) < 2 for part in (learn, new, known)):
+            raise TrainingError(
+                f"{len(generators)} generators and {len(sources)} sources of real pictures can't be left out in {count} folds, each with "
+                "both classes to learn from and to score. Take fewer folds (two at least), or add pictures, generators and sources."
+            )
+        folds.append(LeftOut(generators[i::count], sources[i::count], *(np.flatnonzero(part) for part in (learn, new, known))))
+    return folds

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 MIN_ROWS = 40  # a batch of 32 to learn from, and a fifth of the whole kept apart
 FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE = 0.05, 0.10  # what a verdict of fake, and of real, promises
+KNOWN_GENERATORS = "generators learnt from, but not these pictures"
 NEW_SOURCES = "sources not learnt from"  # where the reals of that promise are from, if there are enough sources
 
 
@@ -67,8 +68,8 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
         "training": {
             "seed": seed,
             "split": how,
-            "train": _counts(training),
-            "test": _counts(testing),
+            "train": counts(training),
+            "test": counts(testing),
             "views": _views(training),
             "settings": chosen,
             "settings_tried": tried,
@@ -106,7 +107,7 @@ def fit_calibrated(
         "false_negative_rate": FALSE_NEGATIVE_RATE,
         "confidence": 0.95,
         "real_pictures_from": NEW_SOURCES if new_sources else "sources learnt from, but not these pictures",
-        "fakes_from": "generators learnt from, but not these pictures",
+        "fakes_from": KNOWN_GENERATORS,
         "pictures": {LABEL_NAMES[label]: int((truth == label).sum()) for label in (0, 1)},
     }
     return Fitted(head, calibration, thresholds, promise)
@@ -172,7 +173,7 @@ def check_trainable(data: Embeddings) -> None:
         raise TrainingError(f"The table has {len(data)} rows; training needs at least {MIN_ROWS}. Extract more pictures.")
 
 
-def _counts(data: Embeddings) -> dict[str, dict[str, int]]:
+def counts(data: Embeddings) -> dict[str, dict[str, int]]:
     """Pictures by class and source, without their degraded copies."""
     rows = data.rows[data.rows["split"] != VIEW]
     return {name: rows[rows["label"] == label]["generator"].value_counts().sort_index().to_dict() for label, name in enumerate(LABEL_NAMES)}

@@ -227,7 +227,7 @@ def test_the_middle_is_the_middle_at_any_size(size):
     width, height = size
     picture = Image.new("RGB", size, "black")
     picture.paste("white", (width // 2 - 1, height // 2 - 1, width // 2 + 1, height // 2 + 1))
-    shown = np.asarray(clip_vit_b16_scales.middle(picture).convert("L"), float)
+    shown = np.asarray(clip_vit_b16_scales.window(picture).convert("L"), float)
     assert shown.shape == (224, 224)
     rows, columns = np.indices(shown.shape)
     centre = (shown * columns).sum() / shown.sum(), (shown * rows).sum() / shown.sum()

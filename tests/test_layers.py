@@ -23,7 +23,7 @@ LAYERS = [
     {"embed", "bundle", "evaluate", "reconstruct", "self_blend"},
     {"datasets", "frames"},
     {"known", "extract", "train", "audit"},
-    {"detect", "parts"},
+    {"detect", "parts", "finetune"},
     {"protocols", "robustness", "engine_ray"},
     {"report"},
     {"ui"},
@@ -57,7 +57,7 @@ def test_a_module_opens_with_one_sentence(file: Path):
     assert first.endswith((".", "…", "?")), f"{file.name} should open with a sentence; it opens with {first!r}"
 
 
-@pytest.mark.parametrize("script", ["app", "extract_embeddings", "train_classifier", "evaluate", "deepfake_detector.__main__"])
+@pytest.mark.parametrize("script", ["app", "extract_embeddings", "train_classifier", "evaluate", "finetune", "deepfake_detector.__main__"])
 def test_help_imports_no_heavy_library(script):
     check = f"""
 import runpy, sys

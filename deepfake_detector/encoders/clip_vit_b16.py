@@ -26,12 +26,16 @@ class Encoder(OpenClipTower):
 
     @cached_property
     def spec(self) -> EncoderSpec:
-        given = weights.local_weights("clip_vit_b16", self.weights)
+        given = self.given_weights()
         content = f"sha256:{weights.file_sha256(given)}" if given else f"dequantised from sha256:{_ONNX_SHA256}"
         return self.projected_spec("clip_vit_b16", content, dim=512)
 
     def weights_file(self) -> Path:
-        return weights.local_weights("clip_vit_b16", self.weights) or _fetched()
+        return self.given_weights() or _fetched()
+
+    def given_weights(self) -> Path | None:
+        """The file that the user points to."""
+        return weights.local_weights("clip_vit_b16", self.weights)
 
 
 def _fetched() -> Path:

@@ -40,7 +40,7 @@ class Encoder(BlocksEncoder):
 
     def prepare(self, picture: Image) -> np.ndarray:
         """RGB picture → (2, 3, 224, 224) uint8: the whole, and the middle."""
-        return np.stack([super().prepare(picture), np.asarray(middle(picture)).transpose(2, 0, 1)])
+        return np.stack([super().prepare(picture), np.asarray(window(picture)).transpose(2, 0, 1)])
 
     def encode(self, prepared: np.ndarray) -> np.ndarray:
         """(n, 2, 3, 224, 224) uint8 → (n, 12·768) float32."""
@@ -48,9 +48,12 @@ class Encoder(BlocksEncoder):
         return (tokens / np.linalg.norm(tokens, axis=-1, keepdims=True)).reshape(-1, BLOCKS * WIDTH)
 
 
-def middle(picture: Image) -> Image:
-    """The middle 224×224 pixels, as if a shorter side above 448 were scaled down to 448, or one below 224 up to 224."""
+def window(picture: Image, across: float = 0.5, down: float = 0.5) -> Image:
+    """224×224 pixels out of the picture, as if a shorter side above 448 were scaled down to 448, or one below 224 up to 224.
+
+    `across` and `down` say where: 0 is left or top, 1 right or bottom.
+    """
     short = min(picture.size)
     side = PIXELS * short / min(max(short, PIXELS), SHORT)  # in the picture's own pixels
-    left, top = (round((length - side) / 2) for length in picture.size)
+    left, top = (round((length - side) * share) for length, share in zip(picture.size, (across, down), strict=True))
     return picture.resize((PIXELS, PIXELS), Resampling.LANCZOS, (left, top, left + side, top + side))

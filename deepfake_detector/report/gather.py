@@ -32,14 +32,14 @@ Progress = Callable[[int], object]
 class Request:
     """What is asked for. `data` are tables, and folders or manifests as `dataset` reads them; `pictures` finds the files of a table's rows.
 
-    `options` are the data set's own. `embedder` makes one for an encoder and a crop; `bar` makes a progress bar for so many
+    `options` are the data set's own. `embedder` makes one for a model; `bar` makes a progress bar for so many
     pictures, or for who knows how many. `robustness` is the number of pictures to degrade, 0 for none; `head` None means each
     model's own kind.
     """
 
     models: Sequence[str]
     data: Sequence[str]
-    embedder: Callable[[str, str], Embedder]
+    embedder: Callable[[Bundle], Embedder]
     bar: Callable[[int | None], Progress]
     dataset: str = "folder"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class _Source:
                 model.check(data.spec, data.crop, given)
         for listing in self.listings.values():
             progress = self.request.bar(listing.total if listing.is_stream else len(listing.samples))
-            data, skipped = embed_samples(listing, self.request.embedder(model.spec.name, model.crop), progress, self.request.sampling)
+            data, skipped = embed_samples(listing, self.request.embedder(model), progress, self.request.sampling)
             model.check(data.spec, data.crop, "the encoder at hand")
             self._skipped |= dict.fromkeys(skipped)
             fitting.append(data)
@@ -176,6 +176,9 @@ def _protocols(models: dict[str, Bundle], embedded: dict[str, Embeddings], reque
     """Each protocol on all the data (`split` only says what the models are tested on), for each kind of embedding and head."""
     done = []
     for protocol, (name, model) in product(request.protocols, _one_an_encoder(models).items()):
+        if model.encoder_weights:
+            notes.append(f"{protocol} says nothing of {name}: its encoder was tuned too, and not without what a protocol leaves out.")
+            continue
         try:
             settings = {} if request.head else model.manifest["training"].get("settings", {})
             done.append(protocols.run(protocol, embedded[name], request.head or model.head_name, settings=settings))
@@ -204,7 +207,7 @@ def _robustness(models: dict[str, Bundle], samples: list[Sample], request: Reque
         notes.append(f"Robustness was measured on {len(chosen)} of {len(samples)} pictures, drawn evenly from every source.")
     measured = {}
     for name, model in models.items():
-        embedder = request.embedder(model.spec.name, model.crop)
+        embedder = request.embedder(model)
         views = 1 + len(robustness.degrade.VIEWS)
         measured[name] = robustness.robustness(model, chosen, embedder, request.bar(views * len(chosen)))
     return measured

@@ -1,0 +1,199 @@
+"""One run of tuning: the layer norms of a CLIP tower and a linear head on its blocks' class tokens learn together.
+
+The norms are 39,936 of its 86 million numbers: enough to turn attention to what generators leave behind, too few to learn the
+training pictures by heart (Yermakov et al., "Deepfake Detection that Generalizes Across Benchmarks", 2025). The head begins where
+logistic regression on the untuned tower ends, so that the first steps don't spoil what the tower knows (Kumar et al., "Fine-Tuning can
+Distort Pretrained Features", ICLR 2022).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_detector import split
+from deepfake_detector.encoders.clip_vit_b16_blocks import Encoder as BlocksEncoder
+from deepfake_detector.encoders.clip_vit_b16_tuned import tunable
+from deepfake_detector.files import write_atomically
+from deepfake_detector.finetune.batches import BATCH, Batches, Look, see
+from deepfake_detector.heads.logistic import Head
+from deepfake_detector.types import FAKE, Embeddings
+
+log = logging.getLogger(__name__)
+
+C = 1e-3  # of the logistic regression that the head begins as: what grouped cross-validation favoured for models/default
+NORM_RATE, HEAD_RATE, HEAD_DECAY = 4e-4, 1e-4, 0.1
+_WARM_UP = 0.05  # of the steps; afterwards a cosine down to nothing
+_KEEP_EVERY = 25  # steps
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run depends on beside its pictures. `bfloat16`: the blocks' products in that type."""
+
+    steps: int
+    seed: int
+    bfloat16: bool
+    device: str
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The layer norms, a file for the encoder clip_vit_b16_tuned, and the head that learnt with them."""
+
+    norms: Path
+    head: Head
+
+
+def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, progress: Callable[[int], object]) -> Tuned:
+    """Learn from all rows of `data`, embeddings by clip_vit_b16_scales of the pictures at `paths` (alike in order).
+
+    What is learnt is in `kept`, a safetensors file, every 25 steps: a run that was killed goes on from there, and a finished one
+    is not done again. Beside it the layer norms are written, as `NAME.norms.safetensors`. `progress` counts pictures.
+    """
+    run = _Run(data, settings)
+    run.restore(kept, progress)
+    batches = Batches(data.rows, settings.seed)
+    labels = data.rows["label"].to_numpy()
+    losses: list[float] = []
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="see") as pool:
+        ahead: deque[tuple[list[Look], list[Future[np.ndarray]]]] = deque()
+        numbers = iter(range(run.step, settings.steps))
+        try:
+            while run.step < settings.steps:
+                while len(ahead) < 2 and (number := next(numbers, None)) is not None:
+                    looks = batches.step(number)
+                    ahead.append((looks, [pool.submit(see, look, paths[look.row], data.crop, run.encoder) for look in looks]))
+                looks, seen = ahead.popleft()
+                pixels = np.stack([one.result() for one in seen])
+                losses.append(run.learn(pixels, labels[[look.row for look in looks]] == FAKE))
+                progress(BATCH)
+                if run.step % _KEEP_EVERY == 0 or run.step == settings.steps:
+                    log.info("step %d of %d: loss %.3f", run.step, settings.steps, np.mean(losses[-_KEEP_EVERY:]))
+                    run.keep(kept)
+        finally:
+            for _, seen in ahead:
+                for one in seen:
+                    one.cancel()
+    norms = kept.with_suffix(".norms.safetensors")
+    run.write_norms(norms)
+    return Tuned(norms, run.finished_head())
+
+
+class _Run:
+    """Everything that learns, and where it stands."""
+
+    def __init__(self, data: Embeddings, settings: Settings):
+        import torch
+
+        from deepfake_detector.encoders._blocks import lean
+        from deepfake_detector.encoders._open_clip import pick_device
+        from deepfake_detector.memory import keep_freed_memory
+
+        rows, labels = data.rows, data.rows["label"].to_numpy()
+        facts = [rows[["sha256", "label", "generator", "group"]].to_csv(), data.spec.key, data.crop, settings.steps, settings.seed, C]
+        self.plan = hashlib.sha256(json.dumps([*facts, settings.bfloat16, NORM_RATE, HEAD_RATE, HEAD_DECAY]).encode()).hexdigest()
+        self.settings = settings
+        self.step = 0
+        self.device = pick_device(settings.device)
+        if self.device == "cpu":
+            keep_freed_memory()
+        self.encoder = BlocksEncoder(device=self.device)
+        tower = self.encoder.tower()
+        self.norms = tunable(tower)
+        self.tower = lean(tower, settings.bfloat16).to(self.device)
+        for tensor in self.norms.values():
+            tensor.requires_grad_(True)
+
+        self.head = Head(settings.seed, C=C).fit(data.X, labels, split.weights(rows))
+        scaler, linear = (step for _, step in self.head.pipeline_.steps)
+        self.mean, self.scale = (
+            torch.tensor(numbers, dtype=torch.float32, device=self.device) for numbers in (scaler.mean_, scaler.scale_)
+        )
+        self.weight = torch.tensor(linear.coef_[0], dtype=torch.float32, device=self.device, requires_grad=True)
+        self.offset = torch.tensor(linear.intercept_, dtype=torch.float32, device=self.device, requires_grad=True)
+        self.learning = {**{f"norms.{name}": tensor for name, tensor in self.norms.items()}, "weight": self.weight, "offset": self.offset}
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": list(self.norms.values()), "lr": NORM_RATE, "weight_decay": 0.0},
+                {"params": [self.weight, self.offset], "lr": HEAD_RATE, "weight_decay": HEAD_DECAY},
+            ]
+        )
+        self.rate = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._share_of_rate)
+
+    def _share_of_rate(self, step: int) -> float:
+        done = step / self.settings.steps
+        return min(1.0, (done + 1 / self.settings.steps) / _WARM_UP) * 0.5 * (1 + np.cos(np.pi * done))
+
+    def learn(self, pixels: np.ndarray, fake: np.ndarray) -> float:
+        """One step on (n, 3, 224, 224) uint8 and (n,) bool → the loss before it."""
+        import torch
+
+        tokens = self.encoder.forward(self.tower, self.device, pixels)
+        scores = ((tokens - self.mean) / self.scale) @ self.weight + self.offset
+        truth = torch.from_numpy(fake).to(scores)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(scores, truth)
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.norms.values(), 1.0)
+        self.optimiser.step()
+        self.rate.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def keep(self, file: Path) -> None:
+        """Write what was learnt and the optimiser's memory of it."""
+        from safetensors.torch import save_file
+
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.learning.items()}
+        for name, tensor in self.learning.items():
+            for part, value in self.optimiser.state[tensor].items():
+                state[f"{part}.{name}"] = value.detach().cpu().contiguous()
+        write_atomically(file, lambda part: save_file(state, part, {"plan": self.plan, "step": str(self.step)}))
+
+    def restore(self, file: Path, progress: Callable[[int], object]) -> None:
+        """Go on from `file`, if it is of the same plan; anything else is begun anew."""
+        import torch
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, "pt") as stored:
+                facts = stored.metadata() or {}
+                if facts.get("plan") != self.plan:
+                    return
+                state = {name: stored.get_tensor(name) for name in stored.offset_keys()}
+        except (FileNotFoundError, SafetensorError):
+            return
+        with torch.no_grad():
+            for name, tensor in self.learning.items():
+                tensor.copy_(state[name])
+                self.optimiser.state[tensor] = {
+                    part: state[f"{part}.{name}"].to("cpu" if part == "step" else self.device) for part in ("step", "exp_avg", "exp_avg_sq")
+                }
+        self.step = int(facts["step"])
+        self.rate.last_epoch = self.step
+        for group, base in zip(self.optimiser.param_groups, self.rate.base_lrs, strict=True):
+            group["lr"] = base * self._share_of_rate(self.step)
+        log.info("going on from step %d of %d (%s)", self.step, self.settings.steps, file)
+        progress(self.step * BATCH)
+
+    def write_norms(self, file: Path) -> None:
+        from safetensors.torch import save_file
+
+        write_atomically(file, lambda part: save_file({name: t.detach().cpu().contiguous() for name, t in self.norms.items()}, part))
+
+    def finished_head(self) -> Head:
+        """The logistic head with the weights that it has now."""
+        linear = self.head.pipeline_[-1]
+        linear.coef_ = self.weight.detach().cpu().numpy().astype(np.float64)[None]
+        linear.intercept_ = self.offset.detach().cpu().numpy().astype(np.float64)
+        return self.head

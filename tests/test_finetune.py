@@ -1,0 +1,279 @@
+"""Tuning: what is left out stays out, a killed run ends as if it had not been, and the model works wherever models do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from deepfake_detector import bundle, cli, split
+from deepfake_detector.detect import Detector
+from deepfake_detector.encoders import clip_vit_b16_blocks, clip_vit_b16_scales, clip_vit_b16_tuned
+from deepfake_detector.errors import TrainingError, WeightsUnavailable
+from deepfake_detector.finetune import norms
+from deepfake_detector.finetune.batches import BATCH, Batches, see
+from deepfake_detector.types import FAKE, REAL
+
+SOURCES, GENERATORS = ("lake", "hill", "town"), ("gan", "diff", "again")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A CLIP of 100 thousand parameters in ViT-B/16's place, its weights on disk."""
+    from deepfake_detector.torch_compat import import_torchvision
+
+    import_torchvision()
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("tiny")
+    vision = {"image_size": 224, "layers": 2, "width": 32, "head_width": 16, "patch_size": 56}
+    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+    (folder / "tiny-b16.json").write_text(json.dumps({"embed_dim": 512, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(folder / "tiny-b16.json")
+    torch.manual_seed(0)
+    model = open_clip.create_model("tiny-b16", load_weights=False)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "tiny.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPFAKE_DETECTOR_CLIP_VIT_B16", str(folder / "tiny.safetensors"))
+        patch.setattr(clip_vit_b16_blocks.Encoder, "architecture", "tiny-b16")
+        for module in (clip_vit_b16_blocks, clip_vit_b16_scales):
+            patch.setattr(module, "BLOCKS", 2)
+            patch.setattr(module, "WIDTH", 32)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny):
+    """Smooth pictures of three sources; fakes have a faint grid, and `again` are the reals themselves with it."""
+    rng = np.random.default_rng(0)
+    rows = ["path,label,generator,group,split"]
+    grid = np.indices((240, 240)).sum(0)[..., None] % 2 * 24 - 12
+    for kind, names in (("real", SOURCES), ("fake", GENERATORS[:2])):
+        for name in names:
+            for i in range(16):
+                pixels = np.asarray(Image.fromarray(rng.integers(40, 215, (6, 6, 3), dtype=np.uint8)).resize((240, 240)), int)
+                group, part = f"{name}{i}", "test" if i % 4 == 3 else "train"
+                rows.append(f"{kind}/{name}/{i}.png,{kind},{name},{group},{part}")
+                made = [(f"{kind}/{name}/{i}.png", pixels + grid * (kind == "fake"))]
+                if kind == "real":
+                    rows.append(f"fake/again/{group}.png,fake,again,{group},{part}")
+                    made.append((f"fake/again/{group}.png", pixels + grid))
+                for file, content in made:
+                    (tiny / file).parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(content.clip(0, 255).astype(np.uint8)).save(tiny / file)
+    (tiny / "manifest.csv").write_text("\n".join(rows))
+    return tiny / "manifest.csv"
+
+
+def run(pictures, out, *more):
+    return cli.finetune([str(pictures), f"--out={out}", "--steps=30", "--folds=3", f"--cache={out.parent / 'cache.sqlite'}", *more])
+
+
+@pytest.fixture(scope="module")
+def tuned(pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tuned") / "model"
+    assert run(pictures, out) == 0
+    return out
+
+
+def test_the_model_tells_what_it_was_tuned_for(tuned, pictures):
+    manifest = json.loads((tuned / "manifest.json").read_text())
+    assert manifest["scores"]["overall"]["auroc"] > 0.9
+    assert manifest["training"]["test"] == {"real": dict.fromkeys(sorted(SOURCES), 4), "fake": {"again": 12, "diff": 4, "gan": 4}}
+    assert sorted(name for run in manifest["training"]["left_out"] for name in run["generators"]) == sorted(GENERATORS)
+    assert sorted(name for run in manifest["training"]["left_out"] for name in run["sources"]) == sorted(SOURCES)
+    detector = Detector(tuned)
+    judged = dict(detector.judge_files([str(pictures.parent / "real/lake/3.png"), str(pictures.parent / "fake/gan/3.png")]))
+    real, fake = (verdict.p_fake for verdict in judged.values())
+    assert real < fake
+    assert detector.embedder.encoder.spec.name == "clip_vit_b16_tuned"
+
+
+def test_only_the_layer_norms_have_moved(tuned, tiny):
+    before = {
+        name.removeprefix("visual."): array for name, array in load_file(tiny / "tiny.safetensors").items() if name.startswith("visual.")
+    }
+    after = load_file(tuned / "encoder.safetensors")
+    assert set(after) < set(before)
+    assert all("ln_" in name for name in after)
+    assert all((after[name] != before[name]).any() for name in after)
+    assert sum(array.size for array in after.values()) == 2 * 32 * (1 + 2 * 2)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monkeypatch):
+    keep, kept = norms._Run.keep, []
+
+    def killed(self, file):
+        keep(self, file)
+        kept.append(file.name)
+        if len(kept) == 3:  # in the middle of the second run
+            raise KeyboardInterrupt
+
+    out = tmp_path / "model"
+    shutil.copy(tuned.parent / "cache.sqlite", tmp_path)
+    monkeypatch.setattr(norms._Run, "keep", killed)
+    assert run(pictures, out) == 130
+    assert kept == ["fold0.safetensors", "fold0.safetensors", "fold1.safetensors"]
+    assert not out.exists()
+    learnt, learn = [], norms._Run.learn
+    monkeypatch.setattr(norms._Run, "keep", keep)
+    monkeypatch.setattr(norms._Run, "learn", lambda self, *batch: learnt.append(self.step) or learn(self, *batch))
+    assert run(pictures, out) == 0
+    assert learnt[:5] == list(range(25, 30)), "the second run goes on where it was kept"
+    assert len(learnt) == 5 + 30 + 30
+    for name, expected in load_file(tuned / "encoder.safetensors").items():
+        np.testing.assert_allclose(load_file(out / "encoder.safetensors")[name], expected, atol=1e-5, err_msg=name)
+    ours, theirs = (json.loads((folder / "manifest.json").read_text())["thresholds"] for folder in (out, tuned))
+    assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_another_plan_is_begun_anew(tuned, pictures, tmp_path, monkeypatch):
+    out = tmp_path / "model"
+    shutil.copytree(tuned.with_name("model.runs"), tmp_path / "model.runs")
+    shutil.copy(tuned.parent / "cache.sqlite", tmp_path)
+    learnt, learn = [], norms._Run.learn
+    monkeypatch.setattr(norms._Run, "learn", lambda self, *batch: learnt.append(self.step) or learn(self, *batch))
+    assert run(pictures, out) == 0
+    assert not learnt, "all runs were finished"
+    assert run(pictures, out, "--seed=1") == 0
+    assert len(learnt) == 4 * 30
+
+
+def test_what_a_run_is_without_it_does_not_learn_from():
+    rows = frame(sources=4, generators=3, paired=1)
+    for count in (2, 3):
+        folds = split.left_out_folds(rows, count)
+        origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), split.whole_groups(rows)
+        assert sorted(name for fold in folds for name in fold.generators) == sorted(set(origin[labels == FAKE]))
+        assert sorted(name for fold in folds for name in fold.sources) == sorted(set(origin[labels == REAL]))
+        for fold in folds:
+            left = [*fold.generators, *fold.sources]
+            assert not np.isin(origin[fold.learn], left).any()
+            assert np.isin(origin[fold.new], left).all()
+            assert not np.isin(origin[fold.known], left).any()
+            for judged in (fold.new, fold.known):
+                assert set(labels[judged]) == {REAL, FAKE}
+                assert not np.isin(groups[fold.learn], groups[judged]).any()
+        reals = np.concatenate([fold.new[labels[fold.new] == REAL] for fold in folds])
+        assert sorted(reals) == np.flatnonzero(labels == REAL).tolist(), "each real is judged once by a run that knew nothing of its source"
+        known = np.concatenate([fold.known for fold in folds])
+        assert len(known) == len(set(known)), "and none twice as a known one"
+
+
+def test_what_can_not_be_left_out_is_said(pictures, tmp_path, capsys):
+    with pytest.raises(TrainingError, match="1 generators and 2 sources .* 2 folds"):
+        split.left_out_folds(frame(sources=2, generators=1), 2)
+    assert cli.finetune([str(pictures), f"--out={tmp_path / 'm'}", "--folds=7", "--no-cache"]) == 2
+    assert "can't be left out in 7 folds" in capsys.readouterr().err
+    assert cli.finetune([str(pictures), "--folds=1"]) == 2
+    assert "--folds at least 2; received 400 and 1" in capsys.readouterr().err
+
+
+def test_clips_are_refused(tmp_path, capsys):
+    folder = tmp_path / "clips" / "real" / "x"
+    folder.mkdir(parents=True)
+    (folder / "a.mp4").write_bytes(b"0")
+    assert cli.finetune([str(tmp_path / "clips"), "--dataset=videos"]) == 2
+    assert "each must be a file of its own" in capsys.readouterr().err
+
+
+def test_a_pair_is_seen_alike(pictures, tiny):
+    """Same window, same degradation: the real picture and its fake differ by the grid alone."""
+    table = pd.read_csv(pictures)
+    table = table[table["generator"].isin(["lake", "again"]) & table["group"].str.startswith("lake")].reset_index(drop=True)
+    rows = table.assign(label=(table["label"] == "fake").astype(int), sha256=[str(i) for i in range(len(table))])
+    looks = [look for number in range(20) for look in Batches(rows, 3).step(number)[:8]]
+    paths = [str(tiny / path) for path in rows["path"]]
+    encoder = clip_vit_b16_blocks.Encoder("cpu")
+    for real, fake in zip(looks[::2], looks[1::2], strict=True):
+        assert (rows["label"][real.row], rows["label"][fake.row]) == (REAL, FAKE)
+        assert rows["group"][real.row] == rows["group"][fake.row]
+        assert replace(real, row=fake.row) == fake
+        if real.seed is None:
+            a, b = (see(look, paths[look.row], "whole", encoder).astype(int) for look in (real, fake))
+            assert abs(a - b).mean() < 13
+            assert abs(a.mean() - b.mean()) < 3
+    assert {look.seed is None for look in looks} == {look.window is None for look in looks} == {True, False}
+
+
+def test_both_classes_and_small_sources_are_drawn_often_enough():
+    rows = frame(sources=2, generators=2, paired=1, sizes=(400, 25))
+    batches = Batches(rows, 0)
+    drawn = [look.row for number in range(300) for look in batches.step(number)]
+    labels, origin = rows["label"].to_numpy()[drawn], rows["generator"].to_numpy()[drawn]
+    assert len(drawn) == 300 * BATCH
+    assert labels.mean() == 0.5
+    assert 0.15 < (origin[labels == REAL] == "s1").mean() < 0.25, "a fifth by square roots, a seventeenth as they are"
+    again = Batches(rows, 0)
+    assert batches.step(7) == again.step(7) != batches.step(8)
+
+
+@pytest.mark.parametrize("paired", [0, 2])
+def test_batches_without_pairs_or_without_others(paired):
+    rows = frame(sources=2, generators=2, paired=paired)
+    looks = Batches(rows, 0).step(0)
+    assert len(looks) == BATCH
+    assert sum(rows["label"][look.row] for look in looks) == BATCH // 2
+
+
+def test_other_layer_norms_are_another_encoder(tuned, tmp_path):
+    ours = clip_vit_b16_tuned.Encoder("cpu", str(tuned))  # a folder stands for the weights file in it
+    norms = load_file(tuned / "encoder.safetensors")
+    save_file({name: array * 1.01 for name, array in norms.items()}, tmp_path / "other.safetensors")
+    other = clip_vit_b16_tuned.Encoder("cpu", str(tmp_path / "other.safetensors"))
+    assert ours.spec.key not in (other.spec.key, clip_vit_b16_scales.Encoder("cpu").spec.key)
+    picture = [Image.new("RGB", (300, 250), "teal")]
+    assert (ours.embed_batch(picture) != other.embed_batch(picture)).any()
+
+
+def test_wrong_layer_norms_are_refused(tuned, tiny, tmp_path):
+    with pytest.raises(WeightsUnavailable, match="--weights models/NAME"):
+        _ = clip_vit_b16_tuned.Encoder("cpu").spec
+    cases = {
+        "whole": (tiny / "tiny.safetensors").read_bytes(),
+        "text": b"no weights",
+        "cut": (tuned / "encoder.safetensors").read_bytes()[:-9],
+    }
+    for name, content in cases.items():
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
+        encoder = clip_vit_b16_tuned.Encoder("cpu", str(tmp_path / f"{name}.safetensors"))
+        with pytest.raises(WeightsUnavailable, match="should hold the 10 layer-norm" if name == "whole" else "not a readable weights file"):
+            encoder.embed_batch([Image.new("RGB", (64, 64))])
+
+
+def test_a_model_without_its_layer_norms_is_refused(tuned, tmp_path):
+    shutil.copytree(tuned, tmp_path / "m")
+    (tmp_path / "m" / "encoder.safetensors").unlink()
+    with pytest.raises(WeightsUnavailable, match="no tuned layer norms"):
+        Detector(tmp_path / "m")
+    save_file({"a": np.zeros(1, np.float32)}, tmp_path / "m" / "encoder.safetensors")
+    assert bundle.load(tmp_path / "m").encoder_weights == tmp_path / "m" / "encoder.safetensors"
+    with pytest.raises(Exception, match="layer norms sha256"):
+        Detector(tmp_path / "m")
+
+
+def test_it_is_evaluated_with_its_own_encoder_and_protocols_say_nothing_of_it(tuned, pictures, tmp_path, capsys):
+    asked = [f"--model={tuned}", f"--data={pictures}", "--split=test", "--protocol=leave-one-generator-out", f"--out={tmp_path / 'r'}"]
+    assert cli.evaluate([*asked, "--no-cache"]) == 0
+    assert "says nothing of model: its encoder was tuned too" in capsys.readouterr().out
+    found = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert found["detectors"]["model"]["overall"]["auroc"] > 0.9
+    assert found["protocols"] == []
+
+
+def frame(sources, generators, paired=0, sizes=(24, 24, 24, 24)):
+    """Rows of so many sources and generators, the last `paired` generators' fakes each made of a real picture."""
+    rows = [{"generator": f"s{i}", "label": REAL, "group": f"s{i}-{n}"} for i in range(sources) for n in range(sizes[i])]
+    reals = list(rows)
+    for i in range(generators):
+        groups = [row["group"] for row in reals] if i >= generators - paired else [f"g{i}-{n}" for n in range(24)]
+        rows += [{"generator": f"g{i}", "label": FAKE, "group": group} for group in groups]
+    return pd.DataFrame(rows).assign(split="train", sha256=[f"{i:064x}" for i in range(len(rows))])
