@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deepfake_detector import database
 from deepfake_detector.errors import CacheError
 from deepfake_detector.types import EncoderSpec
 
@@ -56,12 +57,7 @@ class Cache:
         self.limit = limit
         self._lock = threading.Lock()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=60, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that forgetting shrinks the file; only heeded in a new one
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            self._db = database.connect(self.path, _SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise CacheError(self._advice(error)) from error
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepfake_detector import database
 from deepfake_detector.errors import StoreError
 from deepfake_detector.files import write_atomically
 
@@ -59,11 +60,7 @@ class PictureStore:
         self.folder = Path(folder)
         self._lock = threading.Lock()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.folder / "urls.sqlite", timeout=60, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            self._db = database.connect(self.folder / "urls.sqlite", _SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise self._trouble(error) from error
 

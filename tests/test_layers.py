@@ -15,7 +15,7 @@ PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
     {"vectors"},
-    {"types", "registry", "files", "versions", "torch_compat", "addresses", "once", "twins", "memory", "families"},
+    {"types", "registry", "files", "database", "versions", "torch_compat", "addresses", "once", "twins", "memory", "families"},
     {"images", "metrics", "cache", "table", "weights", "split", "degrade", "traces", "pooling", "tracking", "neighbours", "picture_store"},
     {"video", "fetch", "taesd", "redecode"},
     {"calibration", "crops", "encoders", "heads", "comparison"},
