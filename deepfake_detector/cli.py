@@ -290,7 +290,8 @@ def finetune(argv: list[str] | None = None) -> int:
         help="runs before the last, each without a share of generators and real sources, for the thresholds (default: %(default)s)",
     )
     parser.add_argument("--bfloat16", action="store_true", help="compute in it: twice as fast on a CPU that has AVX512-BF16")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing and degrading (default: %(default)s)")
+    if "seed" not in parser.get_default("own"):  # a stream has its own, and is refused by name later
+        parser.add_argument("--seed", type=int, default=0, help="of the drawing and degrading (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: the best there is)")
     _add_cache(parser)
     return _run(_finetune, parser, argv)

@@ -177,12 +177,14 @@ def test_what_can_not_be_left_out_is_said(pictures, tmp_path, capsys):
     assert "--folds at least 2; received 400 and 1" in capsys.readouterr().err
 
 
-def test_clips_are_refused(tmp_path, capsys):
+def test_clips_and_streams_are_refused(tmp_path, capsys):
     folder = tmp_path / "clips" / "real" / "x"
     folder.mkdir(parents=True)
     (folder / "a.mp4").write_bytes(b"0")
-    assert cli.finetune([str(tmp_path / "clips"), "--dataset=videos"]) == 2
-    assert "each must be a file of its own" in capsys.readouterr().err
+    (tmp_path / "0.tar").write_bytes(b"")
+    for given in ([str(tmp_path / "clips"), "--dataset=videos"], [str(tmp_path / "0.tar"), "--dataset=webdataset", "--no-cache"]):
+        assert cli.finetune(given) == 2
+        assert "each must be a file of its own" in capsys.readouterr().err
 
 
 def test_a_pair_is_seen_alike(pictures, tiny):
