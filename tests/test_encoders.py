@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -17,31 +16,13 @@ from deepfake_detector import registry, weights
 from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_scales, clip_vit_l14
 from deepfake_detector.errors import DetectorError, WeightsUnavailable
 from deepfake_detector.ui.tabs.picture import EXAMPLES
+from tests import tiny_clip as tiny
 from tests.conftest import ROOT
 
 
 @pytest.fixture
 def tiny_clip(tmp_path):
-    """A real open_clip architecture of 100 thousand parameters, its weights on disk."""
-    from deepfake_detector.torch_compat import import_torchvision
-
-    import_torchvision()
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    vision = {"image_size": 224, "layers": 2, "width": 32, "head_width": 16, "patch_size": 56}
-    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
-    (tmp_path / "tiny-quickgelu.json").write_text(
-        json.dumps({"embed_dim": 768, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text})
-    )
-    open_clip.add_model_config(tmp_path / "tiny-quickgelu.json")
-    torch.manual_seed(0)
-    model = open_clip.create_model("tiny-quickgelu", load_weights=False).eval()
-    file = tmp_path / "weights" / "tiny.safetensors"
-    file.parent.mkdir()
-    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, file)
-    return model, file
+    return tiny.make(tmp_path, "tiny-quickgelu", 768)
 
 
 def test_the_preprocessing_and_the_tower_are_those_of_open_clip(tiny_clip, monkeypatch):

@@ -19,30 +19,18 @@ from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import norms
 from deepfake_detector.finetune.batches import BATCH, Batches, see
 from deepfake_detector.types import FAKE, REAL
+from tests import tiny_clip
 
 SOURCES, GENERATORS = ("lake", "hill", "town"), ("gan", "diff", "again")
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A CLIP of 100 thousand parameters in ViT-B/16's place, its weights on disk."""
-    from deepfake_detector.torch_compat import import_torchvision
-
-    import_torchvision()
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
+    """A small CLIP in ViT-B/16's place."""
     folder = tmp_path_factory.mktemp("tiny")
-    vision = {"image_size": 224, "layers": 2, "width": 32, "head_width": 16, "patch_size": 56}
-    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
-    (folder / "tiny-b16.json").write_text(json.dumps({"embed_dim": 512, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}))
-    open_clip.add_model_config(folder / "tiny-b16.json")
-    torch.manual_seed(0)
-    model = open_clip.create_model("tiny-b16", load_weights=False)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "tiny.safetensors")
+    _, weights = tiny_clip.make(folder, "tiny-b16", 512)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DEEPFAKE_DETECTOR_CLIP_VIT_B16", str(folder / "tiny.safetensors"))
+        patch.setenv("DEEPFAKE_DETECTOR_CLIP_VIT_B16", str(weights))
         patch.setattr(clip_vit_b16_blocks.Encoder, "architecture", "tiny-b16")
         for module in (clip_vit_b16_blocks, clip_vit_b16_scales):
             patch.setattr(module, "BLOCKS", 2)
@@ -99,7 +87,9 @@ def test_the_model_tells_what_it_was_tuned_for(tuned, pictures):
 
 def test_only_the_layer_norms_have_moved(tuned, tiny):
     before = {
-        name.removeprefix("visual."): array for name, array in load_file(tiny / "tiny.safetensors").items() if name.startswith("visual.")
+        name.removeprefix("visual."): array
+        for name, array in load_file(tiny / "weights" / "tiny.safetensors").items()
+        if name.startswith("visual.")
     }
     after = load_file(tuned / "encoder.safetensors")
     assert set(after) < set(before)
@@ -240,7 +230,7 @@ def test_wrong_layer_norms_are_refused(tuned, tiny, tmp_path):
     with pytest.raises(WeightsUnavailable, match="--weights models/NAME"):
         _ = clip_vit_b16_tuned.Encoder("cpu").spec
     cases = {
-        "whole": (tiny / "tiny.safetensors").read_bytes(),
+        "whole": (tiny / "weights" / "tiny.safetensors").read_bytes(),
         "text": b"no weights",
         "cut": (tuned / "encoder.safetensors").read_bytes()[:-9],
     }
