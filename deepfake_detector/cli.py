@@ -319,11 +319,12 @@ def _finetune(arguments: argparse.Namespace) -> int:
         " ".join(sys.argv),
     )
     _save_and_tell(done, out)
-    print(f"\n{'a run without':72} {'AUROC on these':>14} {'fakes alone new':>16} {'reals alone new':>16} {'none new':>9}")
+    columns = ("AUROC on these", "fakes alone new", "reals alone new", "none new", "reals called fake", "fakes called real")
+    print(f"\n{'a run without':72} {' '.join(f'{column:>17}' for column in columns)}")
     for fold in done.bundle.manifest["training"]["left_out"]:
-        areas = (fold[name] for name in ("auroc", "new_generator_auroc", "new_source_auroc", "known_auroc"))
-        both, fakes, reals, none = (f"{area:.3f}" for area in areas)
-        print(f"{', '.join([*fold['generators'], *fold['sources']]):72} {both:>14} {fakes:>16} {reals:>16} {none:>9}")
+        areas = [f"{fold[name]:.3f}" for name in ("auroc", "new_generator_auroc", "new_source_auroc", "known_auroc")]
+        shares = [f"{fold['reals']['called_fake']:.1%}", f"{fold['fakes']['called_real']:.1%}"]
+        print(f"{', '.join([*fold['generators'], *fold['sources']]):72} {' '.join(f'{figure:>17}' for figure in areas + shares)}")
     return 0
 
 

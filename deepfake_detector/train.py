@@ -97,8 +97,7 @@ def fit_calibrated(
     held_out = np.where(np.isnan(from_new_source), held_out, from_new_source)
     scored = ~np.isnan(held_out)  # degraded copies are learnt from, not judged
     held_out, truth = held_out[scored], labels[scored]
-    calibration = fit_calibration(held_out, truth)
-    thresholds = fit_thresholds(calibration(held_out), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
+    calibration, thresholds = fit_promise(held_out, truth)
 
     log.info("fitting the head on %d pictures", len(training))
     head = head_of().fit(training.X, labels, split.weights(training.rows), held_out=watched)
@@ -111,6 +110,12 @@ def fit_calibrated(
         "pictures": {LABEL_NAMES[label]: int((truth == label).sum()) for label in (0, 1)},
     }
     return Fitted(head, calibration, thresholds, promise)
+
+
+def fit_promise(scores: np.ndarray, truth: np.ndarray) -> tuple[Calibration, Thresholds]:
+    """Calibration, and the thresholds that keep the promised rates, from the scores of pictures that were held out."""
+    calibration = fit_calibration(scores, truth)
+    return calibration, fit_thresholds(calibration(scores), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
 
 
 def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

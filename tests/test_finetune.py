@@ -18,6 +18,7 @@ from deepfake_detector.encoders import clip_vit_b16_blocks, clip_vit_b16_scales,
 from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import norms
 from deepfake_detector.finetune.batches import BATCH, Batches, see
+from deepfake_detector.finetune.model import Judged, told_by_the_others
 from deepfake_detector.types import FAKE, REAL
 from tests import tiny_clip
 
@@ -158,6 +159,19 @@ def test_what_a_run_is_without_it_does_not_learn_from():
         assert len(known) == len(set(known)), "and none twice as a known one"
 
 
+def test_the_verdicts_on_what_a_run_was_without_are_by_thresholds_from_the_other_runs():
+    fold = split.LeftOut(["g"], ["s"], *(np.arange(0),) * 3)
+    truth = np.repeat([REAL, FAKE], 100)
+    easy, odd = np.repeat([0.1, 0.9], 100), np.repeat([0.8, 0.85], 100)  # the last run's reals look as others' fakes do
+    runs = [Judged(fold, truth, scores, truth, scores) for scores in (easy, easy, odd)]
+    scores = np.concatenate([easy, easy, odd])
+    first, _, last = told_by_the_others(runs, scores, np.tile(truth, 3), np.repeat([0, 1, 2], 200))
+    assert last["auroc"] == 1.0
+    assert last["reals"] == {"n": 100, "called_fake": 1.0, "called_real": 0.0}
+    assert last["fakes"] == {"n": 100, "called_fake": 1.0, "called_real": 0.0}
+    assert first["reals"] == {"n": 100, "called_fake": 0.0, "called_real": 1.0}
+
+
 def test_what_can_not_be_left_out_is_said(pictures, tmp_path, capsys):
     with pytest.raises(TrainingError, match="1 generators and 2 sources .* 2 folds"):
         split.left_out_folds(frame(sources=2, generators=1), 2)
@@ -259,6 +273,10 @@ def test_it_is_evaluated_with_its_own_encoder_and_protocols_say_nothing_of_it(tu
     found = json.loads((tmp_path / "r" / "report.json").read_text())
     assert found["detectors"]["model"]["overall"]["auroc"] > 0.9
     assert found["protocols"] == []
+    for name, cell in (("model_card.md", "| {} |"), ("report.html", "<td>{}</td>")):
+        report = (tmp_path / "r" / name).read_text()
+        for told in found["detectors"]["model"]["training"]["left_out"]:
+            assert cell.format(", ".join(told["generators"] + told["sources"])) in report
 
 
 def frame(sources, generators, paired=0, sizes=(24, 24, 24, 24)):

@@ -273,3 +273,6 @@ def test_a_model_that_is_good_at_what_it_knows_says_how_far_it_gets_with_what_is
     assert "AUROC 0.69 on average" in said
     (said,) = weaknesses(scores, [], None, {"settings": {"C": 1}, "settings_tried": tried})
     assert "Nothing in these figures" in said
+    runs = [{"generators": [*name], "fakes": {"called_real": share}} for name, share in (("a", 0.1), ("bc", 0.25), ("d", 0.5))]
+    (said,) = weaknesses(scores, [], None, {"settings": {}, "left_out": runs})
+    assert "called many fakes real: 50% of d and 25% of b and c." in said

@@ -17,7 +17,7 @@ import numpy as np
 from deepfake_detector import split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.cache import Cache
-from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
+from deepfake_detector.calibration import Calibration
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders import clip_vit_b16_scales, clip_vit_b16_tuned
@@ -34,6 +34,7 @@ from deepfake_detector.train import (
     Training,
     check_trainable,
     counts,
+    fit_promise,
 )
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings, Sample, Thresholds
 from deepfake_detector.versions import versions
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """What a run made of the generators and sources that it was without, and of those that it knew; scores are the head's own."""
 
     fold: split.LeftOut
@@ -52,7 +53,10 @@ class _Judged:
     known: np.ndarray
 
     def to_json(self, calibration: Calibration, thresholds: Thresholds) -> dict[str, Any]:
-        """`auroc` is of both unseen, `new_generator_auroc` of unseen fakes against known reals, `new_source_auroc` the other way."""
+        """`auroc` is of both unseen, `new_generator_auroc` of unseen fakes against known reals, `new_source_auroc` the other way.
+
+        The shares of verdicts are of both unseen too.
+        """
         real, fake = (self.new[self.new_truth == label] for label in (REAL, FAKE))
         known_real, known_fake = (self.known[self.known_truth == label] for label in (REAL, FAKE))
         p_real, p_fake = calibration(real), calibration(fake)
@@ -74,6 +78,15 @@ class _Judged:
                 "called_real": float((p_fake <= thresholds.real).mean()),
             },
         }
+
+
+def told_by_the_others(runs: list[Judged], scores: np.ndarray, truth: np.ndarray, judge: np.ndarray) -> list[dict[str, Any]]:
+    """Each run's figures, its verdicts by what the other runs alone would promise: by its own pictures they would flatter.
+
+    `scores`, (n,), are what the promise rests on; `judge`, (n,), says which run each comes from, -1 where there is none.
+    """
+    others = [(judge >= 0) & (judge != i) for i in range(len(runs))]
+    return [run.to_json(*fit_promise(scores[rest], truth[rest])) for run, rest in zip(runs, others, strict=True)]
 
 
 def _auroc(real: np.ndarray, fake: np.ndarray) -> float:
@@ -121,6 +134,7 @@ def finetune(
         return replace(part, X=found.X, spec=encoder.spec)
 
     held_out = np.full(len(training), np.nan)  # of reals from new sources, and fakes of known generators
+    judge = np.full(len(training), -1)  # the run whose score that is
     truth = training.rows["label"].to_numpy()
     left_out = []
     for i, fold in enumerate(plan):
@@ -129,17 +143,17 @@ def finetune(
         judged = np.concatenate([fold.new, fold.known])
         scores = one.head.p_fake(embedded(training.take(judged), one.norms, settings.bfloat16).X)
         new, known = np.split(scores, [len(fold.new)])
-        held_out[fold.new[truth[fold.new] == REAL]] = new[truth[fold.new] == REAL]
-        held_out[fold.known[truth[fold.known] == FAKE]] = known[truth[fold.known] == FAKE]
-        left_out.append(_Judged(fold, truth[fold.new], new, truth[fold.known], known))
+        for rows, found, label in ((fold.new, new, REAL), (fold.known, known, FAKE)):
+            wanted = truth[rows] == label
+            held_out[rows[wanted]], judge[rows[wanted]] = found[wanted], i
+        left_out.append(Judged(fold, truth[fold.new], new, truth[fold.known], known))
         log.info("told what it was without apart with AUROC %.3f", auroc(truth[fold.new], new))
-    scored = ~np.isnan(held_out)
-    calibration = fit_calibration(held_out[scored], truth[scored])
-    thresholds = fit_thresholds(calibration(held_out[scored]), truth[scored], FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
+    scored = judge >= 0
+    calibration, thresholds = fit_promise(held_out[scored], truth[scored])
+    told = told_by_the_others(left_out, held_out, truth, judge)
     log.info("run %d of %d: all that may be learnt from", len(plan) + 1, len(plan) + 1)
     final = tuned(training, "all.safetensors")
     testing = embedded(testing, final.norms)
-    told = [one.to_json(calibration, thresholds) for one in left_out]
     chosen = {"steps": settings.steps, "bfloat16": settings.bfloat16}
     manifest: dict[str, Any] = {
         "promise": {

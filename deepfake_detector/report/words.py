@@ -42,12 +42,18 @@ def weaknesses(
 def _on_the_unseen(training: dict[str, Any]) -> list[str]:
     """How far it gets with what is new, where its settings were chosen by that."""
     area = next((one["unseen_auroc"] for one in training.get("settings_tried", ()) if one["settings"] == training["settings"]), 1.0)
-    if area >= WEAK_AUROC:
-        return []
-    return [
-        "When training held out both a generator and a source of real pictures, it told the fakes of the one from the pictures of the "
-        f"other with AUROC {area:.2f} on average: what is new to it in both ways it judges badly."
-    ]
+    found = []
+    if area < WEAK_AUROC:
+        found.append(
+            "When training held out both a generator and a source of real pictures, it told the fakes of the one from the pictures of the "
+            f"other with AUROC {area:.2f} on average: what is new to it in both ways it judges badly."
+        )
+    missed = sorted(((run["fakes"]["called_real"], run["generators"]) for run in training.get("left_out", ())), reverse=True)
+    missed = [(share, names) for share, names in missed if share > WEAK_SHARE]
+    if missed:
+        shares = _list(f"{share:.0%} of {' and '.join(names)}" for share, names in missed)
+        found.append(f"Of generators that it had not been tuned on it called many fakes real: {shares}.")
+    return found
 
 
 def promise_on_unseen(protocol: dict[str, Any]) -> str:
