@@ -47,16 +47,16 @@ def fit_thresholds(p_fake: np.ndarray, labels: np.ndarray, false_positive_rate: 
     Between the thresholds the answer is unsure; they never cross.
     """
     real, fake = np.sort(p_fake[labels == 0]), np.sort(p_fake[labels == 1])
-    allowed = _allowed_errors(len(real), false_positive_rate)
+    allowed = allowed_errors(len(real), false_positive_rate)
     upper = 1.0 if allowed < 0 else float(np.nextafter(real[-1 - allowed], 2))
-    allowed = _allowed_errors(len(fake), false_negative_rate)
+    allowed = allowed_errors(len(fake), false_negative_rate)
     lower = 0.0 if allowed < 0 else float(np.nextafter(fake[allowed], -1))
     if lower >= upper:  # the classes are so far apart that both promises hold anywhere between
         lower = upper = (lower + upper) / 2
     return Thresholds(real=lower, fake=min(upper, 1.0))
 
 
-def _allowed_errors(count: int, rate: float) -> int:
+def allowed_errors(count: int, rate: float) -> int:
     """The most errors among `count` whose upper confidence bound is within `rate`; -1 where even none is too many."""
     from deepfake_detector.metrics import clopper_pearson
 

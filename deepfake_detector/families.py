@@ -129,6 +129,11 @@ def line_of(generator: str) -> Line | None:
     return found[0] if len({line.family for line in found}) == 1 else None
 
 
+def is_remade(generator: str) -> bool:
+    """Whether its fakes are real pictures remade to learn from (reconstructions, self-blended faces), which nobody passes off as others."""
+    return re.search(r"(?:^|_)(?:recon(struction)?s?|self_?blend(ed)?)(?:_|$)", _words(generator)) is not None
+
+
 def _words(generator: str) -> str:
     """`stabilityai/stable-diffusion-2-1` → `stabilityai_stable_diffusion_2_1`."""
     return re.sub(r"[^a-z0-9]+", "_", generator.lower()).strip("_")

@@ -30,6 +30,7 @@ from deepfake_detector.metrics import Curve, bootstrap, clopper_pearson_interval
 from deepfake_detector.train import (
     FALSE_NEGATIVE_RATE,
     FALSE_POSITIVE_RATE,
+    NEW_GENERATORS,
     NEW_SOURCES,
     Fitted,
     check_trainable,
@@ -43,7 +44,11 @@ log = logging.getLogger(__name__)
 PROMISED = 0.05  # the false-positive rate on known sources at which a held-out source is judged
 TOLERATED = 1.5  # times the promised rate, on what was never seen, still counts as keeping it
 PROMISES = {"promise-unseen-source": REAL, "promise-unseen-generator": FAKE}
-_PROMISED_OF = {REAL: ("fake", FALSE_POSITIVE_RATE), FAKE: ("real", FALSE_NEGATIVE_RATE)}  # the wrong verdict, and at most how often
+# Of a class: the wrong verdict, and at most how often; what the manifest says these pictures are from, if each place was new.
+_PROMISED_OF = {
+    REAL: ("fake", FALSE_POSITIVE_RATE, "real_pictures_from", NEW_SOURCES),
+    FAKE: ("real", FALSE_NEGATIVE_RATE, "fakes_from", NEW_GENERATORS),
+}
 
 
 def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Map
     rows = PROTOCOLS[protocol](data, fit)
     done = {"protocol": protocol, "head": head, "settings": dict(settings or {}), "encoder": data.spec.name, "rows": rows}
     if protocol in PROMISES:
-        wrong, promised = _PROMISED_OF[PROMISES[protocol]]
+        wrong, promised, *_ = _PROMISED_OF[PROMISES[protocol]]
         return done | {"wrong": wrong, "promised": promised, "kept": sum(row["answer"] == "kept" for row in rows)}
     areas = [row["auroc"] for row in rows if row["auroc"] is not None]
     return done | {"mean_auroc": float(np.mean(areas)) if areas else None}
@@ -184,7 +189,8 @@ def _matched(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
 
 def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
     """Verdicts on each source of a class, after training as if it did not exist; intervals are Clopper and Pearson's."""
-    (wrong, promised), groups, rows = _PROMISED_OF[label], split.whole_groups(data.rows), []
+    wrong, promised, place, if_new = _PROMISED_OF[label]
+    groups, rows = split.whole_groups(data.rows), []
     for name, own, learn in _left_out(data, fit.seed, label):
         fitted, n = fit.calibrated(data, learn), int(own.sum())
         p_fake = fitted.calibration(fitted.head.p_fake(data.X[np.flatnonzero(own)]))
@@ -192,7 +198,7 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
         interval = None if len(set(groups[own])) < 2 <= n else clopper_pearson_interval(count[wrong], n)
         rows.append(
             {"held_out": name, "n": n, "learnt_from": len(learn), "thresholds": asdict(fitted.thresholds)}
-            | {"thresholds_from_new_sources": fitted.promise["real_pictures_from"] == NEW_SOURCES}
+            | {"promised_of_new": fitted.promise[place] == if_new}
             | {answer: count[answer] / n for answer in ("fake", "unsure", "real")}
             | {"interval": interval, "answer": promise_answer(count[wrong] / n, interval, n, promised, TOLERATED)}
         )

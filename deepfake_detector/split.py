@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector.errors import TrainingError
+from deepfake_detector.families import is_remade
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW
 
 FOLDS = 5
@@ -120,6 +121,30 @@ def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]
         learn = np.flatnonzero(~np.isin(groups, groups[scored]))
         if len(np.unique(labels[learn])) == 2:
             folds.append((learn, scored))
+    return folds
+
+
+def generator_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds (learn, score) that each hold out whole generators, a fifth of them or one; none where there are fewer than three.
+
+    Fakes of a generator that it never saw are what a detector meets in use, and what it misses. Real pictures remade for training
+    are learnt from, but not scored. Groups that have pictures from elsewhere too are scored in two halves, or nothing might be left to
+    learn from.
+    """
+    origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
+    pictures = (rows["split"] != VIEW).to_numpy()
+    names = sorted(name for name in set(origin[labels == FAKE]) if not is_remade(name))
+    if len(names) < 3:
+        return []
+    folds = []
+    for i in range(min(FOLDS, len(names))):
+        new = (labels == FAKE) & np.isin(origin, names[i::FOLDS])
+        half = np.where(np.isin(groups, groups[~new]), groups % 2, 0)
+        for part in (0, 1):
+            scored = new & pictures & (half == part)
+            learn = ~new & ~np.isin(groups, groups[scored])
+            if scored.any() and len(set(labels[learn])) == 2:
+                folds.append((np.flatnonzero(learn), np.flatnonzero(scored)))
     return folds
 
 

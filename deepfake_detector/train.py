@@ -14,11 +14,11 @@ import numpy as np
 
 from deepfake_detector import family_head, registry, split
 from deepfake_detector.bundle import Bundle
-from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
+from deepfake_detector.calibration import Calibration, allowed_errors, fit_calibration, fit_thresholds
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
-from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings, Thresholds
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds
 from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
 
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 MIN_ROWS = 40  # a batch of 32 to learn from, and a fifth of the whole kept apart
 FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE = 0.05, 0.10  # what a verdict of fake, and of real, promises
-KNOWN_GENERATORS = "generators learnt from, but not these pictures"
-NEW_SOURCES = "sources not learnt from"  # where the reals of that promise are from, if there are enough sources
+# Where the pictures of that promise are from, if there are sources and generators enough to treat each as new.
+NEW_SOURCES, NEW_GENERATORS = "sources not learnt from", "generators not learnt from"
 
 
 @dataclass(frozen=True)
@@ -89,33 +89,50 @@ def fit_calibrated(
 
     `watched` (X, y) is only looked at for the curves.
     """
-    labels = training.rows["label"].to_numpy()
-    # Fakes as new pictures of known generators; reals, where there are sources enough, as if their source were new too.
-    held_out = _held_out_scores(head_of, training, split.group_folds(training.rows, seed))
-    from_new_source = _held_out_scores(head_of, training, split.real_source_folds(training.rows))
-    new_sources = not np.isnan(from_new_source).all()
-    held_out = np.where(np.isnan(from_new_source), held_out, from_new_source)
-    scored = ~np.isnan(held_out)  # degraded copies are learnt from, not judged
-    held_out, truth = held_out[scored], labels[scored]
-    calibration, thresholds = fit_promise(held_out, truth)
-
+    rows, labels = training.rows, training.rows["label"].to_numpy()
+    known = _held_out_scores(head_of, training, split.group_folds(rows, seed))
+    new_source = _held_out_scores(head_of, training, split.real_source_folds(rows))
+    new_generator = _held_out_scores(head_of, training, split.generator_folds(rows))
+    calibration, thresholds, promise = fit_promise(
+        _scored(known, labels == REAL),
+        _scored(new_source, labels == REAL),
+        _scored(known, labels == FAKE),
+        _scored(new_generator, labels == FAKE),
+    )
     log.info("fitting the head on %d pictures", len(training))
-    head = head_of().fit(training.X, labels, split.weights(training.rows), held_out=watched)
+    head = head_of().fit(training.X, labels, split.weights(rows), held_out=watched)
+    return Fitted(head, calibration, thresholds, promise)
+
+
+def fit_promise(
+    real: np.ndarray, new_real: np.ndarray, fake: np.ndarray, new_fake: np.ndarray
+) -> tuple[Calibration, Thresholds, dict[str, Any]]:
+    """Calibration, the thresholds that keep the promised rates, and the promise as the manifest says it, from held-out scores.
+
+    `new_real` and `new_fake` are of sources and generators that the scoring head had not learnt from; where they are too few, the
+    others stand in, and the promise says so. Calibration takes fakes of known generators in any case: from those that a detector
+    hardly tells from photographs it would learn that no score means anything.
+    """
+    if len(new_real):
+        real = new_real
+    asked = fake if allowed_errors(len(new_fake), FALSE_NEGATIVE_RATE) < 0 else new_fake
+    calibration = fit_calibration(np.concatenate([real, fake]), np.repeat([REAL, FAKE], [len(real), len(fake)]))
+    truth = np.repeat([REAL, FAKE], [len(real), len(asked)])
+    thresholds = fit_thresholds(calibration(np.concatenate([real, asked])), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
     promise = {
         "false_positive_rate": FALSE_POSITIVE_RATE,
         "false_negative_rate": FALSE_NEGATIVE_RATE,
         "confidence": 0.95,
-        "real_pictures_from": NEW_SOURCES if new_sources else "sources learnt from, but not these pictures",
-        "fakes_from": KNOWN_GENERATORS,
-        "pictures": {LABEL_NAMES[label]: int((truth == label).sum()) for label in (0, 1)},
+        "real_pictures_from": NEW_SOURCES if len(new_real) else "sources learnt from, but not these pictures",
+        "fakes_from": NEW_GENERATORS if asked is new_fake else "generators learnt from, but not these pictures",
+        "pictures": {LABEL_NAMES[REAL]: len(real), LABEL_NAMES[FAKE]: len(asked)},
     }
-    return Fitted(head, calibration, thresholds, promise)
+    return calibration, thresholds, promise
 
 
-def fit_promise(scores: np.ndarray, truth: np.ndarray) -> tuple[Calibration, Thresholds]:
-    """Calibration, and the thresholds that keep the promised rates, from the scores of pictures that were held out."""
-    calibration = fit_calibration(scores, truth)
-    return calibration, fit_thresholds(calibration(scores), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
+def _scored(scores: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Those asked about that have a score; degraded copies are learnt from, not judged."""
+    return scores[asked & ~np.isnan(scores)]
 
 
 def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

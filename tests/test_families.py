@@ -7,7 +7,7 @@ import json
 import pytest
 
 from deepfake_detector import registry
-from deepfake_detector.families import FAMILIES, GAN, LATENT, PIXEL, SWAP, TOKENS, line_of
+from deepfake_detector.families import FAMILIES, GAN, LATENT, PIXEL, SWAP, TOKENS, is_remade, line_of
 from deepfake_detector.types import FAKE
 from tests.elsa import MODELS
 from tests.test_layouts import lay_out
@@ -108,3 +108,11 @@ def test_dfdc_and_elsa_d3(tmp_path):
 
 def test_families_are_those_that_are_answered():
     assert FAMILIES == ("GAN", "latent diffusion", "pixel diffusion", "autoregressive", "face swap")
+
+
+@pytest.mark.parametrize(
+    ("name", "remade"),
+    [("flux2_vae_recon", True), ("taef2_stylegan2_recon", True), ("self_blended", True), ("reconnaissance", False), ("sdxl", False)],
+)
+def test_what_is_remade_of_real_pictures_is_known_by_name(name, remade):
+    assert is_remade(name) == remade

@@ -18,7 +18,7 @@ from deepfake_detector.encoders import clip_vit_b16_blocks, clip_vit_b16_scales,
 from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import norms
 from deepfake_detector.finetune.batches import BATCH, Batches, see
-from deepfake_detector.finetune.model import Judged, told_by_the_others
+from deepfake_detector.finetune.model import Judged, promise_of, told_by_the_others
 from deepfake_detector.types import FAKE, REAL
 from tests import tiny_clip
 
@@ -160,16 +160,26 @@ def test_what_a_run_is_without_it_does_not_learn_from():
 
 
 def test_the_verdicts_on_what_a_run_was_without_are_by_thresholds_from_the_other_runs():
-    fold = split.LeftOut(["g"], ["s"], *(np.arange(0),) * 3)
-    truth = np.repeat([REAL, FAKE], 100)
-    easy, odd = np.repeat([0.1, 0.9], 100), np.repeat([0.8, 0.85], 100)  # the last run's reals look as others' fakes do
-    runs = [Judged(fold, truth, scores, truth, scores) for scores in (easy, easy, odd)]
-    scores = np.concatenate([easy, easy, odd])
-    first, _, last = told_by_the_others(runs, scores, np.tile(truth, 3), np.repeat([0, 1, 2], 200))
+    fold, none = split.LeftOut(["g"], ["s"], *(np.arange(0),) * 3), np.zeros(100, bool)
+    low, high = np.full(100, 0.1), np.full(100, 0.9)
+    odd = np.full(100, 0.8), np.full(100, 0.85)  # the last run's reals look as others' fakes do
+    runs = [Judged(fold, low, low, high, high, none)] * 2 + [Judged(fold, odd[0], odd[0], odd[1], odd[1], none)]
+    first, _, last = told_by_the_others(runs)
     assert last["auroc"] == 1.0
     assert last["reals"] == {"n": 100, "called_fake": 1.0, "called_real": 0.0}
     assert last["fakes"] == {"n": 100, "called_fake": 1.0, "called_real": 0.0}
     assert first["reals"] == {"n": 100, "called_fake": 0.0, "called_real": 1.0}
+
+
+def test_of_real_pictures_remade_nothing_is_promised():
+    fold = split.LeftOut(["g"], ["s"], *(np.arange(0),) * 3)
+    low, high = np.linspace(0.1, 0.3, 100), np.linspace(0.7, 0.9, 100)
+    missed = np.concatenate([high, low])  # half of the new fakes look real
+    remade, forged = (promise_of([Judged(fold, low, low, high, missed, missed < 0.5 * of)]) for of in (1, 0))
+    assert remade[2]["pictures"] == {"real": 100, "fake": 100}
+    assert (remade[0](low) <= remade[1].real).all()
+    assert forged[2]["pictures"] == {"real": 100, "fake": 200}
+    assert (forged[0](low) <= forged[1].real).mean() < 0.2
 
 
 def test_what_can_not_be_left_out_is_said(pictures, tmp_path, capsys):

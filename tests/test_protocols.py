@@ -21,12 +21,18 @@ def test_the_names_that_the_command_line_offers_are_those_there_are():
 
 
 def table(
-    trace: float = 3.0, pairs: bool = False, n: int = 40, splits: bool = False, content: float = 4.0, sources: str = "abc"
+    trace: float = 3.0,
+    pairs: bool = False,
+    n: int = 40,
+    splits: bool = False,
+    content: float = 4.0,
+    sources: str = "abc",
+    generators: tuple[str, ...] = ("g1", "g2", "g3"),
 ) -> Embeddings:
-    """Real sources and three generators; e0 shows the trace of generation, e1… which source it is."""
+    """Real sources and generators; e0 shows the trace of generation, e1… which source it is."""
     rng = np.random.default_rng(0)
     rows, X = [], []
-    for label, names in ((0, sources), (1, ("g1", "g2", "g3"))):
+    for label, names in ((0, sources), (1, generators)):
         for s, name in enumerate(names):
             for i in range(n):
                 x = rng.normal(size=DIM)
@@ -126,7 +132,7 @@ def test_a_source_like_the_rest_keeps_the_promise_and_one_that_looks_fake_breaks
     rows = {row["held_out"]: row for row in protocols.run("promise-unseen-source", data, "logistic")["rows"]}
     assert rows["b"]["answer"] == "broken"
     assert 0.05 < rows["b"]["interval"][0] < rows["b"]["fake"] < rows["b"]["interval"][1]
-    assert all(row["n"] == 120 and row["thresholds_from_new_sources"] for row in rows.values())
+    assert all(row["n"] == 120 and row["promised_of_new"] for row in rows.values())
     assert all(row["fake"] + row["unsure"] + row["real"] == pytest.approx(1) for row in rows.values())
 
 
@@ -164,11 +170,23 @@ def test_with_nothing_left_out_the_thresholds_are_those_of_train():
     assert fitted.promise["real_pictures_from"] == "sources not learnt from"
 
 
-def test_where_too_few_sources_are_left_to_hold_out_the_row_says_so():
-    rows = protocols.run("promise-unseen-source", table(), "logistic")["rows"]
-    assert [row["thresholds_from_new_sources"] for row in rows] == [False] * 3
-    rows = protocols.run("promise-unseen-generator", table(), "logistic")["rows"]
-    assert [row["thresholds_from_new_sources"] for row in rows] == [True] * 3
+@pytest.mark.parametrize("protocol", protocols.PROMISES)
+def test_where_too_few_sources_or_generators_are_left_to_hold_out_the_row_says_so(protocol):
+    three, four = table(), table(sources="abcd", generators=("g1", "g2", "g3", "g4"))
+    assert [row["promised_of_new"] for row in protocols.run(protocol, three, "logistic")["rows"]] == [False] * 3
+    assert [row["promised_of_new"] for row in protocols.run(protocol, four, "logistic")["rows"]] == [True] * 4
+
+
+def test_that_fakes_are_not_called_real_is_promised_of_new_generators_too():
+    """Each generator has a trace of its own beside one that all share: what was learnt of the others finds it less surely."""
+    data = table(trace=2.0, content=0.0, n=120, sources="abcd", generators=("g1", "g2", "g3", "g4"))
+    for i, name in enumerate(("g1", "g2", "g3", "g4")):
+        data.X[(data.rows["generator"] == name).to_numpy(), 1 + i] += 4.0
+    new = protocols.run("promise-unseen-generator", data, "logistic")
+    assert [row["answer"] for row in new["rows"]] == ["kept"] * 4
+    rows = data.rows.assign(generator=data.rows["generator"].replace({"g1": "g1_recon", "g2": "g2_recon"}))  # two are left: too few
+    known = protocols.run("promise-unseen-generator", Embeddings(rows, data.X, data.spec, data.crop), "logistic")
+    assert [row["answer"] for row in known["rows"]] == ["broken"] * 4
 
 
 def test_pictures_of_one_group_alone_tell_nothing_of_a_promise():

@@ -14,7 +14,7 @@ import pytest
 from deepfake_detector import bundle, registry, split, table
 from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
 from deepfake_detector.errors import BundleError, TableError, TrainingError
-from deepfake_detector.train import train
+from deepfake_detector.train import fit_promise, train
 from deepfake_detector.types import Embeddings, EncoderSpec
 from tests.conftest import ROOT, script
 
@@ -75,6 +75,54 @@ def test_a_held_out_real_source_takes_its_reconstructions_with_it():
         assert len({generators[i] for i in scored}) == 1
         assert not {groups[i] for i in learn} & {groups[i] for i in scored}
     assert split.real_source_folds(rows([0] * 10 + [1] * 10, generators=["a", "b"] * 10)) == []
+
+
+def test_a_held_out_generator_is_not_learnt_from_and_real_pictures_remade_are_learnt_from_but_not_scored():
+    labels = [0] * 60 + [1] * 60
+    generators = ["photo"] * 60 + ["g", "h", "i", "vae_recon"] * 15
+    groups = [str(i % 60) if i % 4 == 3 else str(i) for i in range(120)]
+    r = rows(labels + [1], [*groups, groups[60]], [*generators, "g"], [""] * 120 + ["view"], [str(i) for i in range(120)] + ["60"])
+    folds = split.generator_folds(r)
+    assert [{generators[i] for i in scored} for _, scored in folds] == [{"g"}, {"h"}, {"i"}]
+    for learn, scored in folds:
+        assert len(scored) == 15
+        assert not {r["generator"][i] for i in learn} & {generators[i] for i in scored}
+        assert {"photo", "vae_recon"} <= {r["generator"][i] for i in learn}
+        assert not {r["group"][i] for i in learn} & {groups[i] for i in scored}
+    assert split.generator_folds(r[r["generator"] != "i"]) == []
+
+
+def test_where_every_group_has_all_generators_a_held_out_one_leaves_most_groups_to_learn_from():
+    labels, generators = [0, 1, 1, 1, 1] * 100, ["photo", "a", "b", "c", "d"] * 100
+    groups = [str(i // 5) for i in range(500)]
+    folds = split.generator_folds(rows(labels, groups, generators))
+    assert len(folds) == 8
+    assert sorted(i for _, scored in folds for i in scored) == [i for i in range(500) if labels[i]]
+    for learn, scored in folds:
+        assert {generators[i] for i in learn} == set(generators) - {generators[i] for i in scored}
+        assert not {groups[i] for i in learn} & {groups[i] for i in scored}
+        assert len({groups[i] for i in learn}) + len(scored) == 100
+        assert len(scored) == 50
+
+
+def test_many_generators_are_held_out_in_five_folds():
+    names = [f"g{i:02}" for i in range(13)]
+    folds = split.generator_folds(rows([0] * 13 + [1] * 13, generators=["photo"] * 13 + names))
+    assert len(folds) == 5
+    assert sorted(i for _, scored in folds for i in scored) == list(range(13, 26))
+
+
+def test_the_promise_about_fakes_rests_on_new_generators_where_these_are_enough():
+    real, fake, new = np.linspace(0.05, 0.3, 100), np.linspace(0.7, 0.95, 100), np.linspace(0.2, 0.9, 100)
+    calibration, thresholds, promise = fit_promise(real, real, fake, new)
+    assert (calibration(new) <= thresholds.real).mean() < 0.1
+    assert promise["fakes_from"] == "generators not learnt from"
+    assert promise["pictures"] == {"real": 100, "fake": 100}
+    alike, wider, promise = fit_promise(real, real, fake, new[:28])  # 28 without a miss don't show that a tenth is never passed
+    assert promise["fakes_from"] == "generators learnt from, but not these pictures"
+    assert alike == calibration
+    assert wider.real > thresholds.real
+    assert fit_promise(real, real[:0], fake, new)[2]["real_pictures_from"] == "sources learnt from, but not these pictures"
 
 
 def test_classes_weigh_the_same_and_their_sources_by_the_square_root_of_their_pictures():

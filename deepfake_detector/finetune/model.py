@@ -23,20 +23,17 @@ from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders import clip_vit_b16_scales, clip_vit_b16_tuned
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.extract import embed_samples
+from deepfake_detector.families import is_remade
 from deepfake_detector.finetune.batches import BATCH
 from deepfake_detector.finetune.norms import Settings, Tuned, tune
 from deepfake_detector.metrics import auroc
 from deepfake_detector.train import (
-    FALSE_NEGATIVE_RATE,
-    FALSE_POSITIVE_RATE,
-    KNOWN_GENERATORS,
-    NEW_SOURCES,
     Training,
     check_trainable,
     counts,
     fit_promise,
 )
-from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings, Sample, Thresholds
+from deepfake_detector.types import FAKE, REAL, Embeddings, Sample, Thresholds
 from deepfake_detector.versions import versions
 
 log = logging.getLogger(__name__)
@@ -44,49 +41,54 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Judged:
-    """What a run made of the generators and sources that it was without, and of those that it knew; scores are the head's own."""
+    """A run's own scores of the generators and sources that it was without, and of held-out pictures of those that it knew."""
 
     fold: split.LeftOut
-    new_truth: np.ndarray
-    new: np.ndarray
-    known_truth: np.ndarray
-    known: np.ndarray
+    real: np.ndarray
+    new_real: np.ndarray
+    fake: np.ndarray
+    new_fake: np.ndarray
+    remade: np.ndarray  # (len(new_fake),) which of these are real pictures remade, of which nothing is promised
 
     def to_json(self, calibration: Calibration, thresholds: Thresholds) -> dict[str, Any]:
         """`auroc` is of both unseen, `new_generator_auroc` of unseen fakes against known reals, `new_source_auroc` the other way.
 
         The shares of verdicts are of both unseen too.
         """
-        real, fake = (self.new[self.new_truth == label] for label in (REAL, FAKE))
-        known_real, known_fake = (self.known[self.known_truth == label] for label in (REAL, FAKE))
-        p_real, p_fake = calibration(real), calibration(fake)
+        p_real, p_fake = calibration(self.new_real), calibration(self.new_fake)
         return {
             "generators": self.fold.generators,
             "sources": self.fold.sources,
-            "auroc": _auroc(real, fake),
-            "new_generator_auroc": _auroc(known_real, fake),
-            "new_source_auroc": _auroc(real, known_fake),
-            "known_auroc": _auroc(known_real, known_fake),
+            "auroc": _auroc(self.new_real, self.new_fake),
+            "new_generator_auroc": _auroc(self.real, self.new_fake),
+            "new_source_auroc": _auroc(self.new_real, self.fake),
+            "known_auroc": _auroc(self.real, self.fake),
             "reals": {
-                "n": len(real),
+                "n": len(p_real),
                 "called_fake": float((p_real >= thresholds.fake).mean()),
                 "called_real": float((p_real <= thresholds.real).mean()),
             },
             "fakes": {
-                "n": len(fake),
+                "n": len(p_fake),
                 "called_fake": float((p_fake >= thresholds.fake).mean()),
                 "called_real": float((p_fake <= thresholds.real).mean()),
             },
         }
 
 
-def told_by_the_others(runs: list[Judged], scores: np.ndarray, truth: np.ndarray, judge: np.ndarray) -> list[dict[str, Any]]:
-    """Each run's figures, its verdicts by what the other runs alone would promise: by its own pictures they would flatter.
+def promise_of(runs: list[Judged]) -> tuple[Calibration, Thresholds, dict[str, Any]]:
+    """What the runs' scores together let promise, as `fit_promise` does."""
+    parts = ([one.real, one.new_real, one.fake, one.new_fake[~one.remade]] for one in runs)
+    return fit_promise(*(np.concatenate(scores) for scores in zip(*parts, strict=True)))
 
-    `scores`, (n,), are what the promise rests on; `judge`, (n,), says which run each comes from, -1 where there is none.
-    """
-    others = [(judge >= 0) & (judge != i) for i in range(len(runs))]
-    return [run.to_json(*fit_promise(scores[rest], truth[rest])) for run, rest in zip(runs, others, strict=True)]
+
+def told_by_the_others(runs: list[Judged]) -> list[dict[str, Any]]:
+    """Each run's figures, its verdicts by what the other runs alone would promise: by its own pictures they would flatter."""
+    told = []
+    for i, run in enumerate(runs):
+        calibration, thresholds, _ = promise_of(runs[:i] + runs[i + 1 :])
+        told.append(run.to_json(calibration, thresholds))
+    return told
 
 
 def _auroc(real: np.ndarray, fake: np.ndarray) -> float:
@@ -133,37 +135,26 @@ def finetune(
             raise DatasetError("The pictures have changed since they were embedded. Run the same command again.")
         return replace(part, X=found.X, spec=encoder.spec)
 
-    held_out = np.full(len(training), np.nan)  # of reals from new sources, and fakes of known generators
-    judge = np.full(len(training), -1)  # the run whose score that is
     truth = training.rows["label"].to_numpy()
-    left_out = []
+    remade = np.array([is_remade(name) for name in training.rows["generator"]])
+    runs = []
     for i, fold in enumerate(plan):
         log.info("run %d of %d: without %s", i + 1, len(plan) + 1, ", ".join([*fold.generators, *fold.sources]))
         one = tuned(training.take(fold.learn), f"fold{i}.safetensors")
-        judged = np.concatenate([fold.new, fold.known])
+        judged = np.concatenate([fold.known, fold.new])
         scores = one.head.p_fake(embedded(training.take(judged), one.norms, settings.bfloat16).X)
-        new, known = np.split(scores, [len(fold.new)])
-        for rows, found, label in ((fold.new, new, REAL), (fold.known, known, FAKE)):
-            wanted = truth[rows] == label
-            held_out[rows[wanted]], judge[rows[wanted]] = found[wanted], i
-        left_out.append(Judged(fold, truth[fold.new], new, truth[fold.known], known))
+        known, new = np.split(scores, [len(fold.known)])
+        known_fake, new_fake = (truth[part] == FAKE for part in (fold.known, fold.new))
+        runs.append(Judged(fold, known[~known_fake], new[~new_fake], known[known_fake], new[new_fake], remade[fold.new[new_fake]]))
         log.info("told what it was without apart with AUROC %.3f", auroc(truth[fold.new], new))
-    scored = judge >= 0
-    calibration, thresholds = fit_promise(held_out[scored], truth[scored])
-    told = told_by_the_others(left_out, held_out, truth, judge)
+    calibration, thresholds, promise = promise_of(runs)
+    told = told_by_the_others(runs)
     log.info("run %d of %d: all that may be learnt from", len(plan) + 1, len(plan) + 1)
     final = tuned(training, "all.safetensors")
     testing = embedded(testing, final.norms)
     chosen = {"steps": settings.steps, "bfloat16": settings.bfloat16}
     manifest: dict[str, Any] = {
-        "promise": {
-            "false_positive_rate": FALSE_POSITIVE_RATE,
-            "false_negative_rate": FALSE_NEGATIVE_RATE,
-            "confidence": 0.95,
-            "real_pictures_from": NEW_SOURCES,
-            "fakes_from": KNOWN_GENERATORS,
-            "pictures": {LABEL_NAMES[label]: int((truth[scored] == label).sum()) for label in (0, 1)},
-        },
+        "promise": promise,
         "training": {
             "seed": settings.seed,
             "split": how,

@@ -60,15 +60,15 @@ def promise_on_unseen(protocol: dict[str, Any]) -> str:
     """What is promised, and how it was put to the test on sources or generators that training had been without."""
     held_out, promise = {
         "fake": ("real source", "of real pictures called fake, also of sources not learnt from"),
-        "real": ("generator", "of fakes called real, of generators learnt from; these are not"),
+        "real": ("generator", "of fakes called real, also of generators not learnt from"),
     }[protocol["wrong"]]
     sentence = (
         f"Promised: at most {protocol['promised']:.0%} {promise}. Each {held_out} was left out of head, calibration and thresholds; "
         f"kept for {protocol['kept']} of {len(protocol['rows'])}."
     )
-    known = [row["held_out"] for row in protocol["rows"] if not row["thresholds_from_new_sources"]]
+    known = [row["held_out"] for row in protocol["rows"] if not row["promised_of_new"]]
     if known:
-        sentence += f" Without {_list(known)} too few real sources were left to treat each as new, so thresholds came from known ones."
+        sentence += f" Without {_list(known)} too few {held_out}s were left to treat each as new, so thresholds came from known ones."
     return sentence
 
 

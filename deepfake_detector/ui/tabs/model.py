@@ -39,7 +39,7 @@ def describe(manifest: dict[str, Any]) -> str:
         "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
         f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
         f"{promise['real_pictures_from']}), and at most {promise['false_negative_rate']:.0%} of fakes real (on {promise['fakes_from']}). "
-        "Fakes of a generator that it has not learnt from will more often pass as real.",
+        "Of a single source or generator it may be more, most of all of one unlike those in these tables.",
         "",
         "| generator | test pictures | AUROC | called fake | unsure | called real |",
         "|---|---|---|---|---|---|",
