@@ -18,6 +18,7 @@ from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.recall import Recall
 from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds, made_differently
 from deepfake_detector.vectors import Vectors
 
@@ -30,7 +31,7 @@ class Bundle:
     """`manifest` is the whole of manifest.json; the other fields are what of it is acted upon.
 
     `family` tells the families of generators apart; None where training found no answer worth giving. `encoder_weights` is the file of
-    an encoder that was tuned for this model, None where the encoder is one for all.
+    an encoder that was tuned for this model, None where the encoder is one for all. `recall` is what it may learn another source by.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Bundle:
     manifest: dict[str, Any]
     family: FamilyHead | None = None
     encoder_weights: Path | None = None
+    recall: Recall | None = None
 
     def encoder(self, device: str, weights: str | None = None) -> PictureEncoder:
         """The encoder whose embeddings it takes; `weights` is a local file in place of the published weights."""
@@ -87,6 +89,8 @@ def save(bundle: Bundle, folder: str | Path) -> None:
         }
         if bundle.encoder_weights:
             shutil.copyfile(bundle.encoder_weights, fresh / _ENCODER)
+        if bundle.recall:
+            bundle.recall.save(fresh)
         if bundle.family:
             bundle.family.save(fresh)
             fields["family"] = bundle.family.to_json()
@@ -128,6 +132,7 @@ def load(folder: str | Path) -> Bundle:
             manifest=manifest,
             family=FamilyHead.load(folder, manifest["family"]) if "family" in manifest else None,
             encoder_weights=folder / _ENCODER if (folder / _ENCODER).is_file() else None,
+            recall=Recall.load(folder),
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error

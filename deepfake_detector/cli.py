@@ -605,7 +605,7 @@ def _add_known(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`python -m deepfake_detector`: predict, convert, cache."""
+    """`python -m deepfake_detector`: predict, adapt, convert, cache."""
     parser = _parser("Tell real pictures from generated ones.", "", prog="python -m deepfake_detector")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -619,6 +619,15 @@ def main(argv: list[str] | None = None) -> int:
     _add_known(predict)
     _add_engine(predict)
     predict.set_defaults(command=_predict)
+    adapt = commands.add_parser(
+        "adapt", help="teach a model a source of your own", description="Teach a model a new source of real pictures, by a few of them."
+    )
+    adapt.add_argument("photographs", metavar="PHOTOS", help="a folder of real pictures, ten or more, from one camera, archive or platform")
+    adapt.add_argument("--model", default=None, metavar="FOLDER", help="the model to begin with (default: models/default)")
+    adapt.add_argument("--out", required=True, metavar="FOLDER", help="the new model")
+    adapt.add_argument("--name", metavar="SOURCE", help="what to call the source (default: the folder's name)")
+    _add_engine(adapt)
+    adapt.set_defaults(command=_adapt)
     convert = commands.add_parser("convert", help="CSV ↔ Parquet", description="Write a table again, as CSV or Parquet by its name.")
     convert.add_argument("table", help="a table made by extract_embeddings.py")
     convert.add_argument("out", help="the same table again, .csv or .parquet")
@@ -683,6 +692,37 @@ def _files(paths: Iterable[str]) -> Iterable[str]:
             if not found:
                 raise DetectorError(f"There are no pictures or clips in the folder {path}.")
             yield from found
+
+
+def _adapt(arguments: argparse.Namespace) -> int:
+    from deepfake_detector import bundle
+    from deepfake_detector.adapt import adapt
+    from deepfake_detector.datasets.folder import real_photographs
+    from deepfake_detector.detect import DEFAULT_MODEL
+    from deepfake_detector.embed import Embedder
+    from deepfake_detector.extract import embed_samples
+
+    logging.getLogger("deepfake_detector.train").setLevel(logging.WARNING)  # six small trainings, of which none is worth a line
+    model = bundle.load(arguments.model or DEFAULT_MODEL)
+    listing = real_photographs(arguments.photographs)
+    embedder = Embedder(model.encoder(arguments.device, arguments.weights), model.crop, _cache(arguments))
+    model.check(embedder.encoder.spec, embedder.crop, "the encoder at hand")
+    progress = _progress(len(listing.samples))
+    data, skipped = embed_samples(listing, embedder, progress.update)
+    progress.close()
+    for path, reason in skipped:
+        print(f"{path}: {reason}", file=sys.stderr)
+    out = Path(arguments.out)
+    source = arguments.name or Path(arguments.photographs).resolve().stem
+    done = adapt(model, data, source, out.name, " ".join(sys.argv))
+    bundle.save(done.bundle, out)
+    print(f"Of {len(data)} photographs from {source}   real  unsure  fake")
+    for name, answers in ((f"{model.name} answers", done.before), (f"{out.name}, not shown the one that it judges", done.after)):
+        print(f"  {name:40}" + "".join(f"{answers[answer]:7}" for answer in ("real", "unsure", "fake")))
+    thresholds = done.bundle.thresholds
+    print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
+    print(f"{out}: {model.name}, which has learnt {source} too. Measure it with evaluate.py, on pictures that it was not shown.")
+    return 0
 
 
 def _convert(arguments: argparse.Namespace) -> int:

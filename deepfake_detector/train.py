@@ -18,6 +18,7 @@ from deepfake_detector.calibration import Calibration, allowed_errors, fit_calib
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
+from deepfake_detector.recall import remember
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds
 from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
@@ -78,7 +79,9 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
         "versions": versions(),
     }
     family = family_head.fit(training, seed)
-    bundle = Bundle(name, fitted.head, head_name, data.spec, data.crop, fitted.calibration, fitted.thresholds, manifest, family)
+    recall = remember(fitted.head, training, seed) if head_name == "logistic" else None
+    made = (fitted.head, head_name, data.spec, data.crop, fitted.calibration, fitted.thresholds, manifest)
+    bundle = Bundle(name, *made, family=family, recall=recall)
     return Training(bundle, testing, bundle.p_fake(testing.X), fitted.head.history_)
 
 

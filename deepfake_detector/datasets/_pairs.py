@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from deepfake_detector.datasets import Listing, folder
+from deepfake_detector.datasets import Listing
+from deepfake_detector.datasets.folder import real_photographs
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DatasetError, UnusablePicture
 from deepfake_detector.files import write_atomically
 from deepfake_detector.images import open_picture
-from deepfake_detector.types import FAKE, REAL, Sample
+from deepfake_detector.types import FAKE, Sample
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +84,6 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
         raise DatasetError(f"Nothing could be made of any picture in {str(root)!r} ({reasons}). Point to a folder of real photographs.")
     found.skipped.sort()
     return found
-
-
-def real_photographs(root: str | Path) -> Listing:
-    """The real pictures; of a folder's, all but those that it calls fake."""
-    listed = folder.scan(root, unlabelled=REAL)
-    fakes = [(sample.name, "a fake already; pairs are made of real photographs") for sample in listed.samples if sample.label == FAKE]
-    return Listing([sample for sample in listed.samples if sample.label == REAL], [*listed.skipped, *fakes])
 
 
 def _pair(recipe: Recipe, kept: Path, photograph: Sample) -> tuple[Path, Path] | str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets._pairs import Recipe, add_made, pairs, real_photographs
+from deepfake_detector.datasets._pairs import Recipe, add_made, pairs
+from deepfake_detector.datasets.folder import real_photographs
 from deepfake_detector.errors import DatasetError, UnusablePicture
 
 if TYPE_CHECKING:

@@ -47,6 +47,13 @@ def scan(root: str | Path, unlabelled: int | None = None) -> Listing:
     return _read_folder(root, unlabelled)
 
 
+def real_photographs(root: str | Path) -> Listing:
+    """The real pictures; of a folder's, all but those that it calls fake."""
+    listed = scan(root, unlabelled=REAL)
+    fakes = [(sample.name, "called fake; real photographs are asked for") for sample in listed.samples if sample.label == FAKE]
+    return Listing([sample for sample in listed.samples if sample.label == REAL], [*listed.skipped, *fakes])
+
+
 def picture_files(root: str | Path) -> list[str]:
     """The paths of the pictures and clips below a folder, labelled or not, in the order of their names."""
     unread: list[tuple[str, str]] = []

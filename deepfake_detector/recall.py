@@ -1,0 +1,95 @@
+"""What a linear model keeps of its training pictures to learn one more source by: where each lies in a few directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deepfake_detector import split
+from deepfake_detector.files import write_atomically
+from deepfake_detector.heads.logistic import Head
+from deepfake_detector.types import VIEW, Embeddings
+
+FILE = "recall.npz"
+DIRECTIONS = 64  # of the greatest variance, beside the head's own and each source's: a model grows by 2.5 MB for models/default
+MOST_ROWS = 10_000  # kept, whole groups at a time
+_FOR_VARIANCE = 2_000  # rows are enough for its greatest directions
+
+
+@dataclass(frozen=True)
+class Recall:
+    """`basis` (dim, k) has orthonormal columns, in the head's standardised numbers; `X` (n, k) are the training pictures in it.
+
+    `rows` has label, generator, group, split and sha256 of each; `learnt_from` is how many there were.
+    """
+
+    basis: np.ndarray
+    X: np.ndarray
+    rows: pd.DataFrame
+    learnt_from: int
+
+    def save(self, folder: Path) -> None:
+        names, places = np.unique(self.rows["generator"].to_numpy().astype(str), return_inverse=True)
+        parts = {
+            "basis": self.basis.astype(np.float16),
+            "X": self.X.astype(np.float16),
+            "label": self.rows["label"].to_numpy().astype(np.uint8),
+            "names": names,
+            "place": places.astype(np.uint16),
+            "group": split.whole_groups(self.rows).astype(np.uint32),
+            "view": (self.rows["split"] == VIEW).to_numpy(),
+            "learnt_from": np.array(self.learnt_from),
+        }
+
+        def write(part: Path) -> None:
+            with open(part, "wb") as file:
+                np.savez_compressed(file, **parts)
+
+        write_atomically(folder / FILE, write)
+
+    @classmethod
+    def load(cls, folder: Path) -> Recall | None:
+        """None where the model keeps none."""
+        try:
+            with np.load(folder / FILE, allow_pickle=False) as parts:
+                group = parts["group"].astype(str)
+                rows = pd.DataFrame(
+                    {
+                        "label": parts["label"].astype(np.int64),
+                        "generator": parts["names"][parts["place"]].astype(object),
+                        "group": group,
+                        "split": np.where(parts["view"], VIEW, "train"),
+                        "sha256": np.char.add("recalled ", group),  # equal pictures are in one group already
+                    }
+                )
+                return cls(parts["basis"].astype(np.float32), parts["X"].astype(np.float32), rows, int(parts["learnt_from"]))
+        except FileNotFoundError:
+            return None
+
+
+def remember(head: Head, data: Embeddings, seed: int) -> Recall:
+    """Choose the directions and keep the rows of `data`, which the head has learnt from."""
+    from sklearn.decomposition import PCA
+
+    kept = _some_groups(split.whole_groups(data.rows), MOST_ROWS, seed)
+    rows = data.rows.iloc[kept][["label", "generator", "group", "split", "sha256"]].reset_index(drop=True)
+    scaler, linear = (step for _, step in head.pipeline_.steps)
+    X = scaler.transform(np.asarray(data.X[kept]))
+    few = np.random.default_rng(seed).permutation(len(X))[:_FOR_VARIANCE]
+    count = min(DIRECTIONS, X.shape[1], len(few) - 1)
+    places = [X[(rows["generator"] == name).to_numpy()].mean(axis=0) for name in sorted(set(rows["generator"]))]
+    variance = PCA(count, svd_solver="randomized", random_state=seed).fit(X[few]).components_
+    basis, _ = np.linalg.qr(np.vstack([linear.coef_, *places, variance]).T)
+    return Recall(basis.astype(np.float32), (X @ basis).astype(np.float32), rows, len(data))
+
+
+def _some_groups(groups: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Indices of all rows, or of as many whole groups by chance as come to at most so many."""
+    if len(groups) <= most:
+        return np.arange(len(groups))
+    order = np.random.default_rng(seed).permutation(np.unique(groups))
+    sizes = np.bincount(groups, minlength=order.max() + 1)[order]
+    return np.flatnonzero(np.isin(groups, order[np.cumsum(sizes) <= most]))
