@@ -88,7 +88,10 @@ def test_an_adapted_model_is_read_back_the_same_and_learns_a_second_source(model
     assert training["train"]["real"]["archive"] == 30
     assert training["photographs"]["after"] == dict(done.after)
     assert len(read.recall.rows) == len(model.recall.rows) + 30
-    assert "no measurements" in describe(read.manifest), "the figures were of another head"
+    told = describe(read.manifest)
+    assert "This model is m, which has learnt archive by 30 photographs." in told
+    assert f"{done.after['real']} real, {done.after['unsure']} unsure" in told
+    assert "AUROC" not in told, "the figures were of another head"
     again = adapt(read, pictures({"phone": (REAL, 0.0, -4.0)}, 30), "phone", "both").bundle
     assert {"archive", "phone"} <= set(again.manifest["training"]["train"]["real"])
     photographs = pictures(NEW, 200, seed=5).X

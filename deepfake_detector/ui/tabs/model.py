@@ -29,7 +29,7 @@ def describe(manifest: dict[str, Any]) -> str:
     """A bundle's manifest as Markdown, weaknesses first."""
     scores = manifest.get("scores")
     if not scores:
-        return "This model carries no measurements."
+        return _adapted(manifest["training"]) or "This model carries no measurements."
     generators = sorted(scores["generators"].items(), key=lambda item: item[1]["fake"])
     sources = sorted(scores["real_sources"].items(), key=lambda item: -item[1]["fake"])
     promise = manifest["promise"]
@@ -52,3 +52,18 @@ def describe(manifest: dict[str, Any]) -> str:
         f"Head: {manifest['head']}; encoder: {manifest['encoder']['name']}; split: {manifest['training']['split']}.",
     ]
     return "\n".join(lines)
+
+
+def _adapted(training: dict[str, Any]) -> str:
+    """What is known of a model that was taught a source; empty for others."""
+    if "photographs" not in training:
+        return ""
+    shown, base = training["photographs"], training["adapted_from"]
+    before, after = (
+        ", ".join(f"{shown[when].get(answer, 0)} {answer}" for answer in ("real", "unsure", "fake")) for when in ("before", "after")
+    )
+    return (
+        f"This model is {base}, which has learnt {shown['source']} by {shown['n']} photographs. Each judged by what was learnt from "
+        f"the others: {after}; before: {before}. Nothing else of it was measured; evaluate.py does. Where {base} is weak, so is this one, "
+        "and a fake made of a picture from this source it finds less surely."
+    )
