@@ -46,12 +46,7 @@ def adapt(model: Bundle, photographs: Embeddings, source: str, name: str, comman
 
     Raises TrainingError for a model that keeps nothing to learn by, too few photographs, or a source that it knows already.
     """
-    recall = model.recall
-    if recall is None:
-        raise TrainingError(
-            f"The model {model.name} keeps nothing of its training pictures to learn a source by; logistic heads that this version has "
-            f"trained do, its head is {model.head_name}. Train one again with --head logistic, or on a second table of your own beside."
-        )
+    recall = recall_of(model)
     groups = split.whole_groups(photographs.rows)
     if len(np.unique(groups)) < FEWEST:
         raise TrainingError(
@@ -92,6 +87,16 @@ def adapt(model: Bundle, photographs: Embeddings, source: str, name: str, comman
         recall=Recall(recall.basis, joined.X, joined.rows, recall.learnt_from + len(photographs)),
     )
     return Adapted(bundle, before, after)
+
+
+def recall_of(model: Bundle) -> Recall:
+    """What the model keeps to learn a source by; raises TrainingError for one that keeps nothing."""
+    if model.recall is None:
+        raise TrainingError(
+            f"The model {model.name} keeps nothing of its training pictures to learn a source by; logistic heads that this version has "
+            f"trained do, its head is {model.head_name}. Train one again with --head logistic, or on a second table of your own beside."
+        )
+    return model.recall
 
 
 def _fit(model: Bundle, recall: Recall, X: np.ndarray, new: pd.DataFrame) -> tuple[Fitted, Embeddings]:
