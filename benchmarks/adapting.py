@@ -74,7 +74,9 @@ def _areas(
     head = fit(learn)
     recall = remember(head, training.take(learn), seed=0)
     manifest = {"training": {"train": {"real": {}}}}
-    model = Bundle("m", head, "logistic", training.spec, training.crop, Calibration(1, 0), Thresholds(0.3, 0.7), manifest, recall=recall)
+    model = Bundle(
+        "m", head, "logistic", training.spec, training.crop, Calibration(1, 0), Thresholds(0.3, 0.7), manifest, remembered=recall
+    )
     adapted = [adapt(model, training.take(shown[:n]), "new", "m").bundle.head for n in SHOWN]
     whole = fit(np.concatenate([learn, shown[: SHOWN[1]]]))
     return [*(area(one, fakes) for one in (head, *adapted, whole)), area(head, remade), area(adapted[1], remade)]

@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from deepfake_detector import split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.errors import TrainingError
+from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import Recall
 from deepfake_detector.train import Fitted, fit_calibrated
 from deepfake_detector.types import REAL, Embeddings
@@ -60,13 +61,15 @@ def adapt(model: Bundle, photographs: Embeddings, source: str, name: str, comman
         {"label": REAL, "generator": source, "group": [f"{source} {group}" for group in groups], "split": "train"}
         | {"sha256": photographs.rows["sha256"].to_numpy()}
     )
+    C = model.head.pipeline_[-1].C * recall.learnt_from / len(recall.rows)  # as if all training pictures were there
     fold = groups % _FOLDS
     after: Counter[str] = Counter()
     for i in range(_FOLDS):
-        fitted, _ = _fit(model, recall, X[fold != i], new[fold != i])
-        after += _answers(fitted, fitted.head.p_fake(X[fold == i]))
-    before = Counter(model.thresholds.answer(p) for p in model.p_fake(photographs.X))
-    fitted, joined = _fit(model, recall, X, new)
+        fitted = _fit(model, recall.joined(X[fold != i], new[fold != i]), C)
+        after += Counter(map(fitted.thresholds.answer, fitted.calibration(fitted.head.p_fake(X[fold == i]))))
+    before = Counter(map(model.thresholds.answer, model.p_fake(photographs.X)))
+    joined = recall.joined(X, new)
+    fitted = _fit(model, joined, C)
     manifest = {key: value for key, value in model.manifest.items() if key not in ("scores", "name")}  # what was measured was another head
     training = manifest["training"]
     real = training["train"]["real"] | {source: len(photographs)}
@@ -84,7 +87,7 @@ def adapt(model: Bundle, photographs: Embeddings, source: str, name: str, comman
         calibration=fitted.calibration,
         thresholds=fitted.thresholds,
         manifest=manifest,
-        recall=Recall(recall.basis, joined.X, joined.rows, recall.learnt_from + len(photographs)),
+        remembered=joined,
     )
     return Adapted(bundle, before, after)
 
@@ -99,12 +102,9 @@ def recall_of(model: Bundle) -> Recall:
     return model.recall
 
 
-def _fit(model: Bundle, recall: Recall, X: np.ndarray, new: pd.DataFrame) -> tuple[Fitted, Embeddings]:
-    rows = pd.concat([recall.rows, new], ignore_index=True)
-    X = np.concatenate([recall.X, X])
-    data = Embeddings(rows, X, dataclasses.replace(model.spec, dim=X.shape[1]), model.crop)
-    C = model.head.pipeline_[-1].C * recall.learnt_from / len(recall.rows)  # as if all training pictures were there
-    return fit_calibrated(functools.partial(_Inside, C), data, seed=0), data
+def _fit(model: Bundle, recall: Recall, C: float) -> Fitted:
+    data = Embeddings(recall.rows, recall.X, dataclasses.replace(model.spec, dim=recall.X.shape[1]), model.crop)
+    return fit_calibrated(functools.partial(_Inside, C), data, seed=0)
 
 
 class _Inside:
@@ -122,14 +122,10 @@ class _Inside:
         return self.linear.predict_proba(X)[:, 1]
 
 
-def _as_whole(model: Bundle, recall: Recall, linear: LogisticRegression):
+def _as_whole(model: Bundle, recall: Recall, linear: LogisticRegression) -> EmbeddingHead:
     """The model's head with what was learnt inside the few directions."""
     head = copy.deepcopy(model.head)
     whole = head.pipeline_[-1]
     whole.coef_ = linear.coef_ @ recall.basis.T.astype(np.float64)
     whole.intercept_ = linear.intercept_
     return head
-
-
-def _answers(fitted: Fitted, scores: np.ndarray) -> Counter[str]:
-    return Counter(fitted.thresholds.answer(p) for p in fitted.calibration(scores))

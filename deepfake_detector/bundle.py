@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,6 +19,7 @@ from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
 from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds, made_differently
 from deepfake_detector.vectors import Vectors
@@ -31,7 +33,8 @@ class Bundle:
     """`manifest` is the whole of manifest.json; the other fields are what of it is acted upon.
 
     `family` tells the families of generators apart; None where training found no answer worth giving. `encoder_weights` is the file of
-    an encoder that was tuned for this model, None where the encoder is one for all. `recall` is what it may learn another source by.
+    an encoder that was tuned for this model, None where the encoder is one for all. `remembered` is what it may
+    learn another source by, or the file that has it.
     """
 
     name: str
@@ -44,7 +47,12 @@ class Bundle:
     manifest: dict[str, Any]
     family: FamilyHead | None = None
     encoder_weights: Path | None = None
-    recall: Recall | None = None
+    remembered: Recall | Path | None = None
+
+    @cached_property
+    def recall(self) -> Recall | None:
+        """What it may learn another source by, read when it is first asked for; raises BundleError if it can't be."""
+        return Recall.load(self.remembered) if isinstance(self.remembered, Path) else self.remembered
 
     def encoder(self, device: str, weights: str | None = None) -> PictureEncoder:
         """The encoder whose embeddings it takes; `weights` is a local file in place of the published weights."""
@@ -132,7 +140,7 @@ def load(folder: str | Path) -> Bundle:
             manifest=manifest,
             family=FamilyHead.load(folder, manifest["family"]) if "family" in manifest else None,
             encoder_weights=folder / _ENCODER if (folder / _ENCODER).is_file() else None,
-            recall=Recall.load(folder),
+            remembered=folder / _RECALL if (folder / _RECALL).is_file() else None,
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error

@@ -699,14 +699,13 @@ def _adapt(arguments: argparse.Namespace) -> int:
     from deepfake_detector.adapt import adapt, recall_of
     from deepfake_detector.datasets.folder import real_photographs
     from deepfake_detector.detect import DEFAULT_MODEL
-    from deepfake_detector.embed import Embedder
     from deepfake_detector.extract import embed_samples
 
     logging.getLogger("deepfake_detector.train").setLevel(logging.WARNING)  # six small trainings, of which none is worth a line
     model = bundle.load(arguments.model or DEFAULT_MODEL)
     recall_of(model)  # before minutes of embedding
     listing = real_photographs(arguments.photographs)
-    embedder = Embedder(model.encoder(arguments.device, arguments.weights), model.crop, _cache(arguments))
+    embedder = _embedders(arguments)(model)
     model.check(embedder.encoder.spec, embedder.crop, "the encoder at hand")
     progress = _progress(len(listing.samples))
     data, skipped = embed_samples(listing, embedder, progress.update)

@@ -131,7 +131,8 @@ def line_of(generator: str) -> Line | None:
 
 def is_remade(generator: str) -> bool:
     """Whether its fakes are real pictures remade to learn from (reconstructions, self-blended faces), which nobody passes off as others."""
-    return re.search(r"(?:^|_)(?:recon(struction)?s?|self_?blend(ed)?)(?:_|$)", _words(generator)) is not None
+    words = _words(generator)
+    return any(pattern.search(words) for _, line, pattern in _PATTERNS if line in ("autoencoder", "self-blended"))
 
 
 def _words(generator: str) -> str:

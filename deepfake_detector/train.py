@@ -80,8 +80,9 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     }
     family = family_head.fit(training, seed)
     recall = remember(fitted.head, training, seed) if head_name == "logistic" else None
-    made = (fitted.head, head_name, data.spec, data.crop, fitted.calibration, fitted.thresholds, manifest)
-    bundle = Bundle(name, *made, family=family, recall=recall)
+    bundle = Bundle(
+        name, fitted.head, head_name, data.spec, data.crop, fitted.calibration, fitted.thresholds, manifest, family, remembered=recall
+    )
     return Training(bundle, testing, bundle.p_fake(testing.X), fitted.head.history_)
 
 

@@ -66,7 +66,8 @@ def test_photographs_that_look_fake_are_not_called_so_once_their_source_is_known
 def test_what_it_tells_of_its_answers_is_of_photographs_that_it_was_not_shown(model, monkeypatch):
     shown = []
     fit = adapting._fit
-    monkeypatch.setattr(adapting, "_fit", lambda m, r, X, new: shown.append(set(new["group"])) or fit(m, r, X, new))
+    known = set(model.recall.rows["group"])
+    monkeypatch.setattr(adapting, "_fit", lambda m, joined, C: shown.append(set(joined.rows["group"]) - known) or fit(m, joined, C))
     twins = pictures(NEW, 20)
     twins.rows["group"] = [f"{i // 2}" for i in range(20)]
     done = adapt(model, twins, "archive", "mine")
