@@ -102,7 +102,9 @@ def save(bundle: Bundle, folder: str | Path) -> None:
         if bundle.family:
             bundle.family.save(fresh)
             fields["family"] = bundle.family.to_json()
-        (fresh / "manifest.json").write_text(json.dumps(fields | bundle.manifest, indent=2, ensure_ascii=False) + "\n")
+        # Its manifest may be that of the model that it was made of: what is acted upon stands in the fields.
+        rest = {key: value for key, value in bundle.manifest.items() if key not in fields and key != "family"}
+        (fresh / "manifest.json").write_text(json.dumps(fields | rest, indent=2, ensure_ascii=False) + "\n")
         if folder.exists():
             if not (folder / "manifest.json").is_file():
                 raise BundleError(f"{folder} exists and is no model (it has no manifest.json); choose another --out.")
