@@ -1,11 +1,12 @@
-"""What ten, thirty or a hundred photographs from a new source are worth: AUROC with its pictures and a generator both unseen.
+"""What ten, thirty or a hundred pictures of something new are worth: AUROC on what a model has not seen, before and after `adapt`.
 
     python benchmarks/adapting.py TABLE [TABLE ...] [--C 0.001]
 
 For each source of real pictures and each generator a logistic head is trained without both; then `adapt` shows it some of the
-source's photographs, drawn by chance, and it ranks the generator's fakes among others of the source. "whole" is the head trained
-anew with the thirty, which needs the training table. "pairs" are other photographs of the source against fakes remade of them: a
-head that had only learnt to know the source by sight would not tell these better.
+source's photographs, of the generator's fakes, or of both, drawn by chance, and it ranks others of the generator's fakes among others
+of the source. "whole" is the head trained anew with the photographs, which needs the training table. "pairs" are other photographs of
+the source against fakes remade of them: a head that had only learnt to know the source by sight would not tell these better. The
+last rows leave out the generator alone, and rank among pictures of all sources, a fifth of whose groups are kept apart.
 """
 
 from __future__ import annotations
@@ -26,9 +27,18 @@ from deepfake_detector.families import is_remade  # noqa: E402
 from deepfake_detector.heads.logistic import Head  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.recall import remember  # noqa: E402
-from deepfake_detector.types import FAKE, REAL, VIEW, Embeddings, Thresholds  # noqa: E402
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds  # noqa: E402
 
-SHOWN = (10, 30, 100)
+REALS, FAKES, BOTH = (10, 30, 100), (10, 30), 30
+COLUMNS = [
+    "none",
+    *(f"real {n}" for n in REALS),
+    f"whole {BOTH}",
+    *(f"fake {n}" for n in FAKES),
+    f"both {BOTH}",
+    "pairs none",
+    f"pairs {BOTH}",
+]
 
 
 def main() -> None:
@@ -38,48 +48,94 @@ def main() -> None:
     arguments = parser.parse_args()
     data = table.read_all(arguments.tables)
     training = data.take(split.train_test(data.rows, 0)[0])
+    training.rows.reset_index(drop=True, inplace=True)
     labels, origin = training.rows["label"].to_numpy(), training.rows["generator"].to_numpy()
     groups, pictures = split.whole_groups(training.rows), (training.rows["split"] != VIEW).to_numpy()
     generators = sorted(name for name in set(origin[labels == FAKE]) if not is_remade(name))
-    columns = ["none", *(f"adapt {n}" for n in SHOWN), f"whole {SHOWN[1]}", "pairs none", f"pairs {SHOWN[1]}"]
-    print(f"{'real source left out':24}" + "".join(f"{column:>11}" for column in columns), flush=True)
+    learning = Learning(training, arguments.C)
+
+    print(f"{'real source left out':28}" + "".join(f"{column:>11}" for column in COLUMNS), flush=True)
     found = []
     for source in sorted(set(origin[labels == REAL])):
-        of_source = np.random.default_rng(0).permutation(np.flatnonzero((origin == source) & (labels == REAL) & pictures))
-        shown, asked = of_source[: SHOWN[-1]], of_source[SHOWN[-1] :]
+        reals = by_chance((origin == source) & (labels == REAL) & pictures, groups)
         for generator in generators:
-            fakes = np.flatnonzero((origin == generator) & (labels == FAKE) & pictures & ~np.isin(groups, groups[shown]))
-            apart = np.isin(groups, groups[np.concatenate([of_source, fakes])])
-            learn = np.flatnonzero(~apart & (origin != generator) & (origin != source))
-            remade = np.flatnonzero(np.isin(groups, groups[asked]) & (labels == FAKE) & pictures)
-            found.append((source, *_areas(training, learn, shown, asked, fakes, remade, arguments.C)))
-        rows = np.array([row[1:] for row in found if row[0] == source])
-        print(f"{source:24}" + "".join(f"{area:11.3f}" for area in rows.mean(axis=0)), flush=True)
-    rows = np.array([row[1:] for row in found])
-    for name, figures in (("mean", rows.mean(axis=0)), ("least", rows.min(axis=0))):
-        print(f"{name:24}" + "".join(f"{area:11.3f}" for area in figures))
+            new = (origin == generator) & (labels == FAKE)
+            fakes = by_chance(new & pictures & ~np.isin(groups, groups[reals]), groups)
+            learn = ~new & (origin != source) & ~np.isin(groups, groups[np.concatenate([reals, fakes])])
+            remade = np.flatnonzero(np.isin(groups, groups[reals[max(REALS) :]]) & (labels == FAKE) & pictures)
+            found.append((source, *learning.both_left_out(np.flatnonzero(learn), reals, fakes, groups, remade)))
+        say(source, [row[1:] for row in found if row[0] == source])
+    say("mean", [row[1:] for row in found])
+    say("least", [row[1:] for row in found], np.min)
+
+    kept = groups % 5 == 0
+    print(f"\n{'generator left out':28}{'none':>11}" + "".join(f"{f'fake {n}':>11}" for n in FAKES), flush=True)
+    found = []
+    for generator in generators:
+        new = (origin == generator) & (labels == FAKE)
+        fakes = by_chance(new & pictures, groups)
+        reals = np.flatnonzero(kept & (labels == REAL) & pictures)
+        learn = ~new & ~np.isin(groups, groups[np.concatenate([reals, fakes])])
+        found.append(learning.generator_left_out(np.flatnonzero(learn), reals, fakes, groups))
+        say(generator, found[-1:])
+    say("mean", found)
 
 
-def _areas(
-    training: Embeddings, learn: np.ndarray, shown: np.ndarray, asked: np.ndarray, fakes: np.ndarray, remade: np.ndarray, C: float
-) -> list[float]:
-    def fit(rows: np.ndarray) -> Head:
-        part = training.take(rows)
-        return Head(C=C).fit(part.X, part.rows["label"].to_numpy(), split.weights(part.rows))
+def by_chance(which: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Indices, whole groups after one another, so that few groups are in both of two parts."""
+    place = np.random.default_rng(0).permutation(groups.max() + 1)
+    chosen = np.flatnonzero(which)
+    return chosen[np.argsort(place[groups[chosen]], kind="stable")]
 
-    def area(head: Head, against: np.ndarray) -> float:
-        truth = np.repeat([REAL, FAKE], [len(asked), len(against)])
-        return auroc(truth, head.p_fake(training.X[np.concatenate([asked, against])]))
 
-    head = fit(learn)
-    recall = remember(head, training.take(learn), seed=0)
-    manifest = {"training": {"train": {"real": {}}}}
-    model = Bundle(
-        "m", head, "logistic", training.spec, training.crop, Calibration(1, 0), Thresholds(0.3, 0.7), manifest, remembered=recall
-    )
-    adapted = [adapt(model, training.take(shown[:n]), "new", "m").bundle.head for n in SHOWN]
-    whole = fit(np.concatenate([learn, shown[: SHOWN[1]]]))
-    return [*(area(one, fakes) for one in (head, *adapted, whole)), area(head, remade), area(adapted[1], remade)]
+def say(name: str, rows: list, over=np.mean) -> None:
+    print(f"{name:28}" + "".join(f"{area:11.3f}" for area in over(np.array(rows), axis=0)), flush=True)
+
+
+class Learning:
+    def __init__(self, training: Embeddings, C: float):
+        self.training, self.C = training, C
+
+    def both_left_out(self, learn, reals, fakes, groups, remade) -> list[float]:
+        asked_reals, asked_fakes = reals[max(REALS) :], apart(fakes[max(FAKES) :], fakes[: max(FAKES)], groups)
+        head = self.fit(learn)
+        model = self.model(head, learn)
+        adapted = {n: self.shown(model, reals[:n]) for n in REALS}
+        others = [
+            self.fit(np.concatenate([learn, reals[:BOTH]])),
+            *(self.shown(model, fakes[:n]) for n in FAKES),
+            self.shown(model, np.concatenate([reals[:BOTH], fakes[:BOTH]])),
+        ]
+        areas = [self.area(one, asked_reals, asked_fakes) for one in (head, *adapted.values(), *others)]
+        return [*areas, self.area(head, asked_reals, remade), self.area(adapted[BOTH], asked_reals, remade)]
+
+    def generator_left_out(self, learn, reals, fakes, groups) -> list[float]:
+        asked = apart(fakes[max(FAKES) :], fakes[: max(FAKES)], groups)
+        head = self.fit(learn)
+        model = self.model(head, learn)
+        return [self.area(one, reals, asked) for one in (head, *(self.shown(model, fakes[:n]) for n in FAKES))]
+
+    def fit(self, rows: np.ndarray) -> Head:
+        part = self.training.take(rows)
+        return Head(C=self.C).fit(part.X, part.rows["label"].to_numpy(), split.weights(part.rows))
+
+    def model(self, head: Head, learn: np.ndarray) -> Bundle:
+        recall = remember(head, self.training.take(learn), seed=0)
+        manifest = {"training": {"train": {name: {} for name in LABEL_NAMES}}}
+        spec, crop = self.training.spec, self.training.crop
+        return Bundle("m", head, "logistic", spec, crop, Calibration(1, 0), Thresholds(0.3, 0.7), manifest, remembered=recall)
+
+    def shown(self, model: Bundle, rows: np.ndarray) -> Head:
+        return adapt(model, self.training.take(rows), "m").bundle.head
+
+    def area(self, head: Head, reals: np.ndarray, fakes: np.ndarray) -> float:
+        truth = np.repeat([REAL, FAKE], [len(reals), len(fakes)])
+        return auroc(truth, head.p_fake(self.training.X[np.concatenate([reals, fakes])]))
+
+
+def apart(asked: np.ndarray, shown: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Those that share no group, a prompt for one, with what is shown."""
+    return asked[~np.isin(groups[asked], groups[shown])]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""A linear model and photographs from a source new to it → the same model, which has learnt that source too.
+"""A linear model and a few pictures from places new to it → the same model, which has learnt these too.
 
 How the pictures of one camera, archive or platform differ from those of another is far more than what generation leaves in them,
-and a model that has never seen a source takes the one for the other. A few of its real pictures tell them apart. They are learnt
-beside what the model keeps of its training pictures (recall.py), with calibration and thresholds as in training.
+and a model that has never seen a source takes the one for the other; so it does with a generator unlike those that it knows. A few
+pictures tell them apart. They are learnt beside what the model keeps of its training pictures (recall.py), with calibration and
+thresholds as in training.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import copy
 import dataclasses
 import functools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +22,14 @@ from sklearn.linear_model import LogisticRegression
 
 from deepfake_detector import split
 from deepfake_detector.bundle import Bundle
+from deepfake_detector.datasets import Listing
+from deepfake_detector.embed import Embedder
 from deepfake_detector.errors import TrainingError
+from deepfake_detector.extract import embed_samples
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import Recall
 from deepfake_detector.train import Fitted, fit_calibrated
-from deepfake_detector.types import REAL, Embeddings
+from deepfake_detector.types import LABEL_NAMES, Embeddings
 from deepfake_detector.versions import versions
 
 FEWEST = 10
@@ -31,75 +37,113 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Adapted:
-    """The new model, and how many of the photographs it and the old one answer real, unsure and fake of.
+class Shown:
+    """A source or generator that was shown by `n` pictures: how many of them the old and the new model answer real, unsure and fake of.
 
-    The new one's answers are of photographs that it was not shown: each is judged by what was learnt from the others.
+    The new one's answers are of pictures that it was not shown: each is judged by what was learnt from the others.
     """
+
+    name: str
+    label: int
+    n: int
+    before: dict[str, int]
+    after: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The new model, and what came of each source and generator that it was shown."""
 
     bundle: Bundle
-    before: Counter[str]
-    after: Counter[str]
+    shown: list[Shown]
 
 
-def adapt(model: Bundle, photographs: Embeddings, source: str, name: str, command: str = "") -> Adapted:
-    """Learn real `photographs`, embedded as the model takes them, as one more source of real pictures.
+def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> Adapted:
+    """Learn `pictures`, embedded as the model takes them, as new sources of real pictures or new generators.
 
-    Raises TrainingError for a model that keeps nothing to learn by, too few photographs, or a source that it knows already.
+    Raises TrainingError for a model that keeps nothing to learn by, too few pictures of a place, a place that the model knows already,
+    or a picture that is said to be both real and fake.
     """
     recall = recall_of(model)
-    groups = split.whole_groups(photographs.rows)
-    if len(np.unique(groups)) < FEWEST:
-        raise TrainingError(
-            f"Learning a source takes at least {FEWEST} different photographs from it; there are {len(np.unique(groups))}. Add some."
-        )
-    if source in set(recall.rows["generator"]):
-        raise TrainingError(f"The model {model.name} has learnt a source {source!r} already. Give these photographs another name (--name).")
-    scaler = model.head.pipeline_[0]
-    X = (scaler.transform(np.asarray(photographs.X)) @ recall.basis).astype(np.float32)
+    groups = split.whole_groups(pictures.rows)
+    labels, origin = pictures.rows["label"].to_numpy(), pictures.rows["generator"].to_numpy()
+    _check(model, recall, pictures.rows, groups)
+    X = (model.head.pipeline_[0].transform(np.asarray(pictures.X)) @ recall.basis).astype(np.float32)
     new = pd.DataFrame(
-        {"label": REAL, "generator": source, "group": [f"{source} {group}" for group in groups], "split": "train"}
-        | {"sha256": photographs.rows["sha256"].to_numpy()}
+        {"label": labels, "generator": origin, "group": [f"{place} {group}" for place, group in zip(origin, groups, strict=True)]}
+        | {"split": "train", "sha256": pictures.rows["sha256"].to_numpy()}
     )
     C = model.head.pipeline_[-1].C * recall.learnt_from / len(recall.rows)  # as if all training pictures were there
-    fold = groups % _FOLDS
-    after: Counter[str] = Counter()
+    fold, after = groups % _FOLDS, np.empty(len(new), object)
     for i in range(_FOLDS):
         fitted = _fit(model, recall.joined(X[fold != i], new[fold != i]), C)
-        after += Counter(map(fitted.thresholds.answer, fitted.calibration(fitted.head.p_fake(X[fold == i]))))
-    before = Counter(map(model.thresholds.answer, model.p_fake(photographs.X)))
+        after[fold == i] = [fitted.thresholds.answer(p) for p in fitted.calibration(fitted.head.p_fake(X[fold == i]))]
+    before = np.array([model.thresholds.answer(p) for p in model.p_fake(pictures.X)], object)
+    shown = []
+    for place, label in sorted(set(zip(origin, labels.tolist(), strict=True)), key=lambda one: one[::-1]):
+        own = (origin == place) & (labels == label)
+        shown.append(Shown(place, label, int(own.sum()), dict(Counter(before[own])), dict(Counter(after[own]))))
     joined = recall.joined(X, new)
     fitted = _fit(model, joined, C)
-    manifest = {key: value for key, value in model.manifest.items() if key not in ("scores", "name")}  # what was measured was another head
-    training = manifest["training"]
-    real = training["train"]["real"] | {source: len(photographs)}
-    manifest |= {
-        "promise": fitted.promise,
-        "training": training
-        | {"train": training["train"] | {"real": real}, "adapted_from": model.name, "command": command}
-        | {"photographs": {"source": source, "n": len(photographs), "before": dict(before), "after": dict(after)}},
-        "versions": versions(),
-    }
     bundle = dataclasses.replace(
         model,
         name=name,
         head=_as_whole(model, recall, fitted.head.linear),
         calibration=fitted.calibration,
         thresholds=fitted.thresholds,
-        manifest=manifest,
+        manifest=_manifest(model, fitted, shown, command),
         remembered=joined,
     )
-    return Adapted(bundle, before, after)
+    return Adapted(bundle, shown)
+
+
+def embed_shown(listing: Listing, embedder: Embedder, progress: Callable[[int], object]) -> tuple[Embeddings, list[tuple[str, str]]]:
+    """Embed pictures to be learnt → (embeddings, what was skipped as (name, reason)).
+
+    Raises TrainingError where nothing is left of a source or generator: a model without it is not what was asked for.
+    """
+    pictures, skipped = embed_samples(listing, embedder, progress)
+    lost = sorted({sample.generator for sample in listing.samples} - set(pictures.rows["generator"]))
+    if lost:
+        name, reason = skipped[0]
+        raise TrainingError(f"No picture of {lost[0]} can be used; {name}, for one: {reason}.")
+    return pictures, [*listing.skipped, *skipped]
 
 
 def recall_of(model: Bundle) -> Recall:
-    """What the model keeps to learn a source by; raises TrainingError for one that keeps nothing."""
+    """What the model keeps to learn by; raises TrainingError for one that keeps nothing."""
     if model.recall is None:
         raise TrainingError(
-            f"The model {model.name} keeps nothing of its training pictures to learn a source by; logistic heads that this version has "
+            f"The model {model.name} keeps nothing of its training pictures to learn by; logistic heads that this version has "
             f"trained do, its head is {model.head_name}. Train one again with --head logistic, or on a second table of your own beside."
         )
     return model.recall
+
+
+def _check(model: Bundle, recall: Recall, rows: pd.DataFrame, groups: np.ndarray) -> None:
+    both = rows.groupby("sha256")["label"].nunique().gt(1)
+    if both.any():
+        raise TrainingError(f"{both.sum()} of the pictures are shown both as real and as fake, byte for byte. Leave one out.")
+    for (label, place), own in rows.assign(number=groups).groupby(["label", "generator"]):
+        if (count := own["number"].nunique()) < FEWEST:
+            raise TrainingError(
+                f"Learning a source or generator takes at least {FEWEST} different pictures; "
+                f"{place} has {count} {LABEL_NAMES[label]} ones. Add some."
+            )
+        if place in set(recall.rows["generator"]):
+            raise TrainingError(f"The model {model.name} has learnt {place!r} already. Give these pictures another name.")
+
+
+def _manifest(model: Bundle, fitted: Fitted, shown: list[Shown], command: str) -> dict[str, Any]:
+    """The model's own, without what was measured, since that was another head."""
+    manifest = {key: value for key, value in model.manifest.items() if key != "scores"}
+    training = manifest["training"]
+    counts = {name: dict(training["train"][name]) for name in LABEL_NAMES}
+    for one in shown:
+        counts[LABEL_NAMES[one.label]][one.name] = one.n
+    told = [dataclasses.asdict(one) | {"label": LABEL_NAMES[one.label]} for one in shown]
+    changed = training | {"train": counts, "adapted_from": model.name, "shown": told, "command": command}
+    return manifest | {"promise": fitted.promise, "training": changed, "versions": versions()}
 
 
 def _fit(model: Bundle, recall: Recall, C: float) -> Fitted:

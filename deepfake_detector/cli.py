@@ -580,6 +580,7 @@ def _app(arguments: argparse.Namespace) -> int:
 
     from deepfake_detector.ui.build import serve
 
+    logging.getLogger("deepfake_detector.train").setLevel(logging.WARNING)  # what visitors teach it is none of the terminal's business
     load = partial(_detector, arguments, _cache(arguments))
     return serve(load, host=arguments.host, port=arguments.port, share=arguments.share)
 
@@ -620,12 +621,15 @@ def main(argv: list[str] | None = None) -> int:
     _add_engine(predict)
     predict.set_defaults(command=_predict)
     adapt = commands.add_parser(
-        "adapt", help="teach a model a source of your own", description="Teach a model a new source of real pictures, by a few of them."
+        "adapt",
+        help="teach a model your own source, or a new generator",
+        description="Teach a model a new source of real pictures, or a new generator, by ten or more pictures each.",
     )
-    adapt.add_argument("photographs", metavar="PHOTOS", help="a folder of real pictures, ten or more, from one camera, archive or platform")
-    adapt.add_argument("--model", default=None, metavar="FOLDER", help="the model to begin with (default: models/default)")
-    adapt.add_argument("--out", required=True, metavar="FOLDER", help="the new model")
-    adapt.add_argument("--name", metavar="SOURCE", help="what to call the source (default: the folder's name)")
+    for label, what in (("real", "real pictures from one camera, archive or platform"), ("fake", "fakes by one generator")):
+        whose = f"{what}; the folder's name says which"
+        adapt.add_argument(f"--{label}", nargs="+", action="extend", default=[], metavar="FOLDER", help=whose)
+    adapt.add_argument("--model", default=None, metavar="MODEL", help="the model to begin with (default: models/default)")
+    adapt.add_argument("--out", required=True, metavar="MODEL", help="the new model")
     _add_engine(adapt)
     adapt.set_defaults(command=_adapt)
     convert = commands.add_parser("convert", help="CSV ↔ Parquet", description="Write a table again, as CSV or Parquet by its name.")
@@ -696,32 +700,36 @@ def _files(paths: Iterable[str]) -> Iterable[str]:
 
 def _adapt(arguments: argparse.Namespace) -> int:
     from deepfake_detector import bundle
-    from deepfake_detector.adapt import adapt, recall_of
-    from deepfake_detector.datasets.folder import real_photographs
+    from deepfake_detector.adapt import adapt, embed_shown, recall_of
+    from deepfake_detector.datasets.folder import named_folders
     from deepfake_detector.detect import DEFAULT_MODEL
-    from deepfake_detector.extract import embed_samples
+    from deepfake_detector.types import LABEL_NAMES
 
     logging.getLogger("deepfake_detector.train").setLevel(logging.WARNING)  # six small trainings, of which none is worth a line
+    if not arguments.real and not arguments.fake:
+        raise DetectorError("There is nothing to learn: give a folder of pictures with --real, --fake or both.")
     model = bundle.load(arguments.model or DEFAULT_MODEL)
     recall_of(model)  # before minutes of embedding
-    listing = real_photographs(arguments.photographs)
+    listing = named_folders(arguments.real, arguments.fake)
     embedder = _embedders(arguments)(model)
     model.check(embedder.encoder.spec, embedder.crop, "the encoder at hand")
     progress = _progress(len(listing.samples))
-    data, skipped = embed_samples(listing, embedder, progress.update)
+    pictures, skipped = embed_shown(listing, embedder, progress.update)
     progress.close()
     for path, reason in skipped:
         print(f"{path}: {reason}", file=sys.stderr)
     out = Path(arguments.out)
-    source = arguments.name or Path(arguments.photographs).resolve().stem
-    done = adapt(model, data, source, out.name, " ".join(sys.argv))
+    done = adapt(model, pictures, out.name, " ".join(sys.argv))
     bundle.save(done.bundle, out)
-    print(f"Of {len(data)} photographs from {source}   real  unsure  fake")
-    for name, answers in ((f"{model.name} answers", done.before), (f"{out.name}, not shown the one that it judges", done.after)):
-        print(f"  {name:40}" + "".join(f"{answers[answer]:7}" for answer in ("real", "unsure", "fake")))
+    answers = ("real", "unsure", "fake")
+    print(f"{'':28}{model.name:^24}{out.name:^24}\n{'':28}{f'{answers[0]:>8}{answers[1]:>8}{answers[2]:>8}' * 2}")
+    for one in done.shown:
+        counts = "".join(f"{counted.get(answer, 0):8}" for counted in (one.before, one.after) for answer in answers)
+        print(f"{f'{one.n} {LABEL_NAMES[one.label]}, {one.name}':28}{counts}")
+    print(f"Each picture was judged by what {out.name} learns from the others.")
     thresholds = done.bundle.thresholds
     print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
-    print(f"{out}: {model.name}, which has learnt {source} too. Measure it with evaluate.py, on pictures that it was not shown.")
+    print(f"{out}: {model.name}, which has learnt these too. Measure it with evaluate.py, on pictures that it was not shown.")
     return 0
 
 

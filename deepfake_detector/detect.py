@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import time
@@ -22,6 +23,7 @@ from deepfake_detector.types import Answer, Family, Person, Verdict
 from deepfake_detector.video import Sampling, is_video
 
 if TYPE_CHECKING:
+    from deepfake_detector.bundle import Bundle
     from deepfake_detector.known import Known  # which loads the search for neighbours, where it is asked for
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
@@ -53,6 +55,13 @@ class Detector:
         if known:
             self.bundle.check(known.spec, known.crop, "the table of known pictures")
         self.known = known
+
+    def answering_by(self, bundle: Bundle) -> Detector:
+        """This detector with another model, which takes the same embeddings; raises TableError for one that takes others."""
+        bundle.check(self.embedder.encoder.spec, self.embedder.crop, "the encoder at hand")
+        other = copy.copy(self)
+        other.bundle = bundle
+        return other
 
     def warm(self) -> None:
         """Load everything that the first picture would otherwise wait for."""

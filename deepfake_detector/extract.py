@@ -85,7 +85,8 @@ def embed_samples(
         for column, values in fields.items():
             values.append(row.field(column))
         vectors.append(row.vector)
-    return Embeddings(pd.DataFrame(fields), np.stack(vectors), embedder.encoder.spec, embedder.crop), done.skipped
+    X = np.stack(vectors) if vectors else np.empty((0, embedder.encoder.spec.dim), np.float32)
+    return Embeddings(pd.DataFrame(fields), X, embedder.encoder.spec, embedder.crop), done.skipped
 
 
 def _columns(listing: Listing, embedder: Embedder) -> tuple[str, ...]:

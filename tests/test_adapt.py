@@ -1,4 +1,4 @@
-"""A model learns a source of real pictures by a few of them, stays the model that it was, and says what it can't learn by."""
+"""A model learns a source or a generator by a few pictures, stays the model that it was, and says what it can't learn by."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def model():
 
 def test_photographs_that_look_fake_are_not_called_so_once_their_source_is_known_and_fakes_are_still_found(model):
     photographs, others, fakes = pictures(NEW, 40), pictures(NEW, 200, seed=1), pictures({"g": KNOWN["g"]}, 200, seed=2)
-    done = adapt(model, photographs, "archive", "mine")
+    done = adapt(model, photographs, "mine")
     truth = np.repeat([REAL, FAKE], 200)
     before, after = (auroc(truth, np.concatenate([one.p_fake(others.X), one.p_fake(fakes.X)])) for one in (model, done.bundle))
     assert before < 0.85
@@ -59,8 +59,45 @@ def test_photographs_that_look_fake_are_not_called_so_once_their_source_is_known
     assert adapted < first / 3
     known = pictures(KNOWN, 200, seed=3)
     assert auroc(known.rows["label"].to_numpy(), done.bundle.p_fake(known.X)) > 0.95
-    assert done.before["real"] < done.after["real"]
-    assert sum(done.before.values()) == sum(done.after.values()) == 40
+    [shown] = done.shown
+    assert (shown.name, shown.label, shown.n) == ("archive", REAL, 40)
+    assert shown.before.get("real", 0) < shown.after["real"]
+    assert sum(shown.before.values()) == sum(shown.after.values()) == 40
+
+
+def test_a_generator_that_it_misses_is_found_once_it_was_shown_and_real_pictures_stay_real(model):
+    """Its fakes show another trace than those learnt from, along a direction that told nothing until now."""
+    unlike = pictures({"new": (FAKE, 0.0, 0.0)}, 240, seed=9)
+    unlike.X[:, 5] += 2.5
+    done = adapt(model, unlike.take(np.arange(40)), "mine")
+    asked, known = unlike.X[40:], pictures(KNOWN, 200, seed=3)
+    reals = known.X[known.rows["label"] == REAL]
+    truth = np.repeat([REAL, FAKE], [len(reals), len(asked)])
+    before, after = (auroc(truth, np.concatenate([one.p_fake(reals), one.p_fake(asked)])) for one in (model, done.bundle))
+    assert before < 0.7
+    assert after > before + 0.1
+    assert auroc(known.rows["label"].to_numpy(), done.bundle.p_fake(known.X)) > 0.95
+    assert (done.bundle.p_fake(reals) >= done.bundle.thresholds.fake).mean() < 0.05
+    [shown] = done.shown
+    assert (shown.name, shown.label) == ("new", FAKE)
+    assert shown.after.get("real", 0) < shown.before["real"]
+    assert done.bundle.manifest["training"]["train"]["fake"]["new"] == 40
+
+
+def together(*parts: Embeddings) -> Embeddings:
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    return Embeddings(rows, np.concatenate([part.X for part in parts]), SPEC, "whole")
+
+
+def test_a_source_and_a_generator_are_learnt_at_once_and_told_apart(model):
+    done = adapt(model, together(pictures(NEW, 30), pictures({"new": (FAKE, 2.0, 3.0)}, 20, seed=1)), "mine")
+    assert [(one.name, one.label, one.n) for one in done.shown] == [("archive", REAL, 30), ("new", FAKE, 20)]
+    asked = pictures(NEW | {"new": (FAKE, 2.0, 3.0)}, 200, seed=2)
+    before, after = (auroc(asked.rows["label"].to_numpy(), one.p_fake(asked.X)) for one in (model, done.bundle))
+    assert after > before
+    told = describe(done.bundle.manifest)
+    assert "| archive | 30 real |" in told
+    assert "| new | 20 fake |" in told
 
 
 def test_what_it_tells_of_its_answers_is_of_photographs_that_it_was_not_shown(model, monkeypatch):
@@ -70,30 +107,38 @@ def test_what_it_tells_of_its_answers_is_of_photographs_that_it_was_not_shown(mo
     monkeypatch.setattr(adapting, "_fit", lambda m, joined, C: shown.append(set(joined.rows["group"]) - known) or fit(m, joined, C))
     twins = pictures(NEW, 20)
     twins.rows["group"] = [f"{i // 2}" for i in range(20)]
-    done = adapt(model, twins, "archive", "mine")
+    done = adapt(model, twins, "mine")
     *parts, whole = shown
     assert len(whole) == 10
     assert len(parts) == 5
     assert set.intersection(*parts) == set()
-    assert sum(done.after.values()) == 20
+    assert sum(done.shown[0].after.values()) == 20
+
+
+def row(counted) -> str:
+    return ", ".join(str(counted.get(answer, 0)) for answer in ("real", "unsure", "fake"))
 
 
 def test_an_adapted_model_is_read_back_the_same_and_learns_a_second_source(model, tmp_path):
-    done = adapt(model, pictures(NEW, 30), "archive", "mine", "the command")
+    bundle.save(model, tmp_path / "m")  # as it is taught in use: from a folder, into another
+    done = adapt(bundle.load(tmp_path / "m"), pictures(NEW, 30), "mine", "the command")
     bundle.save(done.bundle, tmp_path / "mine")
     read = bundle.load(tmp_path / "mine")
+    assert (read.thresholds, read.calibration) == (done.bundle.thresholds, done.bundle.calibration)
+    assert read.thresholds != model.thresholds
     asked = pictures(KNOWN | NEW, 20, seed=4)
     assert np.array_equal(read.p_fake(asked.X), done.bundle.p_fake(asked.X))
     training = read.manifest["training"]
     assert (read.name, training["adapted_from"], training["command"]) == ("mine", "m", "the command")
     assert training["train"]["real"]["archive"] == 30
-    assert training["photographs"]["after"] == dict(done.after)
+    [shown] = done.shown
+    assert [one["after"] for one in training["shown"]] == [shown.after]
     assert len(read.recall.rows) == len(model.recall.rows) + 30
     told = describe(read.manifest)
-    assert "This model is m, which has learnt archive by 30 photographs." in told
-    assert f"{done.after['real']} real, {done.after['unsure']} unsure" in told
+    assert "This model is m, which has learnt" in told
+    assert f"| archive | 30 real | {row(shown.before)} | {row(shown.after)} |" in told
     assert "AUROC" not in told, "the figures were of another head"
-    again = adapt(read, pictures({"phone": (REAL, 0.0, -4.0)}, 30), "phone", "both").bundle
+    again = adapt(read, pictures({"phone": (REAL, 0.0, -4.0)}, 30), "both").bundle
     assert {"archive", "phone"} <= set(again.manifest["training"]["train"]["real"])
     photographs = pictures(NEW, 200, seed=5).X
     first, both = ((one.p_fake(photographs) >= one.thresholds.fake).mean() for one in (model, again))
@@ -102,7 +147,7 @@ def test_an_adapted_model_is_read_back_the_same_and_learns_a_second_source(model
 
 def test_with_nothing_new_to_learn_the_model_stays_as_it_is(model):
     asked = pictures(KNOWN, 100, seed=6)
-    same = adapt(model, pictures({"more": KNOWN["b"]}, 10, seed=7), "more", "mine").bundle
+    same = adapt(model, pictures({"more": KNOWN["b"]}, 10, seed=7), "mine").bundle
     assert np.abs(same.p_fake(asked.X) - model.p_fake(asked.X)).mean() < 0.02
 
 
@@ -117,7 +162,7 @@ def test_it_learns_inside_the_directions_that_it_kept_as_it_would_in_all(model):
 
     whole = LogisticRegression(C=1e-2, max_iter=2000).fit(X, both["label"], split.weights(both))
     asked = learnt.head.pipeline_[0].transform(pictures(NEW, 50, seed=8).X) @ learnt.recall.basis
-    adapted = adapt(learnt, photographs, "archive", "mine").bundle
+    adapted = adapt(learnt, photographs, "mine").bundle
     np.testing.assert_allclose(adapted.head.p_fake(pictures(NEW, 50, seed=8).X), whole.predict_proba(asked)[:, 1], atol=1e-3)
 
 
@@ -135,36 +180,67 @@ def test_of_many_pictures_whole_groups_are_kept_and_copies_stay_copies(monkeypat
 
 
 def test_what_it_cant_learn_by_is_said(model):
-    with pytest.raises(TrainingError, match="at least 10 different photographs from it; there are 9"):
-        adapt(model, pictures(NEW, 9), "archive", "mine")
+    with pytest.raises(TrainingError, match="at least 10 different pictures; archive has 9 real ones"):
+        adapt(model, pictures(NEW, 9), "mine")
+    few = together(pictures(NEW, 12), pictures({"new": KNOWN["g"]}, 3))
+    with pytest.raises(TrainingError, match="new has 3 fake ones"):
+        adapt(model, few, "mine")
     same = pictures(NEW, 12)
     same.rows["sha256"] = "one picture"
-    with pytest.raises(TrainingError, match="there are 1"):
-        adapt(model, same, "archive", "mine")
-    with pytest.raises(TrainingError, match="has learnt a source 'a' already"):
-        adapt(model, pictures(NEW, 12), "a", "mine")
+    with pytest.raises(TrainingError, match="archive has 1 real"):
+        adapt(model, same, "mine")
+    contradiction = together(pictures(NEW, 12), pictures({"new": KNOWN["g"]}, 12))
+    contradiction.rows.loc[[0, 12], "sha256"] = "one picture"
+    with pytest.raises(TrainingError, match="1 of the pictures are shown both as real and as fake"):
+        adapt(model, contradiction, "mine")
+    with pytest.raises(TrainingError, match="has learnt 'a' already"):
+        adapt(model, pictures({"a": KNOWN["a"]}, 12), "mine")
     svm = train(pictures(KNOWN, 30), "svm", "s").bundle
     with pytest.raises(TrainingError, match="The model s keeps nothing of its training pictures"):
-        adapt(svm, pictures(NEW, 12), "archive", "mine")
+        adapt(svm, pictures(NEW, 12), "mine")
 
 
-def test_the_command_learns_a_folder_and_the_new_model_judges(model_folder, tmp_path, capsys):
+def test_the_command_learns_folders_and_the_new_model_judges(model_folder, tmp_path, capsys):
     for i in range(12):
         draw(tmp_path / "phone" / f"{i}.png", 1, 900 + i)  # as blue as the fakes are
+        draw(tmp_path / "painter.v6" / f"{i}.png", 1, 950 + i)
     (tmp_path / "phone" / "note.jpg").write_text("no picture")
+    phone, painter, mine = tmp_path / "phone", tmp_path / "painter.v6", tmp_path / "mine"
     base = ["--no-cache", f"--model={model_folder}"]
-    assert cli.main(["adapt", str(tmp_path / "phone"), f"--out={tmp_path / 'mine'}", *base]) == 0
+    assert cli.main(["adapt", "--real", str(phone), f"--out={mine}", *base]) == 0
     printed = capsys.readouterr()
-    assert "Of 12 photographs from phone" in printed.out
+    assert "12 real, phone" in printed.out
     assert "note.jpg" in printed.err
-    assert cli.main(["predict", str(tmp_path / "phone" / "3.png"), f"--model={tmp_path / 'mine'}", "--no-cache", "--json"]) == 0
+    judge = ["predict", str(phone / "3.png"), "--no-cache", "--json"]
+    assert cli.main([*judge, f"--model={mine}"]) == 0
     after = json.loads(capsys.readouterr().out)
-    assert cli.main(["predict", str(tmp_path / "phone" / "3.png"), *base, "--json"]) == 0
+    assert cli.main([*judge, f"--model={model_folder}"]) == 0
     before = json.loads(capsys.readouterr().out)
     assert before["verdict"] == "fake"
     assert after["p_fake"] < before["p_fake"]
-    assert cli.main(["adapt", str(tmp_path / "nowhere"), f"--out={tmp_path / 'x'}", *base]) == 2
-    assert "nowhere" in capsys.readouterr().err
+    assert cli.main(["adapt", "--real", str(phone), "--fake", str(painter), f"--out={mine}", *base]) == 0
+    assert "12 fake, painter.v6" in capsys.readouterr().out
+    assert bundle.load(mine).manifest["training"]["train"]["fake"]["painter.v6"] == 12
+
+
+def test_folders_that_cant_be_learnt_are_said_and_leave_no_model(model_folder, tmp_path, capsys):
+    phone, text, twin = tmp_path / "phone", tmp_path / "text", tmp_path / "other" / "phone"
+    for i in range(12):
+        draw(phone / f"{i}.png", 1, 900 + i)
+        draw(twin / f"{i}.png", 1, 950 + i)
+        draw(tmp_path / "called" / "fake" / f"{i}.png", 1, 970 + i)
+    text.mkdir()
+    (text / "note.jpg").write_text("no picture")
+    for folders, said in (
+        ([], "nothing to learn"),
+        (["--real", tmp_path / "nowhere"], "nowhere"),
+        (["--real", phone, twin], "Two folders are called 'phone'"),
+        (["--real", phone, "--fake", text], "No picture of text can be used; text/note.jpg, for one: not a picture"),
+        (["--real", tmp_path / "called"], "no real pictures in"),
+    ):
+        assert cli.main(["adapt", *map(str, folders), f"--out={tmp_path / 'x'}", "--no-cache", f"--model={model_folder}"]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.fixture(scope="module")

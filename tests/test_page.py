@@ -201,6 +201,92 @@ def test_the_last_tab_says_what_it_is_bad_at(page):
     assert "generator_1" in text
 
 
+def teach(page, real: list[Path], fake: list[Path] = (), says: str = "which has learnt") -> str:
+    """Learn these on the page → what it then says."""
+    page.get_by_role("tab", name="Teach it").click()
+    if real:
+        page.set_input_files("#teach_real input[type=file]", real)
+        page.locator("#teach_real").get_by_text(real[-1].stem).first.wait_for()
+    if fake:
+        page.set_input_files("#teach_fake input[type=file]", fake)
+        page.locator("#teach_fake").get_by_text(fake[-1].stem).first.wait_for()
+    page.fill("#teach_source textarea, #teach_source input", "archive")
+    page.click("#teach")
+    page.locator("#taught", has_text=says).wait_for(timeout=90_000)
+    return page.inner_text("#taught")
+
+
+def test_what_a_visitor_teaches_holds_for_that_visitor_alone(page, browser, address, model, tmp_path):
+    bluish = [draw(tmp_path / "archive" / f"photo_{i:02}.png", 1, 7000 + i) for i in range(12)]  # real ones that look as fakes do
+    (tmp_path / "archive" / "notes.png").write_text("no picture")
+    asked = draw(tmp_path / "another.png", 1, 7500)
+    told = teach(page, [*bluish, tmp_path / "archive" / "notes.png"])
+    assert "archive" in told
+    assert "12 real" in told
+    assert "Left out: notes.png, not a picture" in told
+    page.get_by_role("tab", name="Picture").click()
+    page.set_input_files("#picture input[type=file]", asked)
+    taught = verdict_of(page)
+    assert "colours, taught archive on colour_histogram" in page.inner_text("#verdict")
+    assert float(taught[1]) < Detector(model).judge_file(asked).p_fake
+    page.get_by_role("tab", name="What it is bad at").click()
+    page.locator("#model", has_text="This model is colours, which has learnt").wait_for()
+
+    stranger = browser.new_page()
+    stranger.goto(address[0])
+    stranger.set_input_files("#picture input[type=file]", asked)
+    assert verdict_of(stranger)[1] == str(Detector(model).judge_file(asked).p_fake)
+    stranger.close()
+
+
+def test_a_taught_model_can_be_taken_away_and_answers_the_same(page, tmp_path):
+    teach(
+        page,
+        [draw(tmp_path / "archive" / f"photo_{i:02}.png", 1, 7000 + i) for i in range(12)],
+        [draw(tmp_path / "painter" / f"fake_{i:02}.png", 0, 8000 + i) for i in range(10)],
+    )
+    with page.expect_download() as download:
+        page.click("#teach_download")
+    download.value.save_as(tmp_path / "taught.zip")
+    shutil.unpack_archive(tmp_path / "taught.zip", tmp_path / "models")
+    asked = draw(tmp_path / "another.png", 0, 7600)
+    page.get_by_role("tab", name="Picture").click()
+    page.set_input_files("#picture input[type=file]", asked)
+    expected = Detector(tmp_path / "models" / "taught").judge_file(asked)
+    assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
+
+
+def test_what_can_not_be_taught_gets_words_and_changes_nothing(page, tmp_path):
+    page.get_by_role("tab", name="Teach it").click()
+    page.click("#teach")
+    page.locator("#taught", has_text="There are no pictures in the boxes").wait_for()
+    teach(page, [draw(tmp_path / f"photo_{i:02}.png", 1, 9000 + i) for i in range(12)])
+    few = "takes at least 10 different pictures; archive has 3 real ones"
+    page.get_by_label("Clear").first.click()
+    told = teach(page, [draw(tmp_path / f"more_{i}.png", 1, 9100 + i) for i in range(3)], says=few)
+    assert "Nothing was learnt." in told
+    page.get_by_role("tab", name="Picture").click()
+    page.set_input_files("#picture input[type=file]", tmp_path / "photo_00.png")
+    verdict_of(page)
+    assert "colours, taught archive" in page.inner_text("#verdict"), "what was learnt before still holds"
+
+
+def test_boxes_that_make_no_sense_together_are_said():
+    from deepfake_detector.errors import DetectorError
+    from deepfake_detector.types import FAKE, REAL
+    from deepfake_detector.ui.tabs import teach as tab
+
+    with pytest.raises(DetectorError, match="a name of its own"):
+        tab.samples((REAL, "mine", ["a.png"]), (FAKE, " mine ", ["b.png"]))
+    with pytest.raises(DetectorError, match="a name of its own"):
+        tab.samples((REAL, " ", ["a.png"]), (FAKE, "x", []))
+    with pytest.raises(DetectorError, match="There are 201 pictures; at most 200"):
+        tab.samples((REAL, "mine", ["a.png"] * 101), (FAKE, "x", ["b.png"] * 100))
+    listed = tab.samples((REAL, "", []), (FAKE, "x", ["/1/b.png", "/2/b.png"])).samples
+    assert [(one.label, one.generator) for one in listed] == [(FAKE, "x")] * 2
+    assert len({one.group for one in listed}) == 2, "two files of one name are two pictures"
+
+
 def test_no_upload_outlives_its_time():
     from deepfake_detector.ui import build
 

@@ -280,7 +280,7 @@ def test_labels_groups_and_splits_of_a_data_set_are_kept_and_its_fakes_are_left_
         ("real/camera/a.png", "camera", ""),
         ("train/real/b.png", "real", "train"),
     ]
-    assert found.skipped == [("fake/gan/c.png", "called fake; real photographs are asked for")]
+    assert found.skipped == [("fake/gan/c.png", "called fake; real pictures are asked for")]
 
     (tmp_path / "in/manifest.csv").write_text("path,label,group,split\nloose.png,real,g,test\nfake/gan/c.png,fake,g,test\n")
     found = pairs(tmp_path / "in", darker(), tmp_path / "made")

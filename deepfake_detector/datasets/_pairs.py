@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets.folder import real_photographs
+from deepfake_detector.datasets.folder import pictures_of
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DatasetError, UnusablePicture
 from deepfake_detector.files import write_atomically
 from deepfake_detector.images import open_picture
-from deepfake_detector.types import FAKE, Sample
+from deepfake_detector.types import FAKE, REAL, Sample
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
     photograph's content and the recipe; whatever is killed goes on where it was. The name of the fake is the photograph's
     with `#` and the generator.
     """
-    photographs = real_photographs(root)
+    photographs = pictures_of(REAL, root)
     kept = Path(made).expanduser() / f"{recipe.generator}-{hashlib.sha256(recipe.settings.encode()).hexdigest()[:12]}"
     found = Listing(skipped=list(photographs.skipped), facts={"made": {"generator": recipe.generator, "settings": recipe.settings}})
     began = said = time.monotonic()

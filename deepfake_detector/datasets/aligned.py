@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets._pairs import Recipe, add_made, pairs
-from deepfake_detector.datasets.folder import real_photographs
+from deepfake_detector.datasets.folder import pictures_of
 from deepfake_detector.errors import DatasetError, UnusablePicture
+from deepfake_detector.types import REAL
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +64,7 @@ def scan(
     model = find(autoencoder)
     step = max(_GRID, model.factor)  # both are powers of two
     if decoder == "stylegan2":
-        found = [partial(_opened, sample.path, max_side, step) for sample in real_photographs(root).samples]
+        found = [partial(_opened, sample.path, max_side, step) for sample in pictures_of(REAL, root).samples]
         model = model.with_learnt_decoder(Path(made).expanduser(), found)
 
     def make(photograph: Image, seed: int) -> tuple[Image, Image]:

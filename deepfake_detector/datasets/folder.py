@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from deepfake_detector import video
@@ -47,11 +48,36 @@ def scan(root: str | Path, unlabelled: int | None = None) -> Listing:
     return _read_folder(root, unlabelled)
 
 
-def real_photographs(root: str | Path) -> Listing:
-    """The real pictures; of a folder's, all but those that it calls fake."""
-    listed = scan(root, unlabelled=REAL)
-    fakes = [(sample.name, "called fake; real photographs are asked for") for sample in listed.samples if sample.label == FAKE]
-    return Listing([sample for sample in listed.samples if sample.label == REAL], [*listed.skipped, *fakes])
+def pictures_of(label: int, root: str | Path) -> Listing:
+    """The pictures of one label; of a folder's, all but those that it says are of the other."""
+    listed = scan(root, unlabelled=label)
+    why = f"called {LABEL_NAMES[1 - label]}; {LABEL_NAMES[label]} pictures are asked for"
+    others = [(sample.name, why) for sample in listed.samples if sample.label != label]
+    return Listing([sample for sample in listed.samples if sample.label == label], [*listed.skipped, *others])
+
+
+def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
+    """All pictures of folders of real pictures and of folders of fakes, each from the source or generator that is its folder's name.
+
+    Raises DatasetError for two folders of one name, and for one without pictures of that label.
+    """
+    together, names = Listing(), set()
+    for label, root in [*((REAL, root) for root in real), *((FAKE, root) for root in fake)]:
+        place = Path(root).expanduser().resolve()
+        source = place.stem if place.is_file() else place.name
+        if source in names:
+            raise DatasetError(f"Two folders are called {source!r}; a folder's name says where its pictures come from. Rename one.")
+        names.add(source)
+        listed = pictures_of(label, root)
+        if not listed.samples:
+            raise DatasetError(
+                f"There are no {LABEL_NAMES[label]} pictures in {str(root)!r}: {listed.skipped[0][0]} is {listed.skipped[0][1]}."
+            )
+        for sample in listed.samples:
+            within = {"name": f"{source}/{sample.name}", "group": f"{source}/{sample.group}"}
+            together.samples.append(replace(sample, generator=source, **within))
+        together.skipped.extend((f"{source}/{name}", why) for name, why in listed.skipped)
+    return together
 
 
 def picture_files(root: str | Path) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 UPLOADS_CHECKED_EVERY, UPLOADS_KEPT = 60, 300  # seconds
 MAX_UPLOAD = "200mb"
+TAUGHT_KEPT = 7200  # seconds; sooner where the visitor leaves
 _INTRODUCTION = """# Real, fake, or unsure?
 Drop a picture or a clip. It is deleted within minutes; the server remembers only its checksum and embedding, to answer faster next time.
 """
@@ -31,10 +32,11 @@ def build(detector: Warming) -> gradio.Blocks:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
         page.load(detector.status, None, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")
+        taught = gr.State(time_to_live=TAUGHT_KEPT)  # the detector that this visitor has taught, None where there is none
         tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
         for tab in tabs:
             with gr.Tab(tab.TITLE):
-                tab.build(gr, detector)
+                tab.build(gr, detector, taught)
     return page
 
 

@@ -1,1 +1,4 @@
-"""One file a tab, each with TITLE, ORDER and build(gr, detector)."""
+"""One file a tab, each with TITLE, ORDER and build(gr, detector, taught).
+
+`taught` holds the detector as this visitor has taught it, None for as long as it is the one that all share.
+"""

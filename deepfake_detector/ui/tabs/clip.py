@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from deepfake_detector import video
 from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
+if TYPE_CHECKING:
+    from gradio import State
+
+    from deepfake_detector.detect import Detector
+
 TITLE, ORDER = "Clip", 20
 MAX_SECONDS = 600  # of a longer film 16 frames say too little
 
 
-def build(gr: ModuleType, detector: Warming) -> None:
+def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
-    def judge(path: str | None) -> str:
+    def judge(path: str | None, own: Detector | None) -> str:
         if path is None:
             return ""
         try:
             check(path)
-            return card(detector.get().judge_file(path))
+            return card((own or detector.get()).judge_file(path))
         except (DetectorError, OSError) as error:
             return problem(f"This file can't be judged: {error}")
 
@@ -35,7 +41,7 @@ def build(gr: ModuleType, detector: Warming) -> None:
             include_audio=True,
         )
         answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
-    clip.change(judge, clip, answer, api_name="judge_clip", concurrency_limit=1, show_progress="full")
+    clip.change(judge, [clip, taught], answer, api_name="judge_clip", concurrency_limit=1, show_progress="full")
 
 
 def check(path: str) -> None:

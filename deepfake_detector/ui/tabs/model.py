@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.report.words import weaknesses
 from deepfake_detector.ui.warming import Warming
 
+if TYPE_CHECKING:
+    from gradio import State
+
+    from deepfake_detector.detect import Detector
+
 TITLE, ORDER = "What it is bad at", 90
 
 
-def build(gr: ModuleType, detector: Warming) -> None:
+def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     """Lay the tab out inside an open gr.Blocks(); it is filled once the model is there."""
     text = gr.Markdown("The model is still loading.", elem_id="model")
 
-    def show() -> str:
+    def show(own: Detector | None) -> str:
         try:
-            return describe(detector.get().bundle.manifest)
+            return describe((own or detector.get()).bundle.manifest)
         except DetectorError:
             return "There is no model to describe."  # the top of the page says why
 
-    gr.context.Context.root_block.load(show, None, text, concurrency_limit=None, show_progress="hidden", api_visibility="private")
+    shown = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+    gr.on([gr.context.Context.root_block.load, taught.change], show, taught, text, **shown)
 
 
 def describe(manifest: dict[str, Any]) -> str:
     """A bundle's manifest as Markdown, weaknesses first."""
     scores = manifest.get("scores")
     if not scores:
-        return _adapted(manifest["training"]) or "This model carries no measurements."
+        return _taught(manifest["training"]) or "This model carries no measurements."
     generators = sorted(scores["generators"].items(), key=lambda item: item[1]["fake"])
     sources = sorted(scores["real_sources"].items(), key=lambda item: -item[1]["fake"])
     promise = manifest["promise"]
@@ -54,16 +60,26 @@ def describe(manifest: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _adapted(training: dict[str, Any]) -> str:
-    """What is known of a model that was taught a source; empty for others."""
-    if "photographs" not in training:
+def _taught(training: dict[str, Any]) -> str:
+    """What is known of a model that was taught sources or generators; empty for others."""
+    if "shown" not in training:
         return ""
-    shown, base = training["photographs"], training["adapted_from"]
-    before, after = (
-        ", ".join(f"{shown[when].get(answer, 0)} {answer}" for answer in ("real", "unsure", "fake")) for when in ("before", "after")
-    )
-    return (
-        f"This model is {base}, which has learnt {shown['source']} by {shown['n']} photographs. Each judged by what was learnt from "
-        f"the others: {after}; before: {before}. Nothing else of it was measured; evaluate.py does. Where {base} is weak, so is this one, "
-        "and a fake made of a picture from this source it finds less surely."
+    base = training["adapted_from"]
+    lines = [
+        f"This model is {base}, which has learnt what is in this table. Each picture was judged by what it learns from the others.",
+        "",
+        f"| shown | pictures | real, unsure, fake by {base} | real, unsure, fake now |",
+        "|---|---|---|---|",
+    ]
+    for one in training["shown"]:
+        before, after = (", ".join(str(one[when].get(answer, 0)) for answer in ("real", "unsure", "fake")) for when in ("before", "after"))
+        lines.append(f"| {one['name']} | {one['n']} {one['label']} | {before} | {after} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Nothing else of it was measured; evaluate.py does. Where {base} is weak, so is this one. What a fake shares with a source of "
+            "real pictures that was taught, as does a face swapped into one of them, is held against it less; what a real picture shares "
+            "with fakes that were taught, more.",
+        ]
     )

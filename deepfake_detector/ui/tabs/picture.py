@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
+if TYPE_CHECKING:
+    from gradio import State
+
+    from deepfake_detector.detect import Detector
+
 TITLE, ORDER = "Picture", 10
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def build(gr: ModuleType, detector: Warming) -> None:
+def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
     class UntouchedImage(gr.Image):
@@ -25,11 +31,11 @@ def build(gr: ModuleType, detector: Warming) -> None:
         def get_block_name(self) -> str:
             return "image"
 
-    def judge(path: str | None) -> str:
+    def judge(path: str | None, own: Detector | None) -> str:
         if path is None:
             return ""
         try:
-            return card(detector.get().judge_file(path))
+            return card((own or detector.get()).judge_file(path))
         except (DetectorError, OSError) as error:
             return problem(f"This file can't be judged: {error}")
 
@@ -45,4 +51,4 @@ def build(gr: ModuleType, detector: Warming) -> None:
             )
             gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
         answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
-    picture.change(judge, picture, answer, api_name="judge", concurrency_limit=2, show_progress="full")
+    picture.change(judge, [picture, taught], answer, api_name="judge", concurrency_limit=2, show_progress="full")

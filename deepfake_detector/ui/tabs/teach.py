@@ -1,0 +1,107 @@
+"""The tab where a visitor teaches the detector a source of real pictures, or a generator, by a few of them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from deepfake_detector import adapt, bundle
+from deepfake_detector.datasets import Listing
+from deepfake_detector.errors import DetectorError
+from deepfake_detector.types import FAKE, REAL, Sample
+from deepfake_detector.ui.tabs.model import describe
+from deepfake_detector.ui.warming import Warming
+
+if TYPE_CHECKING:
+    from gradio import State
+
+    from deepfake_detector.detect import Detector
+
+TITLE, ORDER = "Teach it", 50
+MOST = 200  # pictures at once: what a server of two cores embeds in two minutes
+_INTRODUCTION = (
+    f"**Unsure of your pictures?** The detector has never seen where they come from. Show it {adapt.FEWEST} or more that you know to be "
+    "real, all from one camera, archive or platform; or as many fakes by one generator that it misses; or both. It learns what is in "
+    "the two boxes, in about half a second a picture, and answers by it in this browser tab until you reload the page. Nobody else's "
+    "answers change, and the pictures are deleted within minutes."
+)
+
+
+def build(gr: ModuleType, detector: Warming, taught: State) -> None:
+    """Lay the tab out inside an open gr.Blocks()."""
+
+    bar = gr.Progress()
+
+    def teach(
+        real: list[str] | None, source: str, fake: list[str] | None, generator: str, progress: Any = bar
+    ) -> Iterator[tuple[Detector | dict[str, Any], str, Any]]:
+        try:
+            listing = samples((REAL, source, real or []), (FAKE, generator, fake or []))
+            own, skipped = learn(detector.get(), listing, progress)
+        except (DetectorError, OSError) as error:
+            yield gr.skip(), f"**Nothing was learnt.** {error}", gr.skip()  # what was taught before still holds
+            return
+        left_out = "".join(f"\n\nLeft out: {Path(name).name}, {reason}." for name, reason in skipped)
+        with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
+            bundle.save(own.bundle, Path(folder) / "model" / "taught")
+            packed = shutil.make_archive(str(Path(folder) / "taught"), "zip", Path(folder) / "model")
+            yield own, describe(own.bundle.manifest) + left_out, gr.DownloadButton(value=packed, visible=True)
+
+    gr.Markdown(_INTRODUCTION)
+    with gr.Row():
+        with gr.Column():
+            real = gr.File(label="Real pictures", file_count="multiple", elem_id="teach_real", height=220)
+            source = gr.Textbox("my pictures", label="Where they come from", max_length=60, elem_id="teach_source")
+        with gr.Column():
+            fake = gr.File(label="Fakes", file_count="multiple", elem_id="teach_fake", height=220)
+            generator = gr.Textbox("their generator", label="Who or what made them", max_length=60, elem_id="teach_generator")
+    press = gr.Button("Learn these", variant="primary", elem_id="teach")
+    outcome = gr.Markdown(elem_id="taught", min_height=80)
+    download = gr.DownloadButton(
+        "Download the model, within five minutes, for: python app.py --model taught", visible=False, elem_id="teach_download"
+    )
+    press.click(
+        teach,
+        [real, source, fake, generator],
+        [taught, outcome, download],
+        concurrency_limit=1,
+        api_visibility="private",
+        show_progress="full",
+    )
+
+
+def samples(*boxes: tuple[int, str, list[str]]) -> Listing:
+    """Uploaded files, each box with its label and the name of where they come from; raises DetectorError where they can't be learnt."""
+    filled = [(label, name.strip(), paths) for label, name, paths in boxes if paths]
+    count, names = sum(len(paths) for _, _, paths in filled), [name for _, name, _ in filled]
+    if not count:
+        raise DetectorError("There are no pictures in the boxes. Drop some first.")
+    if count > MOST:
+        raise DetectorError(f"There are {count} pictures; at most {MOST} are learnt here. Remove some, or use the command line's adapt.")
+    if not all(names) or len(set(names)) < len(names):
+        raise DetectorError("Each box of pictures needs a name of its own, which says where they come from.")
+    listed = Listing()
+    for label, name, paths in filled:
+        listed.samples.extend(Sample(path, f"{name}/{Path(path).name}", label, name, f"{name}/{i}") for i, path in enumerate(paths))
+    return listed
+
+
+def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, list[tuple[str, str]]]:
+    """The detector with what it has learnt by these pictures, and the pictures that were left out, as (name, reason)."""
+    model = base.bundle
+    adapt.recall_of(model)
+    total, done = len(listing.samples), 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        progress((done, total), desc="Looking at the pictures", unit="pictures")
+
+    pictures, skipped = adapt.embed_shown(listing, base.embedder, count)
+    progress(None, desc="Learning")
+    names = ", ".join(dict.fromkeys(sample.generator for sample in listing.samples))
+    return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}").bundle), skipped
