@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,6 @@ def main() -> None:
     arguments = parser.parse_args()
     data = table.read_all(arguments.tables)
     training = data.take(split.train_test(data.rows, 0)[0])
-    training.rows.reset_index(drop=True, inplace=True)
     labels, origin = training.rows["label"].to_numpy(), training.rows["generator"].to_numpy()
     groups, pictures = split.whole_groups(training.rows), (training.rows["split"] != VIEW).to_numpy()
     generators = sorted(name for name in set(origin[labels == FAKE]) if not is_remade(name))
@@ -126,7 +126,9 @@ class Learning:
         return Bundle("m", head, "logistic", spec, crop, Calibration(1, 0), Thresholds(0.3, 0.7), manifest, remembered=recall)
 
     def shown(self, model: Bundle, rows: np.ndarray) -> Head:
-        return adapt(model, self.training.take(rows), "m").bundle.head
+        part = self.training.take(rows)
+        part = replace(part, rows=part.rows.assign(group=part.rows["path"]))  # a visitor's pictures carry no groups
+        return adapt(model, part, "m").bundle.head
 
     def area(self, head: Head, reals: np.ndarray, fakes: np.ndarray) -> float:
         truth = np.repeat([REAL, FAKE], [len(reals), len(fakes)])

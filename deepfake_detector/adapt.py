@@ -2,15 +2,16 @@
 
 How the pictures of one camera, archive or platform differ from those of another is far more than what generation leaves in them,
 and a model that has never seen a source takes the one for the other; so it does with a generator unlike those that it knows. A few
-pictures tell them apart. They are learnt beside what the model keeps of its training pictures (recall.py), with calibration and
-thresholds as in training.
+pictures tell them apart. They are learnt beside what the model keeps of its training pictures (recall.py).
+
+Calibration and thresholds stay the model's own: they were measured on sources and generators left out, and what was kept of the
+training pictures can't measure that again, since its directions were chosen by all of them.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from deepfake_detector.errors import TrainingError
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import Recall
-from deepfake_detector.train import Fitted, fit_calibrated
 from deepfake_detector.types import LABEL_NAMES, Embeddings
 from deepfake_detector.versions import versions
 
@@ -73,27 +73,18 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
         {"label": labels, "generator": origin, "group": [f"{place} {group}" for place, group in zip(origin, groups, strict=True)]}
         | {"split": "train", "sha256": pictures.rows["sha256"].to_numpy()}
     )
-    C = model.head.pipeline_[-1].C * recall.learnt_from / len(recall.rows)  # as if all training pictures were there
     fold, after = groups % _FOLDS, np.empty(len(new), object)
     for i in range(_FOLDS):
-        fitted = _fit(model, recall.joined(X[fold != i], new[fold != i]), C)
-        after[fold == i] = [fitted.thresholds.answer(p) for p in fitted.calibration(fitted.head.p_fake(X[fold == i]))]
-    before = np.array([model.thresholds.answer(p) for p in model.p_fake(pictures.X)], object)
+        fitted = _fit(model, recall, recall.joined(X[fold != i], new[fold != i]))
+        after[fold == i] = _answers(model, fitted.p_fake(pictures.X[fold == i]))
+    before = _answers(model, model.head.p_fake(pictures.X))
     shown = []
     for place, label in sorted(set(zip(origin, labels.tolist(), strict=True)), key=lambda one: one[::-1]):
         own = (origin == place) & (labels == label)
         shown.append(Shown(place, label, int(own.sum()), dict(Counter(before[own])), dict(Counter(after[own]))))
     joined = recall.joined(X, new)
-    fitted = _fit(model, joined, C)
-    bundle = dataclasses.replace(
-        model,
-        name=name,
-        head=_as_whole(model, recall, fitted.head.linear),
-        calibration=fitted.calibration,
-        thresholds=fitted.thresholds,
-        manifest=_manifest(model, fitted, shown, command),
-        remembered=joined,
-    )
+    manifest = _manifest(model, shown, command)
+    bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined)
     return Adapted(bundle, shown)
 
 
@@ -134,7 +125,7 @@ def _check(model: Bundle, recall: Recall, rows: pd.DataFrame, groups: np.ndarray
             raise TrainingError(f"The model {model.name} has learnt {place!r} already. Give these pictures another name.")
 
 
-def _manifest(model: Bundle, fitted: Fitted, shown: list[Shown], command: str) -> dict[str, Any]:
+def _manifest(model: Bundle, shown: list[Shown], command: str) -> dict[str, Any]:
     """The model's own, without what was measured, since that was another head."""
     manifest = {key: value for key, value in model.manifest.items() if key != "scores"}
     training = manifest["training"]
@@ -143,33 +134,21 @@ def _manifest(model: Bundle, fitted: Fitted, shown: list[Shown], command: str) -
         counts[LABEL_NAMES[one.label]][one.name] = one.n
     told = [dataclasses.asdict(one) | {"label": LABEL_NAMES[one.label]} for one in shown]
     changed = training | {"train": counts, "adapted_from": model.name, "shown": told, "command": command}
-    return manifest | {"promise": fitted.promise, "training": changed, "versions": versions()}
+    return manifest | {"training": changed, "versions": versions()}
 
 
-def _fit(model: Bundle, recall: Recall, C: float) -> Fitted:
-    data = Embeddings(recall.rows, recall.X, dataclasses.replace(model.spec, dim=recall.X.shape[1]), model.crop)
-    return fit_calibrated(functools.partial(_Inside, C), data, seed=0)
+def _answers(model: Bundle, scores: np.ndarray) -> np.ndarray:
+    """(n,) of a head's scores what the model's calibration and thresholds make of them."""
+    return np.array([model.thresholds.answer(p) for p in model.calibration(scores)], object)
 
 
-class _Inside:
-    """Logistic regression on coordinates, which are standardised already."""
-
-    def __init__(self, C: float):
-        self.linear = LogisticRegression(C=C, solver="newton-cholesky")  # few numbers, many rows: the quickest by far
-        self.history_: dict[str, list[float]] = {}
-
-    def fit(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None, held_out: object = None) -> _Inside:
-        self.linear.fit(X, y, weight)
-        return self
-
-    def p_fake(self, X: np.ndarray) -> np.ndarray:
-        return self.linear.predict_proba(X)[:, 1]
-
-
-def _as_whole(model: Bundle, recall: Recall, linear: LogisticRegression) -> EmbeddingHead:
-    """The model's head with what was learnt inside the few directions."""
+def _fit(model: Bundle, recall: Recall, joined: Recall) -> EmbeddingHead:
+    """The model's head, learnt anew inside the directions that were kept; `joined` has the new pictures among the others."""
     head = copy.deepcopy(model.head)
     whole = head.pipeline_[-1]
+    C = whole.C * recall.learnt_from / len(recall.rows)  # as if all training pictures were there
+    linear = LogisticRegression(C=C, solver="newton-cholesky")  # few numbers, many rows: the quickest by far
+    linear.fit(joined.X, joined.rows["label"], split.weights(joined.rows))
     whole.coef_ = linear.coef_ @ recall.basis.T.astype(np.float64)
     whole.intercept_ = linear.intercept_
     return head

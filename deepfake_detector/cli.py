@@ -580,7 +580,6 @@ def _app(arguments: argparse.Namespace) -> int:
 
     from deepfake_detector.ui.build import serve
 
-    logging.getLogger("deepfake_detector.train").setLevel(logging.WARNING)  # what visitors teach it is none of the terminal's business
     load = partial(_detector, arguments, _cache(arguments))
     return serve(load, host=arguments.host, port=arguments.port, share=arguments.share)
 
@@ -705,7 +704,6 @@ def _adapt(arguments: argparse.Namespace) -> int:
     from deepfake_detector.detect import DEFAULT_MODEL
     from deepfake_detector.types import LABEL_NAMES
 
-    logging.getLogger("deepfake_detector.train").setLevel(logging.WARNING)  # six small trainings, of which none is worth a line
     if not arguments.real and not arguments.fake:
         raise DetectorError("There is nothing to learn: give a folder of pictures with --real, --fake or both.")
     model = bundle.load(arguments.model or DEFAULT_MODEL)
@@ -727,8 +725,6 @@ def _adapt(arguments: argparse.Namespace) -> int:
         counts = "".join(f"{counted.get(answer, 0):8}" for counted in (one.before, one.after) for answer in answers)
         print(f"{f'{one.n} {LABEL_NAMES[one.label]}, {one.name}':28}{counts}")
     print(f"Each picture was judged by what {out.name} learns from the others.")
-    thresholds = done.bundle.thresholds
-    print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
     print(f"{out}: {model.name}, which has learnt these too. Measure it with evaluate.py, on pictures that it was not shown.")
     return 0
 

@@ -78,8 +78,8 @@ def _taught(training: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"Nothing else of it was measured; evaluate.py does. Where {base} is weak, so is this one. What a fake shares with a source of "
-            "real pictures that was taught, as does a face swapped into one of them, is held against it less; what a real picture shares "
-            "with fakes that were taught, more.",
+            f"Thresholds are those of {base}. Nothing else of this one was measured; evaluate.py does. Where {base} is weak, so is it. "
+            "What a fake shares with a source of real pictures that was taught, as does a face swapped into one of them, is held against "
+            "it less; what a real picture shares with fakes that were taught, more.",
         ]
     )
