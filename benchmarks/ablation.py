@@ -1,6 +1,6 @@
 """What each part of the default's training gives: encoder, pairs, degraded copies and the weights of sources, changed one at a time.
 
-    python benchmarks/ablation.py --table scales=scales.parquet,pairs.parquet --table whole=whole.parquet
+    python benchmarks/ablation.py --table corners=corners.parquet,pairs.parquet --table whole=whole.parquet
 
 The first table (or tables, taken together) is the default's: the training side alone, with degraded copies and with pairs (a real
 picture and its reconstruction in one group). Of it, each part is changed in turn; of any other table (another encoder on the same
@@ -94,7 +94,7 @@ def recipes(data: Embeddings) -> list[tuple[str, Fit]]:
     everything = np.ones(len(data), bool)
     found = [("all of it", Fit(everything))]
     if not pictures.all():
-        found.append(("without degraded copies", Fit(pictures)))
+        found += [("without degraded copies", Fit(pictures)), ("copies counting as much as pictures", Fit(everything, copies_whole))]
     if remade.any() and data.rows["generator"][(labels == FAKE) & ~remade].nunique() > 1:  # so that one can still be left out
         found += [(f"one of {FEW} pairs", Fit(~remade | few[groups])), ("without pairs", Fit(~remade))]
         generator = data.rows["generator"].to_numpy()
@@ -107,18 +107,23 @@ def recipes(data: Embeddings) -> list[tuple[str, Fit]]:
     ]
 
 
+def copies_whole(rows: pd.DataFrame) -> np.ndarray:
+    """(n,) weights as in training, but for degraded copies."""
+    return split.balanced(rows["label"].to_numpy(), rows["generator"].to_numpy())
+
+
 def same(rows: pd.DataFrame) -> np.ndarray:
     """(n,) weights: classes the same, and their sources too."""
-    return _shares(rows, rows.groupby(["label", "generator"])["label"].transform("size"))
+    amounts = pd.Series(split.amounts(rows), rows.index)
+    return _shares(rows, amounts / amounts.groupby([rows["label"], rows["generator"]]).transform("sum"))
 
 
 def as_many(rows: pd.DataFrame) -> np.ndarray:
     """(n,) weights: classes the same, each picture of a class as any other."""
-    return _shares(rows, pd.Series(1, rows.index))
+    return _shares(rows, pd.Series(split.amounts(rows), rows.index))
 
 
-def _shares(rows: pd.DataFrame, among: pd.Series) -> np.ndarray:
-    share = 1 / among
+def _shares(rows: pd.DataFrame, share: pd.Series) -> np.ndarray:
     return (share / share.groupby(rows["label"]).transform("sum") / rows["label"].nunique() * len(rows)).to_numpy()
 
 

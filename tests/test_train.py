@@ -15,7 +15,7 @@ from deepfake_detector import bundle, registry, split, table
 from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
 from deepfake_detector.errors import BundleError, TableError, TrainingError
 from deepfake_detector.train import fit_promise, train
-from deepfake_detector.types import Embeddings, EncoderSpec
+from deepfake_detector.types import Embeddings, EncoderSpec, Thresholds
 from tests.conftest import ROOT, script
 
 
@@ -134,6 +134,18 @@ def test_classes_weigh_the_same_and_their_sources_by_the_square_root_of_their_pi
     assert of["a"].sum() == pytest.approx(2 * of["b"].sum())
     assert of["g"].sum() == pytest.approx(10 * of["h"].sum())
     assert of["a"].sum() + of["b"].sum() == pytest.approx(of["g"].sum() + of["h"].sum())
+
+
+def test_a_degraded_copy_weighs_a_fifth_of_its_picture_and_changes_no_balance():
+    table = rows([0] * 50 + [1] * 100, generators=["a"] * 40 + ["b"] * 10 + ["g"] * 100)
+    copies = table[table["generator"].isin(["a", "g"])].assign(split="view")
+    both = pd.concat([table, copies], ignore_index=True)
+    weight, copied = split.weights(both), (both["split"] == "view").to_numpy()
+    assert weight.mean() == pytest.approx(1)
+    assert weight[both["label"] == 0].sum() == pytest.approx(weight[both["label"] == 1].sum())
+    own = both["generator"] == "a"
+    assert weight[own & copied][0] == pytest.approx(weight[own & ~copied][0] / 5)
+    assert weight[own].sum() == pytest.approx((48 / 10) ** 0.5 * weight[both["generator"] == "b"].sum())
 
 
 @pytest.mark.parametrize("name", registry.names("heads"))
@@ -362,3 +374,12 @@ def test_saving_over_something_that_is_no_model_is_refused(model, tmp_path):
     bundle.save(bundle.load(model), tmp_path / "new")
     bundle.save(bundle.load(model), tmp_path / "new")
     assert {f.name for f in tmp_path.iterdir()} == {"precious", "new"}
+
+
+def test_a_model_made_of_a_loaded_one_is_saved_with_what_it_acts_upon(model, tmp_path):
+    loaded = bundle.load(model)
+    changed = replace(loaded, thresholds=Thresholds(0.125, 0.875), calibration=Calibration(2.0, 0.5))
+    bundle.save(changed, tmp_path / "changed")
+    again = bundle.load(tmp_path / "changed")
+    assert (again.thresholds, again.calibration) == (changed.thresholds, changed.calibration)
+    assert again.manifest["scores"] == loaded.manifest["scores"]
