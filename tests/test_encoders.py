@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deepfake_detector import registry, weights
-from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_scales, clip_vit_l14
+from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_l14
 from deepfake_detector.errors import DetectorError, WeightsUnavailable
 from deepfake_detector.ui.tabs.picture import EXAMPLES
 from tests import tiny_clip as tiny
@@ -192,30 +192,38 @@ def test_the_last_block_is_what_the_projection_reads():
     assert torch.nn.functional.normalize(projected, dim=0).numpy() @ expected > 0.9999
 
 
-def test_two_scales_are_averaged_block_by_block():
+def test_two_corners_are_averaged_block_by_block():
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 256, (448, 600, 3), dtype=np.uint8))
-    blocks, scales = clip_vit_b16_blocks.Encoder(device="cpu"), clip_vit_b16_scales.Encoder(device="cpu")
-    both = blocks.embed_batch([picture, picture.crop((188, 112, 412, 336))])  # the middle of the right size goes in as it is
+    blocks, corners = clip_vit_b16_blocks.Encoder(device="cpu"), clip_vit_b16_corners.Encoder(device="cpu")
+    both = blocks.embed_batch(
+        [picture.crop((0, 0, 224, 224)), picture.crop((368, 224, 592, 448))]
+    )  # of the right size they go in as they are
     mean = both.reshape(2, 12, 768).mean(axis=0)
     expected = (mean / np.linalg.norm(mean, axis=1, keepdims=True)).ravel()
-    np.testing.assert_allclose(scales.embed_batch([picture])[0], expected, atol=1e-5)
-    assert scales.spec.key != blocks.spec.key
+    np.testing.assert_allclose(corners.embed_batch([picture])[0], expected, atol=1e-5)
+    assert corners.spec.key != blocks.spec.key
 
 
-@pytest.mark.parametrize("size", [(448, 448), (4000, 3000), (100, 50), (33, 1000), (449, 601)])
-def test_the_middle_is_the_middle_at_any_size(size):
+@pytest.mark.parametrize("size", [(448, 448), (4000, 3000), (100, 50), (33, 1000), (449, 601), (451, 601)])
+def test_a_window_is_cut_where_it_should_be_at_any_size(size):
+    """A white dot shows up where it lies in the window, whose side is half the shorter side, or all of it in small pictures."""
     width, height = size
-    picture = Image.new("RGB", size, "black")
-    picture.paste("white", (width // 2 - 1, height // 2 - 1, width // 2 + 1, height // 2 + 1))
-    shown = np.asarray(clip_vit_b16_scales.window(picture).convert("L"), float)
-    assert shown.shape == (224, 224)
-    rows, columns = np.indices(shown.shape)
-    centre = (shown * columns).sum() / shown.sum(), (shown * rows).sum() / shown.sum()
-    np.testing.assert_allclose(centre, (111.5, 111.5), atol=4)  # half a pixel of the smallest
+    side = min(size) * 224 / min(max(min(size), 224), 448)
+    for across, down in ((0, 0), (1, 1), (0.5, 0.5), (1, 0)):
+        step = 16 if side == 224 else 1
+        left, top = (int((length - side) * share) // step * step for length, share in ((width, across), (height, down)))
+        x, y = round(left + side / 2), round(top + side / 2)
+        picture = Image.new("RGB", size, "black")
+        picture.paste("white", (x - 1, y - 1, x + 1, y + 1))
+        shown = np.asarray(clip_vit_b16_corners.window(picture, across, down).convert("L"), float)
+        assert shown.shape == (224, 224)
+        rows, columns = np.indices(shown.shape)
+        centre = (shown * columns).sum() / shown.sum(), (shown * rows).sum() / shown.sum()
+        np.testing.assert_allclose(centre, (111.5, 111.5), atol=7)  # a pixel of the smallest
 
 
-@pytest.mark.parametrize(("name", "parts"), [("clip_vit_b16", 1), ("clip_vit_b16_blocks", 12), ("clip_vit_b16_scales", 12)])
+@pytest.mark.parametrize(("name", "parts"), [("clip_vit_b16", 1), ("clip_vit_b16_blocks", 12), ("clip_vit_b16_corners", 12)])
 def test_bfloat16_is_within_1e_3_of_float32_in_every_block(name, parts):
     pictures = [Image.open(file).convert("RGB") for file in sorted(EXAMPLES.glob("*.jpg"))]
     rows, near = (registry.load("encoders", n).Encoder("cpu").embed_batch(pictures) for n in (name, f"{name}_bf16"))

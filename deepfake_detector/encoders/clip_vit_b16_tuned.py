@@ -1,4 +1,4 @@
-"""clip_vit_b16_scales with layer norms that finetune.py has tuned: a file of 160 KB, which --weights points to."""
+"""clip_vit_b16_corners with layer norms that finetune.py has tuned: a file of 160 KB, which --weights points to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector import weights
-from deepfake_detector.encoders.clip_vit_b16_scales import Encoder as ScalesEncoder
+from deepfake_detector.encoders.clip_vit_b16_corners import Encoder as CornersEncoder
 from deepfake_detector.errors import WeightsUnavailable
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deepfake_detector.types import EncoderSpec
 
 
-class Encoder(ScalesEncoder):
+class Encoder(CornersEncoder):
     """The other weights are clip_vit_b16's: $DEEPFAKE_DETECTOR_CLIP_VIT_B16, else those that are fetched once."""
 
     @cached_property

@@ -13,8 +13,7 @@ import pandas as pd
 
 from deepfake_detector import crops, degrade, split
 from deepfake_detector.embed import read_file
-from deepfake_detector.encoders.clip_vit_b16_blocks import Encoder
-from deepfake_detector.encoders.clip_vit_b16_scales import window
+from deepfake_detector.encoders.clip_vit_b16_corners import window
 from deepfake_detector.errors import TrainingError, UnusablePicture
 from deepfake_detector.images import open_picture
 from deepfake_detector.types import FAKE, REAL
@@ -22,16 +21,15 @@ from deepfake_detector.types import FAKE, REAL
 BATCH = 16  # pictures a step: 4 pairs, 4 other fakes, 4 more reals
 _PAIRS = 4
 _DEGRADED = 0.5  # of the pictures
-_WHOLE = 0.5  # seen whole; the others through a window at the resolution of clip_vit_b16_scales's middle
 
 
 @dataclass(frozen=True)
 class Look:
-    """A row's picture as one step sees it: through degrade.augment with `seed` (None: as it is), whole or through a window."""
+    """A row's picture as one step sees it: through degrade.augment with `seed` (None: as it is), through one window."""
 
     row: int
     seed: int | None
-    window: tuple[float, float] | None  # across, down
+    window: tuple[float, float]  # across, down
     region: float  # which of the crop's regions, as a share of their number
 
 
@@ -78,12 +76,12 @@ class _Drawn:
 
 
 def _look(row: int, rng: np.random.Generator) -> Look:
-    degraded, seed, whole = rng.random() < _DEGRADED, int(rng.integers(2**31)), rng.random() < _WHOLE
+    degraded, seed = rng.random() < _DEGRADED, int(rng.integers(2**31))
     place = (float(rng.random()), float(rng.random()))
-    return Look(row, seed if degraded else None, None if whole else place, float(rng.random()))
+    return Look(row, seed if degraded else None, place, float(rng.random()))
 
 
-def see(look: Look, path: str, crop: str, encoder: Encoder) -> np.ndarray:
+def see(look: Look, path: str, crop: str) -> np.ndarray:
     """(3, 224, 224) uint8; raises TrainingError when the picture, embedded before, can no longer be read."""
     try:
         picture = open_picture(read_file(path)).image
@@ -96,6 +94,4 @@ def see(look: Look, path: str, crop: str, encoder: Encoder) -> np.ndarray:
     except (OSError, UnusablePicture) as error:
         raise TrainingError(f"{path} was embedded, but can't be read again ({error}). Run the same command again.") from error
     seen = regions[int(look.region * len(regions))].picture
-    if look.window is None:
-        return encoder.prepare(seen)
     return np.asarray(window(seen, *look.window)).transpose(2, 0, 1)

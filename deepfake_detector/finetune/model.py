@@ -20,7 +20,7 @@ from deepfake_detector.cache import Cache
 from deepfake_detector.calibration import Calibration
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
-from deepfake_detector.encoders import clip_vit_b16_scales, clip_vit_b16_tuned
+from deepfake_detector.encoders import clip_vit_b16_corners, clip_vit_b16_tuned
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.families import is_remade
@@ -113,7 +113,7 @@ def finetune(
     data that can't be learnt from or left out.
     """
     samples = _files(listing)
-    untuned = Embedder(clip_vit_b16_scales.Encoder(settings.device), crop, cache)
+    untuned = Embedder(clip_vit_b16_corners.Encoder(settings.device), crop, cache)
     log.info("embedding %d pictures, untuned", len(samples))
     data, skipped = embed_samples(listing, untuned, bar(len(samples)))
     check_trainable(data)

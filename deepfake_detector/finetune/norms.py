@@ -55,7 +55,7 @@ class Tuned:
 
 
 def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, progress: Callable[[int], object]) -> Tuned:
-    """Learn from all rows of `data`, embeddings by clip_vit_b16_scales of the pictures at `paths` (alike in order).
+    """Learn from all rows of `data`, embeddings by clip_vit_b16_corners of the pictures at `paths` (alike in order).
 
     What is learnt is in `kept`, a safetensors file, every 25 steps: a run that was killed goes on from there, and a finished one
     is not done again. Beside it the layer norms are written, as `NAME.norms.safetensors`. `progress` counts pictures.
@@ -72,7 +72,7 @@ def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, pro
             while run.step < settings.steps:
                 while len(ahead) < 2 and (number := next(numbers, None)) is not None:
                     looks = batches.step(number)
-                    ahead.append((looks, [pool.submit(see, look, paths[look.row], data.crop, run.encoder) for look in looks]))
+                    ahead.append((looks, [pool.submit(see, look, paths[look.row], data.crop) for look in looks]))
                 looks, seen = ahead.popleft()
                 pixels = np.stack([one.result() for one in seen])
                 losses.append(run.learn(pixels, labels[[look.row for look in looks]] == FAKE))

@@ -1,0 +1,62 @@
+"""CLIP ViT-B/16's class tokens of all 12 blocks, of windows in two opposite corners of the picture, averaged.
+
+What a generator leaves in the pixels shows best where the picture is not scaled down to 224 pixels. What the picture is about shows
+least in its corners, and that is what a head takes for generation where its fakes show other things than its photographs do (Zheng
+et al., NeurIPS 2024, break the picture into patches for the same reason). One head on the mean of both windows is the mean of that
+head's two answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL.Image import Resampling
+
+from deepfake_detector.encoders._open_clip import PIXELS
+from deepfake_detector.encoders.clip_vit_b16_blocks import BLOCKS, WIDTH
+from deepfake_detector.encoders.clip_vit_b16_blocks import Encoder as BlocksEncoder
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from deepfake_detector.types import EncoderSpec
+
+CORNERS = ((0.0, 0.0), (1.0, 1.0))
+SHORT = 2 * PIXELS  # windows are cut at this shorter side, where the picture has as much
+_BLOCK = 16  # JPEG's, with halved colours
+
+
+class Encoder(BlocksEncoder):
+    """The same tower and weights as clip_vit_b16_blocks, run twice; columns i·768 … i·768+767 are block i, a unit vector again."""
+
+    @cached_property
+    def spec(self) -> EncoderSpec:
+        one = super().spec
+        cut = f"upper left and lower right {PIXELS}x{PIXELS} at a shorter side of {PIXELS} to {SHORT} (Lanczos), in steps of {_BLOCK}"
+        layers = f"{one.layers}, mean of two windows, normalised"
+        return replace(one, name="clip_vit_b16_corners", layers=layers, preprocessing=f"{cut}, OpenAI mean and deviation")
+
+    def prepare(self, picture: Image) -> np.ndarray:
+        """RGB picture → (2, 3, 224, 224) uint8."""
+        return np.stack([np.asarray(window(picture, *corner)).transpose(2, 0, 1) for corner in CORNERS])
+
+    def encode(self, prepared: np.ndarray) -> np.ndarray:
+        """(n, 2, 3, 224, 224) uint8 → (n, 12·768) float32."""
+        tokens = super().encode(prepared.reshape(-1, *prepared.shape[2:])).reshape(-1, len(CORNERS), BLOCKS, WIDTH).mean(axis=1)
+        return (tokens / np.linalg.norm(tokens, axis=-1, keepdims=True)).reshape(-1, BLOCKS * WIDTH)
+
+
+def window(picture: Image, across: float, down: float) -> Image:
+    """224×224 pixels out of the picture, as if a shorter side above 448 were scaled down to 448, or one below 224 up to 224.
+
+    `across` and `down` say where: 0 is left or top, 1 right or bottom. Where pixels stay as they are it begins with one of JPEG's blocks,
+    or else how these lie in a window would tell pictures apart by their size.
+    """
+    short = min(picture.size)
+    side = PIXELS * short / min(max(short, PIXELS), SHORT)  # in the picture's own pixels
+    step = _BLOCK if side == PIXELS else 1
+    left, top = (int((length - side) * share) // step * step for length, share in zip(picture.size, (across, down), strict=True))
+    return picture.resize((PIXELS, PIXELS), Resampling.LANCZOS, (left, top, left + side, top + side))
