@@ -96,7 +96,7 @@ def embed_shown(listing: Listing, embedder: Embedder, progress: Callable[[int], 
     pictures, skipped = embed_samples(listing, embedder, progress)
     lost = sorted({sample.generator for sample in listing.samples} - set(pictures.rows["generator"]))
     if lost:
-        name, reason = skipped[0]
+        name, reason = next(one for one in skipped if one[0].startswith(f"{lost[0]}/"))
         raise TrainingError(f"No picture of {lost[0]} can be used; {name}, for one: {reason}.")
     return pictures, [*listing.skipped, *skipped]
 

@@ -229,7 +229,8 @@ def test_folders_that_cant_be_learnt_are_said_and_leave_no_model(model_folder, t
         draw(twin / f"{i}.png", 1, 950 + i)
         draw(tmp_path / "called" / "fake" / f"{i}.png", 1, 970 + i)
     text.mkdir()
-    (text / "note.jpg").write_text("no picture")
+    for folder in (phone, text):
+        (folder / "note.jpg").write_text("no picture")
     for folders, said in (
         ([], "nothing to learn"),
         (["--real", tmp_path / "nowhere"], "nowhere"),
