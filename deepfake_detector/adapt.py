@@ -69,19 +69,19 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     labels, origin = pictures.rows["label"].to_numpy(), pictures.rows["generator"].to_numpy()
     _check(model, recall, pictures.rows, groups)
     X = (model.head.pipeline_[0].transform(np.asarray(pictures.X)) @ recall.basis).astype(np.float32)
+    apart = [f"{place} {group}" for place, group in zip(origin, groups, strict=True)]  # from the groups of the pictures that are kept
     new = pd.DataFrame(
-        {"label": labels, "generator": origin, "group": [f"{place} {group}" for place, group in zip(origin, groups, strict=True)]}
-        | {"split": "train", "sha256": pictures.rows["sha256"].to_numpy()}
+        {"label": labels, "generator": origin, "group": apart, "split": "train", "sha256": pictures.rows["sha256"].to_numpy()}
     )
     fold, after = groups % _FOLDS, np.empty(len(new), object)
     for i in range(_FOLDS):
         fitted = _fit(model, recall, recall.joined(X[fold != i], new[fold != i]))
         after[fold == i] = _answers(model, fitted.p_fake(pictures.X[fold == i]))
     before = _answers(model, model.head.p_fake(pictures.X))
-    shown = []
-    for place, label in sorted(set(zip(origin, labels.tolist(), strict=True)), key=lambda one: one[::-1]):
-        own = (origin == place) & (labels == label)
-        shown.append(Shown(place, label, int(own.sum()), dict(Counter(before[own])), dict(Counter(after[own]))))
+    shown = [
+        Shown(place, int(label), len(own), dict(Counter(before[own])), dict(Counter(after[own])))
+        for (label, place), own in sorted(pictures.rows.groupby(["label", "generator"]).indices.items())
+    ]
     joined = recall.joined(X, new)
     manifest = _manifest(model, shown, command)
     bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined)

@@ -34,7 +34,7 @@ class Bundle:
 
     `family` tells the families of generators apart; None where training found no answer worth giving. `encoder_weights` is the file of
     an encoder that was tuned for this model, None where the encoder is one for all. `remembered` is what it may
-    learn another source by, or the file that has it.
+    learn another source or generator by, or the file that has it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Bundle:
 
     @cached_property
     def recall(self) -> Recall | None:
-        """What it may learn another source by, read when it is first asked for; raises BundleError if it can't be."""
+        """What it may learn another source or generator by, read when it is first asked for; raises BundleError if it can't be."""
         return Recall.load(self.remembered) if isinstance(self.remembered, Path) else self.remembered
 
     def encoder(self, device: str, weights: str | None = None) -> PictureEncoder:

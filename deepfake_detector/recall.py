@@ -1,4 +1,4 @@
-"""What a linear model keeps of its training pictures to learn one more source by: where each lies in a few directions."""
+"""What a linear model keeps of its training pictures to learn more sources and generators by: where each lies in a few directions."""
 
 from __future__ import annotations
 

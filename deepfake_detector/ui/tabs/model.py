@@ -74,12 +74,10 @@ def _taught(training: dict[str, Any]) -> str:
     for one in training["shown"]:
         before, after = (", ".join(str(one[when].get(answer, 0)) for answer in ("real", "unsure", "fake")) for when in ("before", "after"))
         lines.append(f"| {one['name']} | {one['n']} {one['label']} | {before} | {after} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Thresholds are those of {base}. Nothing else of this one was measured; evaluate.py does. Where {base} is weak, so is it. "
-            "What a fake shares with a source of real pictures that was taught, as does a face swapped into one of them, is held against "
-            "it less; what a real picture shares with fakes that were taught, more.",
-        ]
-    )
+    lines += [
+        "",
+        f"Thresholds are those of {base}. Nothing else of this one was measured; evaluate.py does. Where {base} is weak, so is it. What a "
+        "fake shares with a source of real pictures that was taught, as does a face swapped into one of them, is held against it less; "
+        "what a real picture shares with fakes that were taught, more.",
+    ]
+    return "\n".join(lines)
