@@ -20,9 +20,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from deepfake_detector import redecode, taesd
+from deepfake_detector import redecode, redraw, taesd
 from deepfake_detector.encoders._open_clip import pick_device
 from deepfake_detector.errors import DatasetError, DetectorError, WeightsUnavailable
+from deepfake_detector.photograph_parts import MOST, random_parts
 from deepfake_detector.torch_compat import import_torchvision
 from deepfake_detector.weights import fetch, file_sha256
 
@@ -42,26 +43,39 @@ class Autoencoder:
     `sha256` stands for everything that decides what is made; the sides of a picture must be multiples of `factor` pixels.
     """
 
-    def __init__(self, name: str, sha256: str, factor: int, load: Callable[[], nn.Module], device: str = "auto"):
+    def __init__(
+        self,
+        name: str,
+        sha256: str,
+        factor: int,
+        load: Callable[[], nn.Sequential],
+        device: str = "auto",
+        between: Callable[[torch.Tensor, int], torch.Tensor] | None = None,
+    ):
+        """`load` gives encoder and decoder; `between` may change (latents, seed) before they are decoded."""
         self.name = re.sub(r"[^\w.-]+", "_", name)
         self.sha256 = sha256
         self.factor = factor
-        self._load, self._device = load, device
+        self._load, self._device, self._between = load, device, between
         self._one_at_a_time = threading.Lock()
 
     @cached_property
-    def _network(self) -> tuple[nn.Module, str]:
-        """(1, 3, h, w) in 0..1 → about the same, and the device that it is on."""
+    def _network(self) -> tuple[nn.Sequential, str]:
+        """Encoder and decoder, (1, 3, h, w) in 0..1 → latents → about the same, and the device that they are on."""
         device = pick_device(self._device)
         return self._load().to(device, torch.float32).eval().requires_grad_(False), device
 
-    def reconstruct(self, picture: Image.Image) -> Image.Image:
-        """RGB picture → another of its size; from any thread. Raises WeightsUnavailable, or DetectorError for want of memory."""
+    def reconstruct(self, picture: Image.Image, seed: int = 0) -> Image.Image:
+        """RGB picture → another of its size, the seed for what may be drawn; from any thread.
+
+        Raises WeightsUnavailable, or DetectorError for want of memory.
+        """
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]  # (1, 3, h, w)
         try:
             with self._one_at_a_time, torch.inference_mode():
-                network, device = self._network
-                made = network(pixels.to(device) / 255)
+                (encoder, decoder), device = self._network
+                latents = encoder(pixels.to(device) / 255)
+                made = decoder(self._between(latents, seed) if self._between else latents)
                 if made.shape != pixels.shape or not made.isfinite().all():
                     raise WeightsUnavailable(
                         f"The autoencoder {self.name} makes {tuple(made.shape)} of {tuple(pixels.shape)} or has numbers that are none; "
@@ -84,12 +98,25 @@ class Autoencoder:
         kept = folder / f"{name}-{_hash([self.sha256, redecode.RECIPE])[:12]}.safetensors"
         if not kept.is_file():
             network = self._load()
-            if not isinstance(network, nn.Sequential):
+            if isinstance(network[0], _DiffusersEncoder):
                 raise DatasetError(f"{self.name} is diffusers'; another decoder can be learnt for the TAESD project's .pth files only.")
-            log.info("learning a decoder for %s on up to %d photographs, once; minutes", self.name, redecode.MOST)
+            log.info("learning a decoder for %s on up to %d photographs, once; minutes", self.name, MOST)
             redecode.learn(network, photographs, kept, pick_device(self._device))
         sha256 = _hash([self.sha256, file_sha256(kept)])
         return Autoencoder(name, sha256, self.factor, lambda: redecode.redecoded(self._load(), kept), self._device)
+
+    def with_redrawn_latents(self, folder: Path, photographs: Sequence[Callable[[], Image.Image | None]]) -> Autoencoder:
+        """The same, but what it decodes has its detail drawn anew (see redraw.py); arguments as for with_learnt_decoder."""
+        name = f"{self.name}_redrawn"
+        kept = folder / f"{name}-{_hash([self.sha256, redraw.RECIPE])[:12]}.safetensors"
+        if not kept.is_file():
+            parts = random_parts(photographs, "what latents look like", "reconstruct without --redraw")
+            log.info("learning what the latents of %s look like on %d photographs, once", self.name, len(parts))
+            (encoder, _), device = self._network
+            with torch.inference_mode():
+                redraw.learn((encoder(part.to(device) / 255) for part in parts), kept)
+        sha256 = _hash([self.sha256, redraw.RECIPE, file_sha256(kept)])
+        return Autoencoder(name, sha256, self.factor, self._load, self._device, redraw.redrawing(kept))
 
 
 def find(place: str, device: str = "auto") -> Autoencoder:
@@ -139,40 +166,53 @@ def _from_diffusers(folder: Path, name: str, device: str) -> Autoencoder:
     if kind not in _CLASSES:
         raise WeightsUnavailable(f"{folder / _CONFIG} describes a {kind}; expected {' or '.join(_CLASSES)}. A pipeline has one in vae/.")
     sha256 = _hash([hashlib.sha256(text).hexdigest(), file_sha256(folder / _WEIGHTS)])
-    return Autoencoder(name, sha256, factor, partial(_Diffusers, folder, kind), device)
+    return Autoencoder(name, sha256, factor, partial(_load_diffusers, folder, kind), device)
 
 
 def _hash(parts: Any) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
-class _Diffusers(nn.Module):
+def _load_diffusers(folder: Path, kind: str) -> nn.Sequential:
+    try:
+        import_torchvision()
+        import diffusers
+    except ImportError as error:
+        raise WeightsUnavailable(
+            f"{folder} is for diffusers, which is not installed ({error}); run: pip install -r requirements-data.txt"
+        ) from error
+    diffusers.logging.set_verbosity_error()  # it warns of what its own files hold; what matters is raised below
+    try:
+        model, info = getattr(diffusers, kind).from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+        )
+    except Exception as error:  # diffusers, safetensors and torch each raise their own
+        said = " ".join(str(error).split())[:200]
+        raise WeightsUnavailable(f"{folder} can't be loaded as {kind} ({said}). Fetch it again or point to another.") from error
+    if info["missing_keys"]:  # diffusers would go on with random numbers in their place
+        first = ", ".join(sorted(info["missing_keys"])[:3])
+        raise WeightsUnavailable(
+            f"{folder / _WEIGHTS} lacks {len(info['missing_keys'])} tensors of its {_CONFIG} ({first} …). Fetch both again."
+        )
+    return nn.Sequential(_DiffusersEncoder(model), _DiffusersDecoder(model))
+
+
+class _DiffusersEncoder(nn.Module):
     """diffusers' models take and give -1..1; of a distribution over latents the mode is taken, so nothing is drawn."""
 
-    def __init__(self, folder: Path, kind: str):
+    def __init__(self, model: nn.Module):
         super().__init__()
-        try:
-            import_torchvision()
-            import diffusers
-        except ImportError as error:
-            raise WeightsUnavailable(
-                f"{folder} is for diffusers, which is not installed ({error}); run: pip install -r requirements-data.txt"
-            ) from error
-        diffusers.logging.set_verbosity_error()  # it warns of what its own files hold; what matters is raised below
-        try:
-            self.model, info = getattr(diffusers, kind).from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
-            )
-        except Exception as error:  # diffusers, safetensors and torch each raise their own
-            said = " ".join(str(error).split())[:200]
-            raise WeightsUnavailable(f"{folder} can't be loaded as {kind} ({said}). Fetch it again or point to another.") from error
-        if info["missing_keys"]:  # diffusers would go on with random numbers in their place
-            first = ", ".join(sorted(info["missing_keys"])[:3])
-            raise WeightsUnavailable(
-                f"{folder / _WEIGHTS} lacks {len(info['missing_keys'])} tensors of its {_CONFIG} ({first} …). Fetch both again."
-            )
+        self.model = model
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         encoded = self.model.encode(2 * pixels - 1)
-        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+        return encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+
+
+class _DiffusersDecoder(nn.Module):
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
         return (self.model.decode(latents).sample + 1) / 2

@@ -8,26 +8,23 @@ appendix B; Zhang et al., *Detecting and Simulating Artifacts in GAN Fake Images
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
-from deepfake_detector.errors import DatasetError, WeightsUnavailable
+from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.files import write_atomically
+from deepfake_detector.photograph_parts import random_parts
 
 log = logging.getLogger(__name__)
 
-FEWEST, MOST = 20, 500  # photographs to learn from
-SIDE = 192  # pixels of the part of each that is learnt from; a multiple of every autoencoder's factor
 RECIPE = "stylegan2 1"  # what is below: layers, loss and schedule
 _SEED, _STEPS, _BATCH, _CROP, _RATE = 0, 1000, 12, 96, 3e-3
 _SCALE = 4  # pixels for one of the middle's, where the learnt stages begin
@@ -74,36 +71,19 @@ def redecoded(autoencoder: nn.Module, kept: Path) -> nn.Module:
     except Exception as error:  # safetensors and torch each raise their own
         said = str(error).splitlines()[-1].strip()
         raise WeightsUnavailable(f"{kept} holds no learnt decoder ({said}). Delete it: the next run learns it again.") from error
-    return nn.Sequential(_middle(autoencoder), stages)
+    encoder, decoder = autoencoder
+    return nn.Sequential(encoder, nn.Sequential(decoder[: _second(decoder)], stages))
 
 
 def learn(autoencoder: nn.Module, photographs: Sequence[Callable[[], Image | None]], kept: Path, device: str) -> None:
-    """Learn the stages on parts of at most MOST of the photographs, drawn at random, and write them to a file.
-
-    A photograph is called for, and may be None (unusable) or too small. Raises DatasetError where fewer than FEWEST are left.
-    """
-    rng = random.Random(_SEED)
-    pixels, middles = [], []
+    """Learn the stages on parts of the photographs (see random_parts) and write them to a file; raises DatasetError."""
+    parts = random_parts(photographs, "a decoder", "use the autoencoder's own decoder")
     middle = _middle(autoencoder).to(device, torch.float32).eval()
-    for photograph in rng.sample(photographs, len(photographs)):
-        picture = photograph()
-        if picture is None or min(picture.size) < SIDE:
-            continue
-        left, top = (rng.randint(0, length - SIDE) for length in picture.size)
-        part = torch.from_numpy(np.array(picture.crop((left, top, left + SIDE, top + SIDE)))).permute(2, 0, 1)[None]  # (1, 3, SIDE, SIDE)
-        with torch.inference_mode():
-            middles.append(middle(part.to(device) / 255).half().cpu())
-        pixels.append(part)
-        if len(pixels) == MOST:
-            break
-    if len(pixels) < FEWEST:
-        raise DatasetError(
-            f"Learning a decoder takes at least {FEWEST} photographs of {SIDE} pixels a side; found {len(pixels)}. "
-            "Add photographs, or use the autoencoder's own decoder."
-        )
+    with torch.inference_mode():
+        middles = [middle(part.to(device) / 255).half().cpu() for part in parts]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        stages = _fitted(torch.cat(middles), torch.cat(pixels), device)
+        stages = _fitted(torch.cat(middles), torch.cat(parts), device)
     write_atomically(kept, partial(save_file, stages.cpu().state_dict()))
 
 
@@ -114,7 +94,7 @@ def _fitted(middles: torch.Tensor, pixels: torch.Tensor, device: str) -> nn.Sequ
     size = _CROP // _SCALE
     for step in range(_STEPS):
         chosen = torch.randint(len(pixels), (_BATCH,))
-        y, x = torch.randint(SIDE // _SCALE - size + 1, (2,)).tolist()
+        y, x = torch.randint(pixels.shape[-1] // _SCALE - size + 1, (2,)).tolist()
         made = stages(middles[chosen, :, y : y + size, x : x + size].to(device, torch.float32))
         wanted = pixels[chosen, :, _SCALE * y : _SCALE * (y + size), _SCALE * x : _SCALE * (x + size)].to(device) / 255
         loss = _loss(made, wanted)
@@ -144,5 +124,8 @@ def _energy(x: torch.Tensor) -> torch.Tensor:
 def _middle(autoencoder: nn.Module) -> nn.Sequential:
     """The encoder, and the decoder up to its second upsampling: (n, 3, h, w) → (n, 64, h/4, w/4)."""
     encoder, decoder = autoencoder
-    second = [i for i, layer in enumerate(decoder) if isinstance(layer, nn.Upsample)][1]
-    return nn.Sequential(encoder, decoder[:second])
+    return nn.Sequential(encoder, decoder[: _second(decoder)])
+
+
+def _second(decoder: nn.Sequential) -> int:
+    return [i for i, layer in enumerate(decoder) if isinstance(layer, nn.Upsample)][1]

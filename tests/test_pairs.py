@@ -14,10 +14,11 @@ import torch
 from PIL import Image, JpegImagePlugin
 from torch import nn
 
-from deepfake_detector import reconstruct, redecode, self_blend, taesd
+from deepfake_detector import photograph_parts, reconstruct, redecode, redraw, self_blend, taesd
 from deepfake_detector.datasets import _pairs, aligned, self_blended
 from deepfake_detector.datasets._pairs import Recipe, pairs
 from deepfake_detector.errors import DatasetError, UnusablePicture, WeightsUnavailable
+from deepfake_detector.families import is_remade
 from deepfake_detector.types import FAKE, REAL
 from tests.conftest import ROOT, draw, script
 from tests.test_self_blend import FACE, portrait
@@ -137,12 +138,14 @@ def test_other_weights_are_other_pictures(photographs, tmp_path):
 
 @pytest.fixture
 def little_to_learn(monkeypatch):
-    for name, value in {"FEWEST": 4, "SIDE": 64, "_STEPS": 24, "_BATCH": 4, "_CROP": 32}.items():
+    for name, value in {"FEWEST": 4, "SIDE": 64}.items():
+        monkeypatch.setattr(photograph_parts, name, value)
+    for name, value in {"_STEPS": 24, "_BATCH": 4, "_CROP": 32}.items():
         monkeypatch.setattr(redecode, name, value)
 
 
 def test_another_decoder_is_learnt_once_and_kept(tmp_path, little_to_learn, caplog):
-    for i in range(redecode.FEWEST):
+    for i in range(photograph_parts.FEWEST):
         draw(tmp_path / f"photographs/{i:02}.jpg", 0, i, (80, 70))
     draw(tmp_path / "photographs/small.jpg", 0, 99, (48, 48))
     (tmp_path / "photographs/text.jpg").write_text("no picture")
@@ -158,7 +161,7 @@ def test_another_decoder_is_learnt_once_and_kept(tmp_path, little_to_learn, capl
     losses = [float(loss) for loss in re.findall(r"loss (\d\.\d+)", caplog.text)]
     assert losses[-1] < 0.7 * losses[0]
     assert [s.name for s in other.samples[:2]] == ["00.jpg", "00.jpg#small_stylegan2_recon"]
-    assert len(other.samples) == len(own.samples) == 2 * (redecode.FEWEST + 1), "a small photograph has its pair, too"
+    assert len(other.samples) == len(own.samples) == 2 * (photograph_parts.FEWEST + 1), "a small photograph has its pair, too"
     assert again.samples == other.samples
     assert Path(own.samples[1].path).read_bytes() != Path(other.samples[1].path).read_bytes()
     draw(tmp_path / "more/one.jpg", 0, 7, (64, 64))
@@ -173,11 +176,82 @@ def test_another_decoder_is_learnt_once_and_kept(tmp_path, little_to_learn, capl
 
 def test_the_learnt_stages_are_the_same_again(tmp_path, little_to_learn):
     network = taesd.load(*(save_taesd(tmp_path) / f"small_{part}.pth" for part in ("encoder", "decoder")))
-    photographs = [lambda i=i: draw_picture(i) for i in range(redecode.FEWEST)]
+    photographs = [lambda i=i: draw_picture(i) for i in range(photograph_parts.FEWEST)]
     for name in ("a", "b"):
         torch.rand(3)  # what was drawn before does not matter
         redecode.learn(network, photographs, tmp_path / name, "cpu")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_detail_is_drawn_anew_and_what_was_learnt_is_kept(tmp_path, little_to_learn, autoencoders, caplog):
+    for i in range(photograph_parts.FEWEST):
+        draw(tmp_path / f"photographs/{i:02}.jpg", 0, i, (80, 70))
+    draw(tmp_path / "photographs/small.jpg", 0, 99, (48, 20))
+
+    def scan(place="pth", **options):
+        return aligned.scan(tmp_path / "photographs", str(autoencoders / place), made=tmp_path / "made", **options)
+
+    with caplog.at_level("INFO"):
+        plain, drawn, again = scan(), scan(redraw=True), scan(redraw=True)
+    assert caplog.text.count("learning what the latents of small look like on 4 photographs") == 1
+    assert [s.name for s in drawn.samples[:2]] == ["00.jpg", "00.jpg#small_redrawn_recon"]
+    assert again.samples == drawn.samples
+    assert len(drawn.samples) == len(plain.samples)
+    both = scan(redraw=True, decoder="stylegan2").samples[1]
+    assert both.generator == "small_stylegan2_redrawn_recon"
+    assert is_remade(both.generator)
+    assert scan("kl/vae", redraw=True).samples[1].generator == "kl_redrawn_recon"
+
+    (kept,) = (tmp_path / "made").glob("small_redrawn-*.safetensors")
+    kept.write_bytes(b"damaged")
+    with pytest.raises(WeightsUnavailable, match="holds nothing learnt of latents.*Delete it"):
+        scan(redraw=True)
+
+
+def test_what_is_decoded_is_what_was_redrawn(tmp_path, little_to_learn):
+    """Latents that are the pixels themselves: then the picture shows what became of them."""
+    photographs = [lambda i=i: draw_picture(i) for i in range(photograph_parts.FEWEST)]
+    plain = reconstruct.Autoencoder("plain", "0", 1, lambda: nn.Sequential(nn.Identity(), nn.Identity()))
+    redrawn = plain.with_redrawn_latents(tmp_path, photographs)
+    given = draw_picture(9)
+    assert plain.reconstruct(given).tobytes() == given.tobytes()
+    made = [redrawn.reconstruct(given, seed).tobytes() for seed in (1, 1, 2)]
+    assert made[0] == made[1]
+    assert len({*made, given.tobytes()}) == 3
+
+
+def test_what_is_drawn_is_as_likely_as_what_was_there(tmp_path):
+    """Latents of a known law: of each band as much comes back as was there, and coarse forms stay, while fine ones change."""
+    draws = torch.Generator().manual_seed(0)
+
+    def latents():
+        coarse = torch.nn.functional.interpolate(torch.randn(1, 3, 4, 6, generator=draws), size=(32, 48), mode="bicubic")
+        return 2 * coarse + 0.3 * torch.randn(1, 3, 32, 48, generator=draws)
+
+    redraw.learn((latents() for _ in range(40)), tmp_path / "kept")
+    redrawn = redraw.redrawing(tmp_path / "kept")
+    given = [latents() for _ in range(20)]
+    made = [redrawn(x, seed) for seed, x in enumerate(given)]
+    assert torch.equal(made[0], redrawn(given[0], 0))
+    assert not torch.equal(made[0], redrawn(given[0], 1))
+
+    def fine(x):
+        return x - torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+
+    def alike(a, b):
+        return float(torch.corrcoef(torch.stack([torch.cat([x.flatten() for x in part]) for part in (a, b)]))[0, 1])
+
+    kept_fine = [fine(x) for x in given], [fine(x) for x in made]
+    assert 0.9 < (torch.cat(kept_fine[1]).std() / torch.cat(kept_fine[0]).std()).item() < 1.1
+    assert alike(given, made) > 0.8
+    assert alike(*kept_fine) < 0.6
+
+
+def test_small_pictures_have_their_detail_redrawn_too(tmp_path):
+    redraw.learn((torch.randn(1, 2, 24, 24) for _ in range(5)), tmp_path / "kept")
+    made = redraw.redrawing(tmp_path / "kept")(torch.randn(1, 2, 1, 3), 0)
+    assert made.shape == (1, 2, 1, 3)
+    assert made.isfinite().all()
 
 
 def test_a_decoder_is_not_learnt_from_few_photographs_nor_for_diffusers(autoencoders, photographs, tmp_path):
@@ -185,11 +259,13 @@ def test_a_decoder_is_not_learnt_from_few_photographs_nor_for_diffusers(autoenco
         aligned.scan(photographs, str(autoencoders / "pth"), decoder="stylegan2", made=tmp_path / "made")
     with pytest.raises(DatasetError, match=r"kl is diffusers'; .*\.pth files only"):
         aligned.scan(photographs, str(autoencoders / "kl/vae"), decoder="stylegan2", made=tmp_path / "made")
+    with pytest.raises(DatasetError, match="what latents look like takes at least 20 .*found 0.*without --redraw"):
+        aligned.scan(photographs, str(autoencoders / "pth"), redraw=True, made=tmp_path / "made")
     assert not (tmp_path / "made").exists()
 
 
 def draw_picture(seed: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (redecode.SIDE, redecode.SIDE, 3), dtype=np.uint8))
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (photograph_parts.SIDE, photograph_parts.SIDE, 3), dtype=np.uint8))
 
 
 def test_self_blended(monkeypatch, tmp_path):

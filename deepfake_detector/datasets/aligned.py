@@ -1,4 +1,4 @@
-"""Photographs and their reconstructions by an autoencoder: pairs of one content, told apart by the decoder's traces alone.
+"""Photographs and their reconstructions by an autoencoder: pairs of one content, told apart by what the autoencoder does to it.
 
 Rajan et al., *Aligned Datasets Improve Detection of Latent Diffusion-Generated Images*, ICLR 2025.
 """
@@ -38,6 +38,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="own",
         help="the autoencoder's own, or one with StyleGAN2's upsampling that is first learnt on the photographs (default: %(default)s)",
     )
+    parser.add_argument(
+        "--redraw",
+        action="store_true",
+        help="draw the detail anew in the latents before they are decoded, as a diffusion model would: likely, but not what was there",
+    )
     add_made(parser)
 
 
@@ -46,11 +51,13 @@ def scan(
     autoencoder: str | None = None,
     max_side: int = 1024,
     decoder: str = "own",
+    redraw: bool = False,
     made: str | Path = "embeddings/made",
 ) -> Listing:
     """Make the pairs of the real photographs in a folder or manifest, and list them; fakes are of the generator NAME_recon.
 
-    With the decoder stylegan2 they are of NAME_stylegan2_recon; it is kept in `made`, for these and later photographs.
+    With the decoder stylegan2 they are of NAME_stylegan2_recon, with `redraw` of NAME_redrawn_recon; what was learnt for that is kept in
+    `made`, for these and later photographs.
 
     A photograph is brought to `max_side` and cut at its right and lower edge to multiples of 16 pixels, so that JPEG's blocks
     stay where they were.
@@ -63,13 +70,15 @@ def scan(
 
     model = find(autoencoder)
     step = max(_GRID, model.factor)  # both are powers of two
-    if decoder == "stylegan2":
+    if decoder == "stylegan2" or redraw:
         found = [partial(_opened, sample.path, max_side, step) for sample in pictures_of(REAL, root).samples]
-        model = model.with_learnt_decoder(Path(made).expanduser(), found)
+        kept = Path(made).expanduser()
+        model = model.with_learnt_decoder(kept, found) if decoder == "stylegan2" else model
+        model = model.with_redrawn_latents(kept, found) if redraw else model
 
     def make(photograph: Image, seed: int) -> tuple[Image, Image]:
         real = _fit(photograph, max_side, step)
-        return real, model.reconstruct(real)
+        return real, model.reconstruct(real, seed)
 
     return pairs(root, Recipe(f"{model.name}_recon", f"aligned 1, autoencoder sha256:{model.sha256}, {max_side}/{step}", make), made)
 
