@@ -38,8 +38,10 @@ def learn(latents: Iterable[torch.Tensor], kept: Path) -> None:
         own = torch.nn.functional.one_hot(_bands(height, width).flatten(), _BANDS).to(waves.dtype)  # (waves, bands)
         total = total + torch.einsum("iw,wb,jw->bij", waves, own, waves.conj()).real
         count = count + own.real.sum(0)
-    state = {"covariance": (total / count.clamp(min=1)[:, None, None]).float(), "deviation": torch.stack(squares).mean().sqrt().float()}
-    write_atomically(kept, partial(save_file, {name: tensor.contiguous() for name, tensor in state.items()}))
+    # Small latents have no wave in some bands: for such a band the next lower stands in.
+    met = torch.where(count > 0, torch.arange(_BANDS), 0).cummax(0).values
+    covariance = (total[met] / count[met][:, None, None]).float()
+    write_atomically(kept, partial(save_file, {"covariance": covariance, "deviation": torch.stack(squares).mean().sqrt().float()}))
 
 
 def redrawing(kept: Path) -> Callable[[torch.Tensor, int], torch.Tensor]:
