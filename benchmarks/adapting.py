@@ -45,7 +45,7 @@ COLUMNS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+")
-    parser.add_argument("--C", type=float, default=1e-3, help="of the head (default: %(default)s, as models/default)")
+    parser.add_argument("--C", type=float, default=3e-3, help="of the head (default: %(default)s, as models/default)")
     arguments = parser.parse_args()
     data = table.read_all(arguments.tables)
     training = data.take(split.train_test(data.rows, 0)[0])

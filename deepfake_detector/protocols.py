@@ -7,8 +7,9 @@
     promise-unseen-source      the verdicts on a real source that head, calibration and thresholds never saw: false alarms
     promise-unseen-generator   the same on a generator's fakes: those called real
 
-No group is ever on both sides. The first four rank by the head's own scores, which need no calibration. The last two train
-all that `train` trains, and count verdicts beside what these promise.
+No group is ever on both sides. Real pictures remade for training (reconstructions, self-blended faces) count as a generator in
+`matched`, and elsewhere only where there are fewer than two others. The first four rank by the head's own scores, which need no
+calibration. The last two train all that `train` trains, and count verdicts beside what these promise.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def _left_out(data: Embeddings, seed: int, label: int) -> list[tuple[str, np.nda
     the test side are.
     """
     source, labels, groups = data.rows["generator"].to_numpy(), data.rows["label"].to_numpy(), split.whole_groups(data.rows)
-    names = sorted(set(source[labels == label]))
+    names = split.generators_to_leave_out(data.rows) if label == FAKE else sorted(set(source[labels == REAL]))
     if len(names) < 2:
         raise TrainingError(
             f"Leaving one out needs at least two {'generators' if label == FAKE else 'real sources'}; the table has: {', '.join(names)}."

@@ -161,6 +161,17 @@ def generator_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
     return folds
 
 
+def generators_to_leave_out(rows: pd.DataFrame) -> list[str]:
+    """The names of those that can stand for a generator never learnt from.
+
+    Real pictures remade for training are nobody's fakes, and several kinds of them may share a decoder, so that one left out is known
+    from the others: they only stand in where there are fewer than two generators else.
+    """
+    names = sorted(set(rows["generator"][rows["label"] == FAKE]))
+    own = [name for name in names if not is_remade(name)]
+    return own if len(own) > 1 else names
+
+
 @dataclass(frozen=True)
 class Unseen:
     """A fold in which neither the scored fakes' generator nor the scored reals' source is learnt from; index arrays."""
@@ -172,14 +183,14 @@ class Unseen:
 
 
 def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
-    """A fold for each generator with each real source: the fakes of the one against the reals of the other.
+    """A fold for each generator (see generators_to_leave_out) with each real source: the fakes of the one against the reals of the other.
 
     A fake made of a real picture (it shares its group) is scored beside its own source only. Pairs of which nothing would
     be left to score, or to learn from, give no fold.
     """
     origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
     pictures = (rows["split"] != VIEW).to_numpy()
-    generators, sources = (sorted(set(origin[labels == label])) for label in (FAKE, REAL))
+    generators, sources = generators_to_leave_out(rows), sorted(set(origin[labels == REAL]))
     folds = []
     for source in sources:
         reals = (labels == REAL) & (origin == source)

@@ -26,6 +26,7 @@ from deepfake_detector.versions import versions
 log = logging.getLogger(__name__)
 
 MIN_ROWS = 40  # a batch of 32 to learn from, and a fifth of the whole kept apart
+_MOST_PAIRS = 20  # of a generator and a real source, held out together in turn to choose settings
 FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE = 0.05, 0.10  # what a verdict of fake, and of real, promises
 # Where the pictures of that promise are from, if there are sources and generators enough to treat each as new.
 NEW_SOURCES, NEW_GENERATORS = "sources not learnt from", "generators not learnt from"
@@ -146,7 +147,7 @@ def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: 
     a real picture, over held-out pairs of one content. Raises TrainingError where the head has no choices, or the table too few
     generators and sources to hold any out.
     """
-    choices, unseen = getattr(module, "CHOICES", ()), _each_once(split.unseen_folds(data.rows))
+    choices, unseen = getattr(module, "CHOICES", ()), _few_enough(split.unseen_folds(data.rows))
     if not choices:
         raise TrainingError(f"The head {head_name} has no settings to choose among; leave --choose out.")
     if not unseen:
@@ -165,11 +166,13 @@ def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: 
     return max(tried, key=lambda one: np.mean([one[name] for name in folds if name in one]))["settings"], tried
 
 
-def _each_once(folds: list[split.Unseen]) -> list[split.Unseen]:
-    """Of all pairs as many as it takes for each generator and each source to be held out at least once."""
+def _few_enough(folds: list[split.Unseen]) -> list[split.Unseen]:
+    """All pairs or, of more than _MOST_PAIRS, as many as it takes for each generator and each source to be held out at least once."""
+    if len(folds) <= _MOST_PAIRS:
+        return folds
     generators, sources = (sorted({getattr(fold, name) for fold in folds}) for name in ("generator", "source"))
     turns = range(max(len(generators), len(sources)))
-    wanted = {(generators[turn % len(generators)], sources[turn % len(sources)]) for turn in turns} if folds else set()
+    wanted = {(generators[turn % len(generators)], sources[turn % len(sources)]) for turn in turns}
     return [fold for fold in folds if (fold.generator, fold.source) in wanted]
 
 

@@ -186,7 +186,18 @@ def test_that_fakes_are_not_called_real_is_promised_of_new_generators_too():
     assert [row["answer"] for row in new["rows"]] == ["kept"] * 4
     rows = data.rows.assign(generator=data.rows["generator"].replace({"g1": "g1_recon", "g2": "g2_recon"}))  # two are left: too few
     known = protocols.run("promise-unseen-generator", Embeddings(rows, data.X, data.spec, data.crop), "logistic")
-    assert [row["answer"] for row in known["rows"]] == ["broken"] * 4
+    assert [(row["held_out"], row["answer"]) for row in known["rows"]] == [("g3", "broken"), ("g4", "broken")]
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-generator-out", "leave-both-out"])
+def test_remade_pictures_stand_for_a_generator_only_where_others_lack(protocol):
+    data = table(generators=("g1", "g2", "g3_recon"))
+
+    def left_out(data):
+        return {row["held_out"].split(" ")[0] for row in protocols.run(protocol, data, "logistic")["rows"]}
+
+    assert left_out(data) == {"g1", "g2"}
+    assert left_out(data.take((data.rows["generator"] != "g2").to_numpy())) == {"g1", "g3_recon"}
 
 
 def test_pictures_of_one_group_alone_tell_nothing_of_a_promise():
