@@ -1,6 +1,6 @@
 """What ten, thirty or a hundred pictures of something new are worth: AUROC on what a model has not seen, before and after `adapt`.
 
-    python benchmarks/adapting.py TABLE [TABLE ...] [--C 0.001]
+    python benchmarks/adapting.py TABLE [TABLE ...] [--C 0.003]
 
 For each source of real pictures and each generator a logistic head is trained without both; then `adapt` shows it some of the
 source's photographs, of the generator's fakes, or of both, drawn by chance, and it ranks others of the generator's fakes among others
@@ -24,7 +24,6 @@ from deepfake_detector import split, table  # noqa: E402
 from deepfake_detector.adapt import adapt  # noqa: E402
 from deepfake_detector.bundle import Bundle  # noqa: E402
 from deepfake_detector.calibration import Calibration  # noqa: E402
-from deepfake_detector.families import is_remade  # noqa: E402
 from deepfake_detector.heads.logistic import Head  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.recall import remember  # noqa: E402
@@ -51,7 +50,7 @@ def main() -> None:
     training = data.take(split.train_test(data.rows, 0)[0])
     labels, origin = training.rows["label"].to_numpy(), training.rows["generator"].to_numpy()
     groups, pictures = split.whole_groups(training.rows), (training.rows["split"] != VIEW).to_numpy()
-    generators = sorted(name for name in set(origin[labels == FAKE]) if not is_remade(name))
+    generators = split.generators_to_leave_out(training.rows)
     learning = Learning(training, arguments.C)
 
     print(f"{'real source left out':28}" + "".join(f"{column:>11}" for column in COLUMNS), flush=True)

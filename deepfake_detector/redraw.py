@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import pad
+from torch.nn.functional import one_hot, pad
 
 from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.files import write_atomically
@@ -35,7 +35,7 @@ def learn(latents: Iterable[torch.Tensor], kept: Path) -> None:
         height, width = plain.shape[2:]
         taper = torch.outer(*(torch.hann_window(n + 2, periodic=False, dtype=plain.dtype)[1:-1] for n in (height, width)))
         waves = torch.fft.rfft2(plain * taper / taper.square().mean().sqrt(), norm="ortho")[0].flatten(1)  # (c, waves)
-        own = torch.nn.functional.one_hot(_bands(height, width).flatten(), _BANDS).to(waves.dtype)  # (waves, bands)
+        own = one_hot(_bands(height, width).flatten(), _BANDS).to(waves.dtype)  # (waves, bands)
         total = total + torch.einsum("iw,wb,jw->bij", waves, own, waves.conj()).real
         count = count + own.real.sum(0)
     # Small latents have no wave in some bands: for such a band the next lower stands in.
