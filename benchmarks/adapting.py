@@ -1,18 +1,20 @@
 """What ten, thirty or a hundred pictures of something new are worth: AUROC on what a model has not seen, before and after `adapt`.
 
-    python benchmarks/adapting.py TABLE [TABLE ...] [--C 0.003]
+    python benchmarks/adapting.py TABLE [TABLE ...] [--C 0.003] [--draws 5]
 
 For each source of real pictures and each generator a logistic head is trained without both; then `adapt` shows it some of the
 source's photographs, of the generator's fakes, or of both, drawn by chance, and it ranks others of the generator's fakes among others
 of the source. "whole" is the head trained anew with the photographs, which needs the training table. "pairs" are other photographs of
 the source against fakes remade of them: a head that had only learnt to know the source by sight would not tell these better. The
-last rows leave out the generator alone, and rank among pictures of all sources, a fifth of whose groups are kept apart.
+last rows leave out the generator alone, and rank among pictures of all sources, a fifth of whose groups are kept apart. Figures
+are means over several draws of what is shown and asked, with the lowest and highest mean of a single draw.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,51 +46,76 @@ COLUMNS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+")
+    parser.add_argument("--draws", type=int, default=5, help="how often the shown pictures are drawn anew (default: %(default)s)")
     parser.add_argument("--C", type=float, default=3e-3, help="of the head (default: %(default)s, as models/default)")
     arguments = parser.parse_args()
     data = table.read_all(arguments.tables)
     training = data.take(split.train_test(data.rows, 0)[0])
-    labels, origin = training.rows["label"].to_numpy(), training.rows["generator"].to_numpy()
-    groups, pictures = split.whole_groups(training.rows), (training.rows["split"] != VIEW).to_numpy()
-    generators = split.generators_to_leave_out(training.rows)
     learning = Learning(training, arguments.C)
 
     print(f"{'real source left out':28}" + "".join(f"{column:>11}" for column in COLUMNS), flush=True)
-    found = []
+    found = [one for draw in range(arguments.draws) for one in both_left_out(training, learning, draw)]
+    for source in sorted({source for source, _, _ in found}):
+        say(source, [areas for name, _, areas in found if name == source])
+    say_means([(draw, areas) for _, draw, areas in found])
+
+    print(f"\n{'generator left out':28}{'none':>11}" + "".join(f"{f'fake {n}':>11}" for n in FAKES), flush=True)
+    found = [one for draw in range(arguments.draws) for one in generator_left_out(training, learning, draw)]
+    for generator in sorted({generator for generator, _, _ in found}):
+        say(generator, [areas for name, _, areas in found if name == generator])
+    say_means([(draw, areas) for _, draw, areas in found])
+
+
+def both_left_out(training: Embeddings, learning: Learning, draw: int) -> Iterator[tuple[str, int, list[float]]]:
+    """(source, draw, areas of COLUMNS) for each source of real pictures and each generator."""
+    labels, origin, groups, pictures = columns(training)
     for source in sorted(set(origin[labels == REAL])):
-        reals = by_chance((origin == source) & (labels == REAL) & pictures, groups)
-        for generator in generators:
+        reals = by_chance((origin == source) & (labels == REAL) & pictures, groups, draw)
+        for generator in split.generators_to_leave_out(training.rows):
             new = (origin == generator) & (labels == FAKE)
-            fakes = by_chance(new & pictures & ~np.isin(groups, groups[reals]), groups)
+            fakes = by_chance(new & pictures & ~np.isin(groups, groups[reals]), groups, draw)
             learn = ~new & (origin != source) & ~np.isin(groups, groups[np.concatenate([reals, fakes])])
             remade = np.flatnonzero(np.isin(groups, groups[reals[max(REALS) :]]) & (labels == FAKE) & pictures)
-            found.append((source, *learning.both_left_out(np.flatnonzero(learn), reals, fakes, groups, remade)))
-        say(source, [row[1:] for row in found if row[0] == source])
-    say("mean", [row[1:] for row in found])
-    say("least", [row[1:] for row in found], np.min)
+            yield source, draw, learning.both_left_out(np.flatnonzero(learn), reals, fakes, groups, remade)
 
-    kept = groups % 5 == 0
-    print(f"\n{'generator left out':28}{'none':>11}" + "".join(f"{f'fake {n}':>11}" for n in FAKES), flush=True)
-    found = []
-    for generator in generators:
+
+def generator_left_out(training: Embeddings, learning: Learning, draw: int) -> Iterator[tuple[str, int, list[float]]]:
+    """(generator, draw, areas) for each generator, against a fifth of the groups' real pictures."""
+    labels, origin, groups, pictures = columns(training)
+    kept = by_chance((labels == REAL) & pictures, groups, draw)
+    reals = kept[: len(kept) // 5]
+    for generator in split.generators_to_leave_out(training.rows):
         new = (origin == generator) & (labels == FAKE)
-        fakes = by_chance(new & pictures, groups)
-        reals = np.flatnonzero(kept & (labels == REAL) & pictures)
+        fakes = by_chance(new & pictures, groups, draw)
         learn = ~new & ~np.isin(groups, groups[np.concatenate([reals, fakes])])
-        found.append(learning.generator_left_out(np.flatnonzero(learn), reals, fakes, groups))
-        say(generator, found[-1:])
-    say("mean", found)
+        yield generator, draw, learning.generator_left_out(np.flatnonzero(learn), reals, fakes, groups)
 
 
-def by_chance(which: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def columns(training: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(labels, origin, groups, whether a row is a picture and no degraded copy), (n,) each."""
+    rows = training.rows
+    return rows["label"].to_numpy(), rows["generator"].to_numpy(), split.whole_groups(rows), (rows["split"] != VIEW).to_numpy()
+
+
+def by_chance(which: np.ndarray, groups: np.ndarray, draw: int) -> np.ndarray:
     """Indices, whole groups after one another, so that few groups are in both of two parts."""
-    place = np.random.default_rng(0).permutation(groups.max() + 1)
+    place = np.random.default_rng(draw).permutation(groups.max() + 1)
     chosen = np.flatnonzero(which)
     return chosen[np.argsort(place[groups[chosen]], kind="stable")]
 
 
 def say(name: str, rows: list, over=np.mean) -> None:
     print(f"{name:28}" + "".join(f"{area:11.3f}" for area in over(np.array(rows), axis=0)), flush=True)
+
+
+def say_means(found: list[tuple[int, list[float]]]) -> None:
+    """The mean over everything left out, how far the means of single draws lie apart, and the least of all."""
+    draws, areas = (np.array(part) for part in zip(*found, strict=True))
+    say("mean", areas)
+    means = np.array([areas[draws == draw].mean(0) for draw in sorted(set(draws))])
+    say("  a draw's mean, lowest", means, np.min)
+    say("  a draw's mean, highest", means, np.max)
+    say("least", areas, np.min)
 
 
 class Learning:
