@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5, help="how often the shown pictures are drawn anew (default: %(default)s)")
     parser.add_argument("--C", type=float, default=3e-3, help="of the head (default: %(default)s, as models/default)")
     arguments = parser.parse_args()
+    if arguments.draws < 1:
+        parser.error(f"--draws should be 1 or more. Received: {arguments.draws}.")
     data = table.read_all(arguments.tables)
     training = data.take(split.train_test(data.rows, 0)[0])
     learning = Learning(training, arguments.C)
