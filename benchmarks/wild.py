@@ -4,10 +4,10 @@
     python evaluate.py --model models/default --data WILD/found
     python evaluate.py --model models/default --model models/seed_mlp --data WILD/small --out reports/wild
 
-No model here has learnt from them or was chosen by them. wild.csv lists them: the fakes are what ComfyUI's workflow templates show of
-their models' work (MIT; 90 pictures, and the middle frame of 83 clips), without posters, drawings and collages; the photographs are
-the samples and wallpapers that were found. The packages are fetched into PACKAGES (0.8 GB) by pip and, for Debian's, by apt-get;
-each file's SHA-256 is checked.
+No model here has learnt from them; one that was to be the default was turned down for being worse on them. wild.csv lists them:
+the fakes are what ComfyUI's workflow templates show of their models' work (MIT; 90 pictures, and the middle frame of 83 clips),
+without posters, drawings and collages; the photographs are the samples and wallpapers that were found. The packages are fetched
+into PACKAGES (0.8 GB) by pip and, for Debian's, by apt-get; each file's SHA-256 is checked.
 
 WILD/found has them as they are. In WILD/small all have gone the way that the templates' pictures went, and then one more, so that the file
 tells nothing: the middle square at 400 pixels as WebP, then at 350 pixels as JPEG. What they show still differs: the fakes are
