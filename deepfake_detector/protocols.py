@@ -88,17 +88,17 @@ class _Fit:
 
 
 def _leave_one_generator_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
-    return [_ranked(data, name, tested, p, FAKE, len(learn)) for name, learn, tested, p in _hold_out(data, fit, FAKE)]
+    return [_ranked(data, name, tested, p, FAKE, learnt) for name, tested, p, learnt in _hold_out(data, fit, FAKE)]
 
 
 def _leave_one_source_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     rows = []
-    for name, learn, tested, p in _hold_out(data, fit, REAL):
+    for name, tested, p, learnt in _hold_out(data, fit, REAL):
         labels, source = (data.rows[column].to_numpy()[tested] for column in ("label", "generator"))
         own = (labels == REAL) & (source == name)
         known = np.sort(p[(labels == REAL) & ~own])
         keep = (labels == FAKE) | own
-        row = _ranked(data, name, tested[keep], p[keep], REAL, len(learn))
+        row = _ranked(data, name, tested[keep], p[keep], REAL, learnt)
         # The threshold above which at most 5 % of the known sources' test pictures lie; what does it do to this one?
         if len(known):
             threshold = np.nextafter(known[-1 - int(PROMISED * len(known))], 2)
@@ -113,46 +113,53 @@ def _leave_one_source_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     return rows
 
 
-def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """(source, rows learnt from, rows tested, scores) for each source of a class held out.
+def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.ndarray, np.ndarray, int]]:
+    """(source, rows tested, their scores, how many rows were learnt from at most) for each source of a class held out.
 
-    Tested are its pictures, and all pictures of the test split that come from elsewhere.
+    Tested are its pictures, and those from elsewhere: each of the latter once, by the fold that did not learn from its group. Its own
+    pictures are asked about in every fold, and their scores averaged, so that no figure hangs on one draw of a test side.
     """
     labels, done = data.rows["label"].to_numpy(), []
-    _, testable, _ = split.train_test(data.rows, fit.seed)
-    elsewhere = np.isin(np.arange(len(data)), testable) & ((labels == REAL) | (label == REAL))
-    for name, own, learn in _left_out(data, fit.seed, label):
-        tested = np.flatnonzero(own | elsewhere)
-        done.append((name, learn, tested, fit(data, learn, tested)))
+    elsewhere = (labels == REAL) | (label == REAL)
+    folds = split.test_folds(data.rows, fit.seed)
+    for name in _names(data.rows, label):
+        total, asked, learnt = np.zeros(len(data)), np.zeros(len(data)), 0
+        for learnable, testable in folds:
+            own, learn = _without(data.rows, label, name, learnable, testable)
+            score = np.union1d(own, testable[elsewhere[testable]])
+            total[score] += fit(data, learn, score)
+            asked[score] += 1
+            learnt = max(learnt, len(learn))
+        tested = np.flatnonzero(asked)
+        done.append((name, tested, total[tested] / asked[tested], learnt))
     return done
 
 
-def _left_out(data: Embeddings, seed: int, label: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(source, mask of its pictures, training rows without it and its groups) for each source of a class.
-
-    Where its groups take along all that is real (every real picture was rebuilt by that generator), only those of its pictures on
-    the test side are.
-    """
-    source, labels, groups = data.rows["generator"].to_numpy(), data.rows["label"].to_numpy(), split.whole_groups(data.rows)
-    names = split.generators_to_leave_out(data.rows) if label == FAKE else sorted(set(source[labels == REAL]))
+def _names(rows: pd.DataFrame, label: int) -> list[str]:
+    """The sources of a class that are left out in turn; raises TrainingError where that can't be done."""
+    names = split.generators_to_leave_out(rows) if label == FAKE else sorted(set(rows["generator"][rows["label"] == REAL]))
     if len(names) < 2:
         raise TrainingError(
             f"Leaving one out needs at least two {'generators' if label == FAKE else 'real sources'}; the table has: {', '.join(names)}."
         )
-    learnable, testable, _ = split.train_test(data.rows, seed)
-    pictures, on_test_side = (data.rows["split"] != VIEW).to_numpy(), np.isin(np.arange(len(data)), testable)
-    done = []
-    for name in names:
-        left_out = (labels == label) & (source == name)
-        for own in (left_out & pictures, left_out & on_test_side):
-            learn = learnable[~left_out[learnable] & ~np.isin(groups[learnable], groups[own])]
-            missing = [word for value, word in ((REAL, "real"), (FAKE, "fake")) if value not in labels[learn]]
-            if not missing:
-                break
-        else:
-            raise TrainingError(f"Without {name} and its groups there is no {missing[0]} picture to learn from. Add pictures of others.")
-        done.append((name, own, learn))
-    return done
+    return names
+
+
+def _without(rows: pd.DataFrame, label: int, name: str, learnable: np.ndarray, testable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(a source's pictures, the learnable rows without it and its groups), as index arrays.
+
+    Where its groups take along all that is real (every real picture was rebuilt by that generator), only those of its pictures on
+    the test side are.
+    """
+    labels, groups = rows["label"].to_numpy(), split.whole_groups(rows)
+    left_out = (labels == label) & (rows["generator"] == name).to_numpy()
+    pictures = left_out & (rows["split"] != VIEW).to_numpy()
+    for own in (np.flatnonzero(pictures), testable[left_out[testable]]):
+        learn = learnable[~left_out[learnable] & ~np.isin(groups[learnable], groups[own])]
+        missing = [word for value, word in ((REAL, "real"), (FAKE, "fake")) if value not in labels[learn]]
+        if not missing:
+            return own, learn
+    raise TrainingError(f"Without {name} and its groups there is no {missing[0]} picture to learn from. Add pictures of others.")
 
 
 def _leave_both_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
@@ -192,9 +199,11 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
     """Verdicts on each source of a class, after training as if it did not exist; intervals are Clopper and Pearson's."""
     wrong, promised, place, if_new = _PROMISED_OF[label]
     groups, rows = split.whole_groups(data.rows), []
-    for name, own, learn in _left_out(data, fit.seed, label):
-        fitted, n = fit.calibrated(data, learn), int(own.sum())
-        p_fake = fitted.calibration(fitted.head.p_fake(data.X[np.flatnonzero(own)]))
+    learnable, testable, _ = split.train_test(data.rows, fit.seed)
+    for name in _names(data.rows, label):
+        own, learn = _without(data.rows, label, name, learnable, testable)
+        fitted, n = fit.calibrated(data, learn), len(own)
+        p_fake = fitted.calibration(fitted.head.p_fake(data.X[own]))
         count = Counter(fitted.thresholds.answer(p) for p in p_fake)
         interval = None if len(set(groups[own])) < 2 <= n else clopper_pearson_interval(count[wrong], n)
         rows.append(

@@ -26,7 +26,7 @@ def train_test(rows: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, s
     labels, groups = rows["label"].to_numpy(), whole_groups(rows)
     pictures = np.flatnonzero(rows["split"] != VIEW)
     own = (rows["split"] == "test").to_numpy()
-    if own.any() and not own[pictures].all():
+    if _has_own(rows):
         test, how = np.flatnonzero(own), "the data set's own test split"
         leaking = np.isin(groups, groups[test]) & ~own
         if leaking[pictures].any():
@@ -44,6 +44,19 @@ def train_test(rows: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, s
         if missing:
             raise TrainingError(f"The {name} side of the split has no {missing[0]} pictures. Add pictures of that class, or more groups.")
     return learn, np.sort(test), how
+
+
+def test_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds (learn, test): where the data set has a test split of its own that alone, otherwise those of group_folds."""
+    if _has_own(rows):
+        learn, test, _ = train_test(rows, seed)
+        return [(learn, test)]
+    return group_folds(rows, seed)
+
+
+def _has_own(rows: pd.DataFrame) -> bool:
+    own = rows["split"][rows["split"] != VIEW] == "test"
+    return bool(own.any() and not own.all())
 
 
 def whole_groups(rows: pd.DataFrame) -> np.ndarray:

@@ -74,15 +74,17 @@ def test_no_group_and_no_held_out_source_is_learnt_from(watched, protocol, pairs
         names = [row["held_out"] for row in done["rows"]]
         expected = {"leave-one-generator-out": ["g1", "g2", "g3"], "leave-one-source-out": ["a", "b", "c"]}
         assert names == expected.get(protocol, [f"g{i + 1} × {s}" for i, s in enumerate("abc")] if pairs else CELLS)
-        for name, (learn, _) in zip(names, watched, strict=True):
+        folds = 1 if splits or protocol == "leave-both-out" else split.FOLDS
+        for name, (learn, _) in zip(np.repeat(names, folds), watched, strict=True):
             assert not set(name.split(" × ")) & set(learn["generator"])
             assert not splits or protocol == "leave-both-out" or "test" not in set(learn["split"])
 
 
-def test_every_picture_of_the_held_out_source_is_counted_with_an_interval():
-    for row in protocols.run("leave-one-generator-out", table(), "logistic")["rows"]:
+@pytest.mark.parametrize("splits", [False, True])
+def test_every_picture_of_the_held_out_source_is_counted_with_an_interval(splits):
+    for row in protocols.run("leave-one-generator-out", table(splits=splits), "logistic")["rows"]:
         assert row["n"] == 40
-        assert row["against"] == 24  # a fifth of the reals
+        assert row["against"] == (30 if splits else 120)  # the data set's own test side, or every real picture in its turn
         assert row["intervals"]["auroc"][0] <= row["auroc"] <= row["intervals"]["auroc"][1]
 
 
@@ -97,7 +99,8 @@ def test_a_generator_that_rebuilt_every_real_picture_leaves_the_others_to_learn_
     learn, score = watched[-1]
     assert row["held_out"] == "rebuilt"
     assert "rebuilt" not in set(learn["generator"])
-    assert 0 < row["n"] < 120, "those on the test side"
+    assert row["n"] == 120
+    assert 0 < (score["generator"] == "rebuilt").sum() < 120, "those on the fold's test side"
     assert not set(learn["group"]) & set(score["group"])
     assert set(learn["label"]) == {0, 1}
 
