@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 from PIL.Image import Image as Picture
 from PIL.Image import Resampling
 
@@ -62,6 +62,17 @@ def screenshot(picture: Picture, seed: int) -> Picture:
     shown = resize(picture, 0.75, Resampling.BILINEAR)
     shown = ImageEnhance.Brightness(shown).enhance(1.04)
     return jpeg(_crop(shown, 0.97, 0.97, *rng.random(2)), 85, subsampling=0)
+
+
+def phone(picture: Picture, seed: int) -> Picture:
+    """A screenshot of a phone of 9:19.5 that shows it: black or white above and below, the time in a corner."""
+    ground = int(np.random.default_rng(seed).integers(2)) * 255
+    width, height = picture.width, max(round(picture.width * 19.5 / 9), round(picture.height * 1.2))
+    screen = Image.new("RGB", (width, height), (ground,) * 3)
+    screen.paste(picture, (0, (height - picture.height) // 2))
+    font = ImageFont.load_default(size=max(8, round(0.04 * width)))
+    ImageDraw.Draw(screen).text((round(0.06 * width), round(0.02 * height)), "9:41", (255 - ground,) * 3, font)
+    return screen
 
 
 def social_media(picture: Picture, seed: int) -> Picture:
@@ -116,6 +127,7 @@ VIEWS: dict[str, View] = {
     "blur1": lambda picture, seed: blur(picture, 1.0),
     "noise5": lambda picture, seed: noise(picture, 5.0, seed),
     "screenshot": screenshot,
+    "phone": phone,
     "social": social_media,
 }
 

@@ -150,7 +150,7 @@ class Detector:
             p_fake=p_fake,
             cached=all(verdict.cached for _, verdict in judged),
             seconds=time.perf_counter() - began,
-            notes=(*notes, *parts[0].item.notes),
+            notes=(*notes, *judged[0][1].notes, *parts[0].item.notes),
             frames=tuple((seconds, verdict.p_fake) for seconds, verdict in judged),
             persons=tuple(persons) if self.embedder.tracked else (),
             family=self._family(worst.verdict, np.stack(faces[worst.track])),
@@ -159,7 +159,7 @@ class Detector:
     def _persons(self, parts: list[Embedded[Shot[str]]]) -> tuple[list[Person], dict[int, list[np.ndarray]], int]:
         """Those who count, in the order in which they appear; the embeddings of each's sightings; and how many do not count.
 
-        A whole picture is followed like a person.
+        A whole picture counts as one person all along, wherever in its frame it is.
         """
         tracker, seen, faces = Tracker(), {}, {}
         for one in parts:
@@ -167,7 +167,8 @@ class Detector:
                 tracker.update(NOBODY)
                 continue
             p_fake = self.bundle.p_fake(one.remembered.vectors).round(6).tolist()
-            tracks, boxes = tracker.update(one.remembered.boxes), one.remembered.boxes.tolist()
+            boxes = one.remembered.boxes.tolist()
+            tracks = tracker.update(one.remembered.boxes) if self.embedder.tracked else [0]
             for track, p, box, face in zip(tracks, p_fake, boxes, one.remembered.vectors, strict=True):
                 seen.setdefault(track, []).append((one.item.time, p, tuple(box)))
                 faces.setdefault(track, []).append(face)

@@ -174,7 +174,8 @@ class Embedder:
                 image = view(image, int(result.sha256[:8], 16))
             regions = self._crop(image)
             prepared = np.stack([self.encoder.prepare(r.picture) for r in regions])
-            return Prepared(result, content.view, prepared, np.array([r.box for r in regions], np.int32), picture.notes)
+            boxes, notes = np.array([r.box for r in regions], np.int32), (*picture.notes, *(r.note for r in regions if r.note))
+            return Prepared(result, content.view, prepared, boxes, notes)
         except UnusablePicture as error:
             result.error = str(error)
         except OSError as error:

@@ -62,7 +62,7 @@ def test_head(name, tmp_path):
     assert head.p_fake(np.zeros((0, 16), np.float32)).shape == (0,)
 
 
-@pytest.mark.parametrize("name", ["whole"])
+@pytest.mark.parametrize("name", ["whole", "unframed"])
 def test_crop(name):
     for picture in pictures(3):
         regions = crops.load(name)(picture)

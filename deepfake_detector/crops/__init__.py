@@ -19,10 +19,11 @@ from deepfake_detector.errors import UnknownName
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a picture: RGB pixels, and its box (left, top, right, bottom) in the oriented picture's pixels."""
+    """A part of a picture: RGB pixels, its box (left, top, right, bottom) in the oriented picture's pixels, and what to tell of it."""
 
     picture: Image
     box: tuple[int, int, int, int]
+    note: str = ""
 
 
 @dataclass(frozen=True)
