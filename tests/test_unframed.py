@@ -104,6 +104,15 @@ def dark_sky() -> Image.Image:
     return picture
 
 
+def wall() -> Image.Image:
+    """Somebody before a studio's wall that is lit from below."""
+    light = np.linspace(0, 1, 480) ** 3 * 120
+    lit = np.tile(np.array([20, 60, 90]) + light[:, None, None], (1, 320, 1)).astype(np.uint8)
+    picture = Image.fromarray(lit)
+    picture.paste(photograph(160, 240), (80, 240))
+    return picture
+
+
 def on_white() -> Image.Image:
     """A round thing before a studio's white wall."""
     mask = Image.new("L", (320, 240))
@@ -118,6 +127,7 @@ def on_white() -> Image.Image:
         photograph().filter(ImageFilter.GaussianBlur(8)),
         dark_sky(),
         on_white(),
+        wall(),
         Image.linear_gradient("L").convert("RGB"),
         Image.radial_gradient("L").convert("RGB"),
         Image.new("RGB", (300, 200), GREY),
@@ -125,7 +135,7 @@ def on_white() -> Image.Image:
         Image.new("RGB", (4000, 1)),
         photograph(80, 80).resize((5, 7)),
     ],
-    ids=["photograph", "blurred", "dark sky", "on white", "gradient", "vignette", "one colour", "a pixel", "a line", "tiny"],
+    ids=["photograph", "blurred", "dark sky", "on white", "wall", "gradient", "vignette", "one colour", "a pixel", "a line", "tiny"],
 )
 def test_what_belongs_to_the_picture_stays(picture):
     assert box(picture) == (0, 0, *picture.size)

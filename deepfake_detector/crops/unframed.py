@@ -12,9 +12,11 @@ from deepfake_detector.crops import PictureCrop, Region
 Span = tuple[int, int]
 
 _NEAR = 6  # grey levels within which a pixel is of the frame's colour, as it still is after JPEG
+_FAR = 16  # grey levels by which a picture's edge differs from its frame; less may be a wall that grows darker
 _PLAIN = 0.98  # share of such pixels above which a line is plain: a scroll bar or a speck of dust does not count
-_SHARP = 1 / 3  # share of a picture's outermost lines that is of other colours; dark skies and white studios have less
-_OUTERMOST = 0.02  # of the picture's side, in which such a line is looked for
+_SHARP = 1 / 2  # share of an edge that does; where a skyline or a thing on white begins it is less
+_OUTERMOST = 0.02  # of the picture's side, in which the edge is looked for
+_RINGING = 8  # lines over which compression blurs the edge
 _GAP = 0.01  # of the side: a plain stretch shorter than that is part of the picture
 _SMALLEST = 64  # pixels a side; what would leave less is not taken for a frame
 _SAMPLED = 1024  # lines that are looked at, and pixels of each, at most
@@ -63,8 +65,8 @@ def _within(span: Span, step: int, length: int) -> Span:
 
 def _picture(lines: np.ndarray, span: Span) -> Span:
     """(n, m, 3) lines of pixels that take up this span → the part of it with the picture; the span itself where nothing frames it."""
-    other = _of_other_colours(lines)
-    plain = other.mean(axis=1) <= 1 - _PLAIN
+    distance = _from_the_frame(lines)
+    plain = (distance <= _NEAR).mean(axis=1) >= _PLAIN
     stretches: list[Span] = []
     for start, end in np.flatnonzero(np.diff(np.r_[True, plain, True])).reshape(-1, 2).tolist():
         if stretches and start - stretches[-1][1] <= _GAP * len(lines):
@@ -75,18 +77,18 @@ def _picture(lines: np.ndarray, span: Span) -> Span:
     (start, end), *others = sorted(stretches, key=lambda one: one[0] - one[1])
     if others and end - start < 2 * (others[0][1] - others[0][0]):
         start, end = stretches[0][0], stretches[-1][1]
-    found = other[start:end]
-    across = found[:, found.mean(axis=0) > 1 - _PLAIN]  # not what frames it on its other sides
-    depth = max(1, round(_OUTERMOST * (end - start)))
+    found = distance[start:end]
+    across = found[:, (found <= _NEAR).mean(axis=0) < _PLAIN] > _FAR  # not what frames it on its other sides
+    depth = max(_RINGING, round(_OUTERMOST * (end - start)))
     sharp = [across.size and outermost.mean(axis=1).max() >= _SHARP for outermost in (across[:depth], across[-depth:])]
     return span[0] + (start if sharp[0] else 0), span[0] + (end if sharp[1] else len(lines))
 
 
-def _of_other_colours(lines: np.ndarray) -> np.ndarray:
-    """(n, m, 3) uint8 → (n, m) whether a pixel differs from the colour that most plain lines have."""
+def _from_the_frame(lines: np.ndarray) -> np.ndarray:
+    """(n, m, 3) uint8 → (n, m) how many grey levels a pixel is from the colour that most plain lines have; 255 where none is plain."""
     lines = lines.astype(np.int16)
     middle = np.median(lines[:, :: -(-lines.shape[1] // _ENOUGH)], axis=1, keepdims=True).astype(np.int16)  # (n, 1, 3)
     alone = (np.abs(lines - middle).max(axis=2) <= _NEAR).mean(axis=1) >= _PLAIN
     if not alone.any():
-        return np.ones(lines.shape[:2], bool)
-    return np.abs(lines - np.median(middle[alone], axis=0).astype(np.int16)).max(axis=2) > _NEAR
+        return np.full(lines.shape[:2], 255, np.int16)
+    return np.abs(lines - np.median(middle[alone], axis=0).astype(np.int16)).max(axis=2)
