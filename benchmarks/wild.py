@@ -6,7 +6,7 @@
     python benchmarks/wild.py PACKAGES CHOOSING --list benchmarks/wild_choosing.csv
 
 No model here has learnt from any of them. Recipes are to be compared on the pictures of wild_choosing.csv (79 and 40 others), so that
-those of wild.csv stay to report on; two models that were to be the default were turned down for being worse on these. A photograph that
+those of wild.csv stay to report on; three models that were to be the default were turned down for being worse on these. A photograph that
 is one of the training pictures, cut otherwise, was left out.
 
 The fakes are what ComfyUI's workflow templates show of their models' work (MIT; the middle frame of each clip), without

@@ -75,6 +75,7 @@ def measure(content: Content) -> dict[str, Any]:
             "training": training,
             "head": detector.manifest.get("head"),
             "encoder": detector.manifest.get("encoder"),
+            "crop": detector.manifest.get("crop"),
             "robustness": robust,
             "family": detector.manifest.get("family"),
             "family_answers": {} if detector.families is None else family_answers(detector.families),
