@@ -168,7 +168,7 @@ class Detector:
                 continue
             p_fake = self.bundle.p_fake(one.remembered.vectors).round(6).tolist()
             boxes = one.remembered.boxes.tolist()
-            tracks = tracker.update(one.remembered.boxes) if self.embedder.tracked else [0]
+            tracks = tracker.update(one.remembered.boxes) if self.embedder.tracked else [0] * len(boxes)
             for track, p, box, face in zip(tracks, p_fake, boxes, one.remembered.vectors, strict=True):
                 seen.setdefault(track, []).append((one.item.time, p, tuple(box)))
                 faces.setdefault(track, []).append(face)
