@@ -119,13 +119,13 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.nda
     Tested are its pictures, and those from elsewhere: each of the latter once, by the fold that did not learn from its group. Its own
     pictures are asked about in every fold, and their scores averaged, so that no figure hangs on one draw of a test side.
     """
-    labels, done = data.rows["label"].to_numpy(), []
+    labels, groups, done = data.rows["label"].to_numpy(), split.whole_groups(data.rows), []
     elsewhere = (labels == REAL) | (label == REAL)
     folds = split.test_folds(data.rows, fit.seed)
     for name in _names(data.rows, label):
         total, asked, learnt = np.zeros(len(data)), np.zeros(len(data)), 0
         for learnable, testable in folds:
-            own, learn = _without(data.rows, label, name, learnable, testable)
+            own, learn = _without(data.rows, groups, label, name, learnable, testable)
             score = np.union1d(own, testable[elsewhere[testable]])
             total[score] += fit(data, learn, score)
             asked[score] += 1
@@ -145,13 +145,15 @@ def _names(rows: pd.DataFrame, label: int) -> list[str]:
     return names
 
 
-def _without(rows: pd.DataFrame, label: int, name: str, learnable: np.ndarray, testable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _without(
+    rows: pd.DataFrame, groups: np.ndarray, label: int, name: str, learnable: np.ndarray, testable: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(a source's pictures, the learnable rows without it and its groups), as index arrays.
 
     Where its groups take along all that is real (every real picture was rebuilt by that generator), only those of its pictures on
     the test side are.
     """
-    labels, groups = rows["label"].to_numpy(), split.whole_groups(rows)
+    labels = rows["label"].to_numpy()
     left_out = (labels == label) & (rows["generator"] == name).to_numpy()
     pictures = left_out & (rows["split"] != VIEW).to_numpy()
     for own in (np.flatnonzero(pictures), testable[left_out[testable]]):
@@ -201,7 +203,7 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
     groups, rows = split.whole_groups(data.rows), []
     learnable, testable, _ = split.train_test(data.rows, fit.seed)
     for name in _names(data.rows, label):
-        own, learn = _without(data.rows, label, name, learnable, testable)
+        own, learn = _without(data.rows, groups, label, name, learnable, testable)
         fitted, n = fit.calibrated(data, learn), len(own)
         p_fake = fitted.calibration(fitted.head.p_fake(data.X[own]))
         count = Counter(fitted.thresholds.answer(p) for p in p_fake)

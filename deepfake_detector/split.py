@@ -25,8 +25,8 @@ def train_test(rows: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, s
 
     labels, groups = rows["label"].to_numpy(), whole_groups(rows)
     pictures = np.flatnonzero(rows["split"] != VIEW)
-    own = (rows["split"] == "test").to_numpy()
-    if _has_own(rows):
+    own = _own_test(rows)
+    if own is not None:
         test, how = np.flatnonzero(own), "the data set's own test split"
         leaking = np.isin(groups, groups[test]) & ~own
         if leaking[pictures].any():
@@ -48,15 +48,13 @@ def train_test(rows: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, s
 
 def test_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Folds (learn, test): where the data set has a test split of its own that alone, otherwise those of group_folds."""
-    if _has_own(rows):
-        learn, test, _ = train_test(rows, seed)
-        return [(learn, test)]
-    return group_folds(rows, seed)
+    return group_folds(rows, seed) if _own_test(rows) is None else [train_test(rows, seed)[:2]]
 
 
-def _has_own(rows: pd.DataFrame) -> bool:
-    own = rows["split"][rows["split"] != VIEW] == "test"
-    return bool(own.any() and not own.all())
+def _own_test(rows: pd.DataFrame) -> np.ndarray | None:
+    """(n,) bool, the data set's own test split; None where it has none, or no picture beside it."""
+    own = (rows["split"] == "test").to_numpy()
+    return own if own.any() and not own[rows["split"] != VIEW].all() else None
 
 
 def whole_groups(rows: pd.DataFrame) -> np.ndarray:

@@ -27,8 +27,10 @@ def test_a_view_is_a_function_of_picture_and_seed(picture, name):
     assert once.mode == "RGB"
     assert once.tobytes() == again.tobytes()
     assert picture.tobytes() == before  # the original is left alone
+    if name == "phone":
+        once = once.crop((0, (once.height - picture.height) // 2, picture.width, (once.height + picture.height) // 2))
     small, degraded = (np.asarray(p.resize((1, 1), Image.Resampling.BOX), float) for p in (picture, once))
-    assert name == "phone" or abs(small - degraded).max() < 40  # still the same picture, but for what a screen shows around it
+    assert abs(small - degraded).max() < 40  # still the same picture
 
 
 @pytest.mark.parametrize("name", degrade.VIEWS)

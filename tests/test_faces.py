@@ -163,7 +163,7 @@ def test_a_name_is_written_with_all_its_settings(given, full):
         ("faces:detector=eyes", "There is no detector 'eyes'; there are: haar, mediapipe, mtcnn"),
         ("faces:detector=mtcnn@2", "comes in no versions"),
         ("faces:detector=haar:align", "haar: it finds no eyes"),
-        ("face", "there are: .*faces, largest_face, .*whole"),
+        ("face", "there are: .*faces, largest_face, unframed, whole"),
     ],
 )
 def test_a_setting_that_makes_no_sense(name, reason):
