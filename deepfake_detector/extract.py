@@ -60,7 +60,7 @@ def extract(
     halves the table.
     Whatever is killed meanwhile is in the cache up to the last full batch, so the next run goes on from there.
     """
-    table.check_ending(out, float16)
+    table.check_target(out, float16)
     done = Extraction()
     manifest: dict[str, Any] = {"crop": embedder.crop, "views": views, "command": command, "versions": versions()}
     began = time.perf_counter()
@@ -177,7 +177,7 @@ def _rows(
     done.skipped = [*listing.skipped, *done.skipped]
     if not written:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in done.skipped[:3])
-        raise DatasetError(f"None of the {last.get('', -1) + 1} pictures could be embedded ({reasons}). No table was written.")
+        raise DatasetError(f"None of the {last.get('', -1) + 1} pictures could be embedded ({reasons}).")
     done.repeats, done.contradictions = twins.repeats(), twins.contradictions()
     twins.close()
     manifest |= {

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from deepfake_detector import vectors
 from deepfake_detector.errors import TableError
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import remove_abandoned, spelt_out, write_atomically
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample, made_differently
 
 FORMAT = 2
@@ -57,12 +57,17 @@ def manifest_path(table: str | Path) -> Path:
     return Path(f"{table}.json")
 
 
-def check_ending(path: str | Path, float16: bool = False) -> None:
-    """Raise TableError unless the path ends in .csv or .parquet, and .parquet where float16 is asked for."""
+def check_target(path: str | Path, float16: bool = False) -> None:
+    """Raise TableError unless a table can have this path: .csv or .parquet (float16: the latter), no folder, and a folder above."""
     if Path(path).suffix.lower() not in {".csv", ".parquet"}:
         raise TableError(f"A table's name should end in .csv or .parquet; received {str(path)!r}.")
     if float16 and not _is_parquet(path):
         raise TableError(f"float16 makes a .parquet table half as large; a CSV gains nothing from it. Received: {str(path)!r}.")
+    if Path(path).is_dir():
+        raise TableError(f"{path} is a folder; a table is a file. Choose another name.")
+    above = next(folder for folder in Path(path).absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise TableError(f"{path} would be below {above}, which is no folder. Choose another place.")
 
 
 def _is_parquet(path: str | Path) -> bool:
@@ -85,7 +90,7 @@ def write(
     `float16` rounds the numbers to half precision. `manifest` is completed with spec, crop and row count *after* the rows are
     drawn, so a caller may fill it in while they are (what was skipped, say). Nothing appears under `path` until everything is written.
     """
-    check_ending(path, float16)
+    check_target(path, float16)
     return _save(Path(path), _chunks(rows, before, spec.dim), before, spec, "float16" if float16 else "float32", manifest)
 
 
@@ -94,7 +99,7 @@ def convert(source: str | Path, target: str | Path, float16: bool = False) -> in
 
     The numbers stay exactly the same, unless `float16` rounds them to half precision.
     """
-    check_ending(target, float16)
+    check_target(target, float16)
     table = _Stored(source)
     dtype = "float16" if float16 else table.dtype
     return _save(Path(target), table.chunks(), table.columns, table.spec, dtype, table.manifest)
@@ -112,18 +117,14 @@ def _chunks(rows: Iterable[Row], columns: Sequence[str], dim: int) -> Iterator[C
 
     for row in rows:
         for name, values in zip(columns, fields, strict=True):
-            values.append(_storable(row.field(name)))
+            value = row.field(name)
+            values.append(spelt_out(value) if isinstance(value, str) else value)
         vectors.append(row.vector)
         if len(vectors) == size:
             yield chunk()
             fields, vectors = [[] for _ in columns], []
     if vectors:
         yield chunk()
-
-
-def _storable(value: Any) -> Any:
-    """File names may hold bytes that are not UTF-8 (Python keeps them as lone surrogates); tables may not."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if isinstance(value, str) else value
 
 
 def _save(path: Path, chunks: Iterable[Chunk], columns: Sequence[str], spec: EncoderSpec, dtype: str, manifest: dict[str, Any]) -> int:
@@ -138,10 +139,11 @@ def _save(path: Path, chunks: Iterable[Chunk], columns: Sequence[str], spec: Enc
         _sync(part)
         manifest_path(path).unlink(missing_ok=True)  # a kill between the two renames must not pair new numbers with an old manifest
 
+    remove_abandoned(path)
     write_atomically(path, write_table)
     own = {"format": FORMAT, "encoder": spec.to_json(), "dtype": dtype, "rows": count}
     whole = own | manifest | own  # in this order, whatever a manifest carried along says of itself
-    write_atomically(manifest_path(path), lambda part: part.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n"))
+    write_atomically(manifest_path(path), lambda part: part.write_text(json.dumps(whole, indent=2) + "\n"))
     return count
 
 
@@ -261,7 +263,7 @@ class _Stored:
     """A table that is there, and what its manifest says of it: `rows` and `dtype` are promises that `chunks` checks."""
 
     def __init__(self, path: str | Path):
-        check_ending(path)
+        check_target(path)
         self.path, self.parquet = Path(path), _is_parquet(path)
         if not self.path.is_file():
             raise TableError(f"There is no table {path}. Make it with extract_embeddings.py DATA --out {path}.")

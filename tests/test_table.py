@@ -22,7 +22,8 @@ import pytest
 from deepfake_detector import table
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import TableError
-from deepfake_detector.types import Sample
+from deepfake_detector.files import remove_abandoned
+from deepfake_detector.types import EncoderSpec, Sample
 from tests.conftest import ROOT, script
 
 SPEC = Encoder().spec  # 64 numbers
@@ -212,6 +213,30 @@ def test_a_killed_conversion_leaves_the_old_table_or_none(tmp_path):
     assert len(table.read(tmp_path / "old.csv")) == 20
     table.convert(tmp_path / "t.parquet", tmp_path / "old.csv")
     assert len(table.read(tmp_path / "old.csv")) == 100
+
+
+def test_what_a_kill_left_is_removed_and_what_is_being_written_is_not(tmp_path):
+    small_table(tmp_path, count=100)
+    running = slow_conversion(tmp_path, "t.parquet", "new.csv")
+    deadline = time.monotonic() + 60
+    while not (parts := list(tmp_path.glob(".new.csv.*.part"))) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (tmp_path / ".new.csv.abcd.part").write_bytes(b"left by a kill")
+    for part in (*parts, tmp_path / ".new.csv.abcd.part"):
+        os.utime(part, (0, 0))
+    remove_abandoned(tmp_path / "new.csv")
+    assert list(tmp_path.glob(".new.csv.*.part")) == parts
+    assert running.wait() == 0
+    assert len(table.read(tmp_path / "new.csv")) == 100
+
+
+def test_a_name_that_no_utf8_file_can_hold_is_spelt_out(tmp_path):
+    sample = Sample("x", "caf\udce9/\ud83d.jpg", 0, "real", "g")
+    spec = EncoderSpec("colour_histogram", "a", "w", "l", 1, "p", True, 1)
+    manifest = {"command": "extract caf\udce9", "crop": "whole"}
+    table.write(tmp_path / "t.csv", [table.Row(sample, "0" * 64, np.zeros(1, np.float32))], spec, manifest)
+    assert table.read(tmp_path / "t.csv").rows["path"].tolist() == ["caf\\udce9/\\ud83d.jpg"]
+    assert table.manifest_path(tmp_path / "t.csv").read_bytes().isascii()
 
 
 def test_two_conversions_into_one_name(tmp_path):

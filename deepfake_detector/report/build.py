@@ -101,7 +101,7 @@ def write(content: Content, out: str | Path) -> dict[str, Any]:
     out = Path(out)
     measured = measure(content)
     templates = _templates()
-    _write_text(out / "report.json", json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
+    _write_text(out / "report.json", json.dumps(measured, indent=2) + "\n")
     own = [d for d in content.detectors if d.manifest]
     for detector in own:
         name = "model_card.md" if len(own) == 1 else f"model_card_{detector.name}.md"
