@@ -66,6 +66,11 @@ def manifest(folder, *rows, columns="path,label", name="manifest.csv"):
         ("real_vs_fake/real-vs-fake/train/fake/a.jpg", FAKE, "fake", "train"),
         ("real_vs_fake/real-vs-fake/test/real/a.jpg", REAL, "real", "test"),
         ("fake/mixed/real/a.jpg", REAL, "real", ""),  # the folder nearest to the file decides
+        ("fake/nature/a.jpg", FAKE, "nature", ""),  # what is shown, or which part of a generator's, turns no plain word round
+        ("fake/sdxl/original/a.jpg", FAKE, "sdxl", ""),
+        ("real/generated/a.jpg", REAL, "generated", ""),
+        ("fake/sdv4/train/ai/a.png", FAKE, "sdv4", "train"),
+        ("deepfakes/original/a.jpg", REAL, "real", ""),
     ],
 )
 def test_layouts(tmp_path, name, label, generator, split):
@@ -200,6 +205,21 @@ def test_a_manifest_with_every_column(tmp_path):
 def test_manifest_labels_and_defaults(tmp_path, said, label, generator):
     manifest(tmp_path, ["x/a.jpg", said], name="list.CSV")
     assert scan(tmp_path / "list.CSV").samples == [Sample(str(tmp_path / "x/a.jpg"), "x/a.jpg", label, generator, "x/a.jpg", "")]
+
+
+def test_spaces_around_a_group_do_not_part_it(tmp_path):
+    folder = manifest(tmp_path / "d", ["a.jpg", "real", " g1"], ["b.jpg", "fake", "g1 "], columns="path,label,group")
+    assert [s.group for s in scan(folder).samples] == ["g1", "g1"]
+
+
+def test_clips_are_named_where_they_are_not_read_and_marked_where_they_are(tmp_path):
+    for name in ("real/a.jpg", "fake/sdxl/b.jpg", "fake/sdxl/c.mp4"):
+        touch(tmp_path, name)
+    listing = scan(tmp_path)
+    assert [s.name for s in listing.samples] == ["fake/sdxl/b.jpg", "real/a.jpg"]
+    assert [(name, "--dataset videos" in why) for name, why in listing.skipped] == [("fake/sdxl/c.mp4", True)]
+    folder = manifest(tmp_path / "d", ["a.jpg", "real"], ["c.mp4", "fake"])
+    assert {s.name: s.video for s in scan(folder).samples} == {"a.jpg": "", "c.mp4": "c.mp4"}
 
 
 def test_manifest_paths_are_looked_for_in_images_too(tmp_path):

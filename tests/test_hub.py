@@ -86,11 +86,25 @@ def test_numbers_and_names_by_option(tmp_path):
         (FAKE, "sd", "x"),
         (REAL, "real", "y"),
         (FAKE, "sd", "x"),
-        (REAL, "real", "train/3"),
+        (REAL, "real", f"{folder}/train/3"),
     ]
+
     folder = shards(tmp_path / "b", "test", 3, datasets.ClassLabel(names=["coco", "midjourney", "sdxl"]))
     assert set(labels(scan(folder, fake_label=["midjourney", "sdxl"])).values()) == {(REAL, "coco"), (FAKE, "midjourney")}
     assert set(labels(scan(folder, all_are="fake", source="mixed")).values()) == {(FAKE, "mixed")}
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_what_has_no_group_or_generator_is_alone(tmp_path, empty):
+    folder = shards(tmp_path / "a", "train", 3, datasets.Value("int64"), person=[empty, "p", empty])
+    found = list(scan(folder, fake_label=["0"], source="mine", generator_field="person", group_field="person").samples)
+    assert [s.generator for s in found] == ["mine", "p", "mine"]
+    assert len({s.group for s in found}) == 3
+
+
+def test_pictures_of_two_data_sets_do_not_belong_together(tmp_path):
+    groups = [s.group for name in "ab" for s in scan(shards(tmp_path / name, "train", 2, datasets.Value("int64")), all_are="real").samples]
+    assert len(set(groups)) == 4
 
 
 def test_splits_limit_and_order(tmp_path):
@@ -117,6 +131,10 @@ def test_shards_that_another_program_wrote(tmp_path):
         ("all/1", FAKE, content[1], ""),
     ]
     assert listing.skipped == [("all/2", "no label in 'label'")]
+    for name in ("train-00000-of-00001", "test"):
+        pq.write_table(pa.table({"png": content[:1], "label": ["real"]}), tmp_path / f"{name}.parquet")
+    splits = {s.name: s.split for s in scan(tmp_path / "t*.parquet").samples}
+    assert splits == {"train/0": "train", "test/0": "test"}
     pq.write_table(pa.table({"a": content, "b": content, "label": ["real", "ai", None]}), tmp_path / "a.parquet")
     with pytest.raises(DatasetError, match="several columns of pictures: a, b.*--image-field"):
         scan(tmp_path / "a.parquet")

@@ -30,7 +30,8 @@ def shard(path: Path, members: dict[str, bytes | str | dict], compressed: bool =
 
 
 def found(listing) -> dict[str, tuple]:
-    return {s.name: (s.label, s.generator, s.group) for s in listing.samples}
+    """The group without what sets data sets apart."""
+    return {s.name: (s.label, s.generator, s.name if s.group.endswith(f"/{s.name}") else s.group) for s in listing.samples}
 
 
 def test_neighbours_of_one_name_are_a_picture_and_its_fields(tmp_path):
@@ -183,6 +184,35 @@ def test_the_names_of_shards_tell_the_split(tmp_path):
         shard(tmp_path / name, {"x.jpg": b"1", "x.cls": "real"})
     splits = {s.name.removesuffix("/x"): s.split for s in scan(tmp_path).samples}
     assert splits == dict(zip(names, ("train", "val", "test", "val", ""), strict=True))
+
+
+def test_a_folder_pointed_at_by_its_shards_tells_the_split_too(tmp_path):
+    for name in ("val/0.tar", "a test of shards/1.tar"):
+        shard(tmp_path / name, {"x.jpg": b"1", "x.cls": "real"})
+    assert [s.split for s in scan(tmp_path / "val/*.tar").samples] == ["val"]
+    assert [s.split for s in scan(tmp_path / "a test of shards").samples] == [""]
+
+
+def test_pictures_of_one_name_in_two_data_sets_do_not_belong_together(tmp_path):
+    """img2dataset calls the first picture of every download 00000.tar/000000000."""
+    for folder in ("laion", "sdxl"):
+        shard(tmp_path / folder / "00000.tar", {"000000000.jpg": b"1"})
+    groups = [s.group for folder in ("laion", "sdxl") for s in scan(tmp_path / folder, all_are="real").samples]
+    assert len(set(groups)) == 2
+    assert groups[:1] == [s.group for s in scan(tmp_path / "laion/*.tar", all_are="real").samples]
+
+
+def test_a_number_that_is_none_is_no_group(tmp_path):
+    shard(
+        tmp_path / "s.tar", {f"{name}{end}": body for name in "ab" for end, body in ((".jpg", b"1"), (".json", {"person": float("nan")}))}
+    )
+    assert len({s.group for s in scan(tmp_path, all_are="fake", group_field="json.person").samples}) == 2
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path):
+    shard(tmp_path / "s.tar", {"caf\udce9.jpg": b"1", "caf\udce9.json": {"gen": "\ud83d", "made": "fake"}})
+    (sample,) = scan(tmp_path, label_field="json.made", generator_field="json.gen").samples
+    assert (sample.name, sample.generator) == ("s.tar/caf\\udce9", "\\ud83d")
 
 
 def test_fields_nested_without_end_cost_their_picture_alone(tmp_path):

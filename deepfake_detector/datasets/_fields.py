@@ -9,6 +9,7 @@ from typing import Any
 
 from deepfake_detector.datasets.folder import label_of_word
 from deepfake_detector.errors import DatasetError
+from deepfake_detector.files import spelt_out
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
 
 
@@ -51,14 +52,15 @@ def count(text: str) -> int:
 class Reader:
     """Makes samples by the fields named; `names` are those of numbered labels, where the data set has them.
 
+    A picture without a group is alone, also beside other data sets' pictures of its name: `origin` tells them apart.
     Raises DatasetError for labels of which nobody has said what they mean: at once where there are names, else with the
     first picture that has one.
     """
 
-    def __init__(self, fields: Fields, names: Collection[str] | None = None):
+    def __init__(self, fields: Fields, origin: str, names: Collection[str] | None = None):
         if fields.all_are and (fields.fakes or fields.label):
             raise DatasetError("--all-are says that there is no label to read, so it goes without --label-field and --fake-label.")
-        self._fields = fields
+        self._fields, self._origin = fields, origin
         self._fakes = {_text(value) for value in fields.fakes}
         self.unseen = set(self._fakes)
         self._names = list(names) if names else None
@@ -80,13 +82,13 @@ class Reader:
                 said = self._names[said] if 0 <= said < len(self._names) else None
             if _is_missing(said):
                 return f"no label in {fields.label!r}"
-            label, word = self._label(said), str(said)
+            label, word = self._label(said), spelt_out(str(said))
             self.unseen.discard(_text(said))
         # A label that is no mere number or word for real or fake is a name.
-        named = row.get(fields.generator) if fields.generator else fields.source
-        generator = named or (LABEL_NAMES[label] if label_of_word(word) is not None or _is_number(word) else word)
-        group = row.get(fields.group) if fields.group else None
-        return Sample(path, name, label, str(generator), name if group is None else str(group), split, content=content)
+        plain = label_of_word(word) is not None or _is_number(word)
+        generator = _filled(row, fields.generator) or fields.source or (LABEL_NAMES[label] if plain else word)
+        group = _filled(row, fields.group) or f"{self._origin}/{name}"
+        return Sample(path, name, label, generator, group, split, content=content)
 
     def _label(self, value: Any) -> int:
         if self._fakes:
@@ -98,6 +100,12 @@ class Reader:
                 f"Whether the label {value!r} means real or fake can't be told{among}. Say which one is fake with --fake-label."
             )
         return label
+
+
+def _filled(row: Mapping[str, Any], field: str | None) -> str:
+    """What stands in a field, "" where nothing or no number does."""
+    said = row.get(field) if field else None
+    return "" if said is None or said != said else spelt_out(str(said)).strip()
 
 
 def _is_missing(label: Any) -> bool:

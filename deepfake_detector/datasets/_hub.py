@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.datasets._fields import count
+from deepfake_detector.datasets.folder import split_of_name, split_of_word
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.weights import HUB_TIMEOUT
 
@@ -184,7 +185,11 @@ def _locate(root: str) -> tuple[dict[str, Any], str, str]:
             raise DatasetError(
                 f"Expected Parquet files; {odd[0]!r} is none. Point to a folder, or to a pattern such as 'shards/*.parquet'."
             )
-        return {"path": "parquet", "data_files": {"all": files}}, root, ""
+        by_split: dict[str, list[str]] = {}
+        for file in files:
+            split = split_of_name(os.path.basename(file)) or split_of_word(Path(file).absolute().parent.name)
+            by_split.setdefault(split or "all", []).append(file)
+        return {"path": "parquet", "data_files": by_split}, root, ""
     named = _REPOSITORY.fullmatch(root)
     if not named:
         raise DatasetError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -15,10 +16,16 @@ from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
 
-# Folder names as _word() writes them.
-_REAL_WORDS = ("real", "reals", "0_real", "nature", "training_real", "original", "originals", "authentic", "genuine")
-_FAKE_WORDS = ("fake", "fakes", "1_fake", "ai", "training_fake", "synthetic", "generated", "deepfake", "deepfakes", "manipulated")
-_LABELS = {**dict.fromkeys(_REAL_WORDS, REAL), **dict.fromkeys(_FAKE_WORDS, FAKE)}
+# Folder names as _word() writes them. What may also be called so within either class counts only where nothing plainer is said.
+_PLAIN = {
+    **dict.fromkeys(("real", "reals", "0_real", "training_real"), REAL),
+    **dict.fromkeys(("fake", "fakes", "1_fake", "training_fake"), FAKE),
+}
+_LABELS = {
+    **_PLAIN,
+    **dict.fromkeys(("nature", "original", "originals", "authentic", "genuine"), REAL),
+    **dict.fromkeys(("ai", "synthetic", "generated", "deepfake", "deepfakes", "manipulated"), FAKE),
+}
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -96,9 +103,11 @@ def picture_files(root: str | Path) -> list[str]:
 def _read_folder(root: Path, unlabelled: int | None) -> Listing:
     found = Listing()
     left_out = []
-    for path, name in walk(str(root), "", (), found.skipped):
+    for path, name in walk(str(root), "", (), found.skipped, EXTENSIONS + video.EXTENSIONS):
         sample = from_layout(path, name)
-        if sample:
+        if video.is_video(name):
+            found.skipped.append((name, "a clip, and these are pictures; --dataset videos reads clips"))
+        elif sample:
             found.samples.append(sample)
         elif unlabelled is not None:
             found.samples.append(Sample(path, name, unlabelled, LABEL_NAMES[unlabelled], name))
@@ -127,6 +136,12 @@ def label_of_word(word: str) -> int | None:
 def split_of_word(word: str) -> str:
     """train, val, test, or "" for a word that means none of them."""
     return _SPLITS.get(_word(word), "")
+
+
+def split_of_name(name: str) -> str:
+    """train, val, test or "", as the words in a shard's name, or in the nearest folder above it, say."""
+    words = (word for part in reversed(name.split("/")) for word in re.findall("[A-Za-z]+", part))
+    return next((split for word in words if (split := split_of_word(word))), "")
 
 
 def walk(
@@ -162,26 +177,25 @@ def from_layout(path: str, name: str) -> Sample | None:
     """What the folders above a file say of it, or None where none of them says real or fake."""
     folders = PurePosixPath(name).parts[:-1]
     words = [_word(folder) for folder in folders]
-    at = next((i for i in reversed(range(len(words))) if words[i] in _LABELS), None)  # the nearest to the file decides
+    deciding = _PLAIN if any(word in _PLAIN for word in words) else _LABELS
+    at = next((i for i in reversed(range(len(words))) if words[i] in deciding), None)  # the nearest to the file decides
     if at is None:
         return None
     split = next((_SPLITS[word] for word in reversed(words) if word in _SPLITS), "")
-    return Sample(path, name, _LABELS[words[at]], _generator(folders, words, at), name, split)
+    named = [i for i, word in enumerate(words) if word not in _SPLITS and word not in deciding]
+    return Sample(path, name, _LABELS[words[at]], _generator(folders, words, named, at), name, split)
 
 
-def _generator(folders: tuple[str, ...], words: list[str], at: int) -> str:
-    """The generator of a fake, or the source of a real picture, from the folders around the label at `at`."""
-    label = _LABELS[words[at]]
-    named = [i for i, word in enumerate(words) if word not in _SPLITS and word not in _LABELS]
+def _generator(folders: tuple[str, ...], words: list[str], named: list[int], at: int) -> str:
+    """The generator of a fake, or the source of a real picture, from the folders around the label at `at`; `named` are neither label nor
+    split."""
     above = [folders[i] for i in named if i < at]
     below = [folders[i] for i in named if i > at]
     if words[at] == "1_fake" and above:  # CNNSpot, UnivFD: progan/cat/1_fake
         return above[0]
     if words[at] == "ai" and above:  # GenImage: …/sdv4/train/ai
         return above[-1]
-    if words[at] != LABEL_NAMES[label] and LABEL_NAMES[label] in words[:at]:  # fake/Deepfakes: also the name of a method
-        return folders[at]
-    return below[0] if below else LABEL_NAMES[label]
+    return below[0] if below else LABEL_NAMES[_LABELS[words[at]]]
 
 
 def _word(folder: str) -> str:
@@ -234,7 +248,8 @@ def _from_row(manifest: Path, number: int, cells: dict[str, str]) -> Sample:
         raise DatasetError(f"{where}: expected the split train, val, test or nothing, got {hint!r}. Correct it or empty it.")
     places = [manifest.parent / name, manifest.parent / "images" / name]
     path = next((place for place in places if os.path.exists(place)), places[0])  # if none exists, extraction says so and skips it
-    return Sample(str(path), name, label, cells.get("generator", "").strip() or LABEL_NAMES[label], cells.get("group") or name, split)
+    generator, group = (cells.get(column, "").strip() for column in ("generator", "group"))
+    return Sample(str(path), name, label, generator or LABEL_NAMES[label], group or name, split, video=name if video.is_video(name) else "")
 
 
 def _columns(rows: list[list[str]]) -> dict[str, int]:

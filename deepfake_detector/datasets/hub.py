@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,10 +53,11 @@ def pictures(repository: Repository, image: str | None, fields: Fields, names: l
         if column and column not in repository.features:
             raise DatasetError(f"{repository.origin} has no column {column!r}; there are: {', '.join(repository.features)}.")
     names = names or getattr(repository.features.get(fields.label), "names", None)
-    Reader(fields, names)  # refuses what is wrong before anything is drawn
+    origin = repository.base.rstrip("/") or os.path.abspath(repository.origin)
+    Reader(fields, origin, names)  # refuses what is wrong before anything is drawn
 
     def draw(skipped: list[tuple[str, str]], facts: dict[str, Any]) -> Iterator[Sample]:
-        reader = Reader(fields, names)
+        reader = Reader(fields, origin, names)
         facts["origin"] = repository.origin
         for split in repository.splits:
             for number, row in enumerate(repository.rows(split)):

@@ -6,7 +6,6 @@ import argparse
 import glob
 import json
 import os
-import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -16,8 +15,9 @@ from typing import Any
 
 from deepfake_detector.datasets import Listing, _fields, stream
 from deepfake_detector.datasets._fields import Fields, Reader, count
-from deepfake_detector.datasets.folder import EXTENSIONS, split_of_word, walk
+from deepfake_detector.datasets.folder import EXTENSIONS, split_of_name, split_of_word, walk
 from deepfake_detector.errors import DatasetError, UnusablePicture
+from deepfake_detector.files import spelt_out
 from deepfake_detector.images import check_file_size
 from deepfake_detector.types import Sample
 
@@ -48,18 +48,19 @@ def scan(
     The split is what a shard's name or the folder above it says: `train-000.tar`, `val/000.tar`. A shard that is damaged gives
     what comes before the damage; where it is, is said among what was left out.
     """
-    shards, missing = _shards(str(root))
+    above, shards, missing = _shards(str(root))
     label = label_field if all_are else label_field or "cls"
     fields = Fields(label, generator_field, group_field, fake_label or (), all_are, source)
     wanted = {name for name in (fields.label, fields.generator, fields.group) if name}
-    Reader(fields)  # refuses what is wrong before anything is read
+    Reader(fields, above)  # refuses what is wrong before anything is read
 
     def draw(skipped: list[tuple[str, str]], facts: dict[str, Any]) -> Iterator[Sample]:
-        reader = Reader(fields)
+        reader = Reader(fields, above)
         facts["shards"] = len(shards)
         skipped.extend(missing)
         for shard, name, files in islice(_pictures(shards, image_field, wanted, skipped), limit):
-            outcome = _sample(reader, name, _split(shard), files, wanted)
+            split = split_of_name(shard) or split_of_word(os.path.basename(above))
+            outcome = _sample(reader, name, split, files, wanted)
             if isinstance(outcome, Sample):
                 yield outcome
             else:
@@ -69,8 +70,8 @@ def scan(
     return stream(draw, limit)
 
 
-def _shards(root: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """(the shards' paths by their names below the folder that they share, what isn't there as (name, reason))."""
+def _shards(root: str) -> tuple[str, dict[str, str], list[tuple[str, str]]]:
+    """(the folder that the shards share, their paths by their names below it, what isn't there as (name, reason))."""
     path = Path(root).expanduser()
     missing: list[tuple[str, str]] = []
     if path.is_dir():
@@ -84,8 +85,8 @@ def _shards(root: str) -> tuple[dict[str, str], list[tuple[str, str]]]:
         raise DatasetError(
             f"Expected tar shards (a folder of them, or a pattern such as 'shards/{{000..127}}.tar'); there are none at {root!r}."
         )
-    above = path if path.is_dir() else os.path.commonpath([os.path.dirname(file) for file in found])
-    return {Path(os.path.relpath(file, above)).as_posix(): file for file in found}, missing
+    above = os.path.abspath(path if path.is_dir() else os.path.commonpath([os.path.dirname(file) for file in found]))
+    return above, {Path(os.path.relpath(file, above)).as_posix(): file for file in found}, missing
 
 
 def _braces(pattern: str) -> list[str]:
@@ -156,18 +157,9 @@ def _neighbours(path: str, image_field: str | None, wanted: set[str]) -> Iterato
 
 def _name(member: tarfile.TarInfo) -> tuple[str, str]:
     """A file's name with its folder, and its ending in small letters: "" for what is no part of the data, as other systems' notes."""
-    folder, file = os.path.split(member.name)
+    folder, file = os.path.split(spelt_out(member.name))
     key, _, field = file.partition(".")
     return os.path.join(folder, key), field.lower() if key and "__MACOSX" not in folder.split("/") else ""
-
-
-def _split(shard: str) -> str:
-    """train, val, test or "", as the words in a shard's name or the nearest folder above it say."""
-    for part in reversed(shard.split("/")):
-        for word in re.findall("[A-Za-z]+", part):
-            if split := split_of_word(word):
-                return split
-    return ""
 
 
 def _kind(field: str, image_field: str | None, wanted: set[str]) -> str | None:
