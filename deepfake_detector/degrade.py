@@ -20,6 +20,7 @@ from deepfake_detector.errors import UnknownName
 
 View = Callable[[Picture, int], Picture]
 
+_LONGEST = {"JPEG": 65500, "WEBP": 16383}  # sides that the formats hold
 _SMALLEST, _LARGEST = 32, 4096  # sides that resizing neither falls below nor passes
 
 
@@ -150,7 +151,10 @@ def _crop(picture: Picture, share_x: float, share_y: float, at_x: float, at_y: f
 
 
 def _saved(picture: Picture, codec: str, **options: int) -> Picture:
-    file = io.BytesIO()
+    """Saved and opened again; what is too long for the format is scaled down, as whoever saves it must."""
+    longest, file = _LONGEST[codec], io.BytesIO()
+    if max(picture.size) > longest:
+        picture = picture.resize([max(1, side * longest // max(picture.size)) for side in picture.size], Resampling.BICUBIC)
     picture.save(file, codec, **options)
     with Image.open(file) as again:
         return again.convert("RGB")
