@@ -77,10 +77,17 @@ class Bundle:
             )
 
 
-def save(bundle: Bundle, folder: str | Path) -> None:
-    """Write the bundle; an older one under the same name is replaced only once the new one is complete."""
-    folder = Path(folder)
+def check_target(folder: Path) -> None:
+    """Raise BundleError where no model can be saved, before hours are spent on one; the folder above is made if need be."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not (folder / "manifest.json").is_file():
+        raise BundleError(f"{folder} exists and is no model (it has no manifest.json); choose another --out.")
+
+
+def save(bundle: Bundle, folder: str | Path) -> None:
+    """Write the bundle; an older one under the same name is replaced only once the new one is complete. Raises BundleError."""
+    folder = Path(folder)
+    check_target(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as part:
         fresh = Path(part) / folder.name
         fresh.mkdir()
@@ -104,10 +111,8 @@ def save(bundle: Bundle, folder: str | Path) -> None:
             fields["family"] = bundle.family.to_json()
         # Its manifest may be that of the model that it was made of: what is acted upon stands in the fields.
         rest = {key: value for key, value in bundle.manifest.items() if key not in fields and key != "family"}
-        (fresh / "manifest.json").write_text(json.dumps(fields | rest, indent=2, ensure_ascii=False) + "\n")
+        (fresh / "manifest.json").write_text(json.dumps(fields | rest, indent=2) + "\n")
         if folder.exists():
-            if not (folder / "manifest.json").is_file():
-                raise BundleError(f"{folder} exists and is no model (it has no manifest.json); choose another --out.")
             folder.rename(Path(part) / "replaced")
         fresh.rename(folder)
 

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +75,12 @@ class Cache:
                 row = self._db.execute("SELECT vectors, boxes, note, used FROM embeddings WHERE key = ?", (key,)).fetchone()
                 if row is None:
                     return None
-                now = int(time.time())
-                if now - row[3] > _TOUCH_AFTER:
-                    self._db.execute("UPDATE embeddings SET used = ? WHERE key = ?", (now, key))
             except sqlite3.Error as error:
                 raise CacheError(self._advice(error)) from error
+            now = int(time.time())
+            if now - row[3] > _TOUCH_AFTER:
+                with suppress(sqlite3.Error):  # on a full disk it is known all the same
+                    self._db.execute("UPDATE embeddings SET used = ? WHERE key = ?", (now, key))
         boxes = np.frombuffer(row[1], "<i4").reshape(-1, 4)
         vectors = np.frombuffer(row[0], "<f4").reshape(len(boxes), -1)
         return Remembered(vectors, boxes, tuple(row[2].split("\n")) if row[2] else ())

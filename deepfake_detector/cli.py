@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import __version__, registry
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.files import spelt_out
 
 if TYPE_CHECKING:
     from deepfake_detector.bundle import Bundle
@@ -33,6 +35,8 @@ DEFAULT_CACHE_GB = 20.0
 def _run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     """Parse, run, and turn whatever is raised on purpose into one line and an exit status."""
     arguments = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal can't show
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("deepfake_detector").setLevel(logging.INFO)
     try:
@@ -41,11 +45,22 @@ def _run(command: Callable[[argparse.Namespace], int], parser: argparse.Argument
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\n{parser.prog}: stopped; what was embedded is remembered, and the same command goes on from there.", file=sys.stderr)
+        remembered = not getattr(arguments, "no_cache", True)
+        what = "; what was embedded is remembered, and the same command goes on from there" if remembered else ""
+        print(f"\n{parser.prog}: stopped{what}.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `… | head` closed our output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, or a place that may not be written: nothing that is read by name comes this far
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
+        print(f"{parser.prog}: error: {said}. Make room, or choose another place, and run it again.", file=sys.stderr)
+        return 2
+
+
+def _command() -> str:
+    """What was typed, as manifests and reports tell it."""
+    return spelt_out(" ".join(sys.argv))
 
 
 def _parser(description: str, epilog: str, prog: str | None = None) -> argparse.ArgumentParser:
@@ -108,6 +123,8 @@ def _sampling(arguments: argparse.Namespace):
 def _cache(arguments: argparse.Namespace):
     from deepfake_detector.cache import Cache
 
+    if not 0 < arguments.cache_gb < float("inf"):
+        raise DetectorError(f"--cache-gb should be a number above 0; received {arguments.cache_gb}.")
     return None if arguments.no_cache else Cache(arguments.cache, int(arguments.cache_gb * 2**30))
 
 
@@ -147,10 +164,13 @@ def extract(argv: list[str] | None = None) -> int:
 def _extract(arguments: argparse.Namespace) -> int:
     from deepfake_detector.embed import Embedder
     from deepfake_detector.extract import extract
-    from deepfake_detector.table import check_ending, manifest_path
+    from deepfake_detector.table import check_target, manifest_path
 
-    out = arguments.out or f"embeddings/{Path(arguments.data).resolve().stem}.csv"
-    check_ending(out, arguments.float16)
+    out = arguments.out or f"embeddings/{_data_name(arguments.data)}.csv"
+    check_target(out, arguments.float16)
+    for read in (Path(arguments.data), Path(arguments.data) / "manifest.csv"):
+        if read.is_file() and Path(out).is_file() and read.samefile(out):
+            raise DetectorError(f"The table would be written over {read}, which it is made from. Choose another --out.")
     if arguments.batch_size < 1 or arguments.views < 0:
         raise DetectorError(
             f"--batch-size should be at least 1 and --views at least 0; received {arguments.batch_size} and {arguments.views}."
@@ -161,7 +181,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **_data_options(arguments))
     embedder = Embedder(encoder, arguments.crop, cache, batch_size=arguments.batch_size)
     with engine as embed, _progress(_total(listing, arguments.views)) as bar:
-        done = extract(listing, embedder, out, " ".join(sys.argv), bar.update, arguments.views, sampling, arguments.float16, embed)
+        done = extract(listing, embedder, out, _command(), bar.update, arguments.views, sampling, arguments.float16, embed)
 
     timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
@@ -183,6 +203,12 @@ def _extract(arguments: argparse.Namespace) -> int:
         for names in done.contradictions[:10]:
             print(f"    {' = '.join(names)}")
     return 0
+
+
+def _data_name(data: str) -> str:
+    """What a data set's table and model are called unless told."""
+    place = Path(data).resolve()
+    return place.stem if place.is_file() else place.name
 
 
 def _engine(arguments: argparse.Namespace, out: str) -> tuple[AbstractContextManager[Embed], Cache | None]:
@@ -229,14 +255,21 @@ def train(argv: list[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from deepfake_detector import table
+    from deepfake_detector import bundle, table
     from deepfake_detector.train import train
 
     registry.load("heads", arguments.head)  # an unknown head, before a large table is read
     out = Path(arguments.out or f"models/{Path(arguments.tables[0]).stem}-{arguments.head}")
+    bundle.check_target(out)
+    _check_seed(arguments)
     data = table.read_all(arguments.tables)
-    _save_and_tell(train(data, arguments.head, out.name, arguments.seed, " ".join(sys.argv), arguments.choose), out)
+    _save_and_tell(train(data, arguments.head, out.name, arguments.seed, _command(), arguments.choose), out)
     return 0
+
+
+def _check_seed(arguments: argparse.Namespace) -> None:
+    if arguments.seed < 0:
+        raise DetectorError(f"--seed should be at least 0; received {arguments.seed}.")
 
 
 def _save_and_tell(done: Training, out: Path) -> None:
@@ -298,12 +331,15 @@ def finetune(argv: list[str] | None = None) -> int:
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
+    from deepfake_detector import bundle
     from deepfake_detector.finetune.model import finetune
     from deepfake_detector.finetune.norms import Settings
 
     if arguments.steps < 1 or arguments.folds < 2:
         raise DetectorError(f"--steps should be at least 1 and --folds at least 2; received {arguments.steps} and {arguments.folds}.")
-    out = Path(arguments.out or f"models/{Path(arguments.data).resolve().stem}-tuned")
+    _check_seed(arguments)
+    out = Path(arguments.out or f"models/{_data_name(arguments.data)}-tuned")
+    bundle.check_target(out)
     listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **_data_options(arguments))
     settings = Settings(arguments.steps, arguments.seed, arguments.bfloat16, arguments.device)
     kept = out.with_name(f"{out.name}.runs")
@@ -316,7 +352,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
         settings,
         arguments.folds,
         lambda total: _progress(total).update,
-        " ".join(sys.argv),
+        _command(),
     )
     _save_and_tell(done, out)
     columns = ("AUROC on these", "fakes alone new", "reals alone new", "none new", "reals called fake", "fakes called real")
@@ -398,7 +434,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             head=arguments.head,
             robustness=arguments.robustness,
             audit=bool(arguments.out),
-            command=" ".join(sys.argv),
+            command=_command(),
         )
     )
     report = write(content, arguments.out) if arguments.out else measure(content)
@@ -463,7 +499,7 @@ def _write_json(path: str | None, report: dict[str, Any]) -> None:
     from deepfake_detector.files import write_atomically
 
     if path:
-        write_atomically(Path(path), lambda part: part.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n"))
+        write_atomically(Path(path), lambda part: part.write_text(json.dumps(report, indent=2) + "\n"))
 
 
 def _name_file(given: Iterable[str]) -> dict[str, str]:
@@ -647,7 +683,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     sampling = _sampling(arguments)
     detector = _detector(arguments, _cache(arguments))
     failed = 0
-    for path, outcome in detector.judge_files(_files(arguments.paths), sampling):
+    unlisted: list[tuple[str, str]] = []
+    for path, outcome in chain(detector.judge_files(_files(arguments.paths, unlisted), sampling), unlisted):
         failed += isinstance(outcome, str)
         print(_json_line(detector, path, outcome) if arguments.json else _plain_line(path, outcome), flush=True)
     return 1 if failed else 0
@@ -683,18 +720,22 @@ def _plain_line(path: str, outcome: Any) -> str:
     return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{family}{notes}"
 
 
-def _files(paths: Iterable[str]) -> Iterable[str]:
-    """Files as they are, folders as the pictures and clips in them, sorted."""
+def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:
+    """Files as they are, folders as the pictures and clips in them, sorted; `unlisted` takes folders that give none, and why."""
     from deepfake_detector.datasets.folder import picture_files
 
     for path in paths:
         if not os.path.isdir(path):
             yield path
-        else:
+            continue
+        try:
             found = picture_files(path)
-            if not found:
-                raise DetectorError(f"There are no pictures or clips in the folder {path}.")
-            yield from found
+        except DetectorError as error:
+            unlisted.append((path, str(error)))
+            continue
+        if not found:
+            unlisted.append((path, "there are no pictures or clips in this folder"))
+        yield from found
 
 
 def _adapt(arguments: argparse.Namespace) -> int:
@@ -707,7 +748,9 @@ def _adapt(arguments: argparse.Namespace) -> int:
     if not arguments.real and not arguments.fake:
         raise DetectorError("There is nothing to learn: give a folder of pictures with --real, --fake or both.")
     model = bundle.load(arguments.model or DEFAULT_MODEL)
+    out = Path(arguments.out)
     recall_of(model)  # before minutes of embedding
+    bundle.check_target(out)
     listing = named_folders(arguments.real, arguments.fake)
     embedder = _embedders(arguments)(model)
     model.check(embedder.encoder.spec, embedder.crop, "the encoder at hand")
@@ -716,8 +759,7 @@ def _adapt(arguments: argparse.Namespace) -> int:
     progress.close()
     for path, reason in skipped:
         print(f"{path}: {reason}", file=sys.stderr)
-    out = Path(arguments.out)
-    done = adapt(model, pictures, out.name, " ".join(sys.argv))
+    done = adapt(model, pictures, out.name, _command())
     bundle.save(done.bundle, out)
     answers = ("real", "unsure", "fake")
     print(f"{'':28}{model.name:^24}{out.name:^24}\n{'':28}{f'{answers[0]:>8}{answers[1]:>8}{answers[2]:>8}' * 2}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 import stat
 import time
@@ -23,8 +24,10 @@ import numpy as np
 from deepfake_detector import crops, degrade
 from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.encoders import PictureEncoder
-from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.errors import CacheError, UnusablePicture
 from deepfake_detector.images import Picture, check_file_size, open_picture
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -138,7 +141,7 @@ class Embedder:
                     timing.waiting += time.perf_counter() - began
                     waiting.append(one)
                     if one.prepared is not None:
-                        misses.setdefault(self._key(one.result.sha256, one.view), []).append(one)
+                        self._note_miss(one, misses)
                     if sum(len(same[0].prepared) for same in misses.values()) >= self.batch_size or len(waiting) >= _MAX_WAITING:
                         self._encode(misses, timing)
                         misses = {}
@@ -185,6 +188,14 @@ class Embedder:
     def _key(self, sha256: str, view: str) -> bytes:
         return cache_key(sha256, f"{self.crop}+{view}" if view else self.crop, self.encoder.spec)
 
+    def _note_miss(self, one: Prepared[Item], misses: dict[bytes, list[Prepared[Item]]]) -> None:
+        """Among those to encode, unless a twin was encoded after this one was looked up."""
+        key = self._key(one.result.sha256, one.view)
+        if key not in misses and self.cache and (known := self.cache.get(key)):
+            one.result.remembered, one.result.cached, one.prepared = known, True, None
+        else:
+            misses.setdefault(key, []).append(one)
+
     def _encode(self, misses: dict[bytes, list[Prepared[Item]]], timing: Timing) -> None:
         """Fill in the results of unknown pictures, each distinct one encoded once, and remember them in one transaction."""
         if not misses:
@@ -200,7 +211,10 @@ class Embedder:
                 one.result.remembered, one.result.cached = entries[key], nth > 0
                 one.prepared = None  # free the pixels
         if self.cache:
-            self.cache.put(self.encoder.spec.name, entries)
+            try:
+                self.cache.put(self.encoder.spec.name, entries)
+            except CacheError as error:  # a full disk, say; the answers are there all the same
+                log.warning("what was embedded is not remembered: %s", error)
         timing.encoding += time.perf_counter() - began
         timing.batches += 1
         timing.encoded += len(entries)
@@ -215,7 +229,10 @@ class Embedder:
 
 def read_file(path: str) -> bytes:
     """A file's bytes; refuses one too large to be a picture, and anything that is not a plain file, before opening it."""
-    state = os.stat(path)
+    try:
+        state = os.stat(path)
+    except ValueError as error:
+        raise UnusablePicture(f"no file can have this name ({error})") from error
     if not stat.S_ISREG(state.st_mode):
         raise UnusablePicture("not a plain file")  # opening a named pipe would wait for ever
     check_file_size(state.st_size)

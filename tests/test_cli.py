@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from PIL import Image
 from deepfake_detector.cache import Cache
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError, UnusablePicture
-from tests.conftest import draw, draw_dataset, json_lines, script
+from tests.conftest import ROOT, draw, draw_dataset, json_lines, script
 
 
 def test_predict_gives_one_json_object_a_line(model, tmp_path):
@@ -72,9 +75,8 @@ def test_bad_input_is_refused_in_words(model, tmp_path):
     detector = Detector(model)
     with pytest.raises(UnusablePicture, match="not a picture"):
         detector.judge(b"hello")
-    (tmp_path / "empty").mkdir()
     for arguments, words in (
-        (["predict", "empty", "--model", model], "no pictures or clips in the folder empty"),
+        (["predict", "x.jpg", "--model", model, "--cache-gb", "inf"], "--cache-gb should be a number above 0; received inf"),
         (["predict", "x.jpg", "--model", tmp_path / "none"], "There is no model at"),
         (["predict", "x.jpg", "--model", model, "--cache", tmp_path], "can't be used"),
     ):
@@ -82,6 +84,30 @@ def test_bad_input_is_refused_in_words(model, tmp_path):
         assert failed.returncode == 2, failed.stdout
         assert words in failed.stderr
         assert "Traceback" not in failed.stderr
+
+
+def test_a_folder_without_pictures_costs_no_other_file_its_verdict(model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "grün.png")
+    done = script("deepfake_detector", "predict", "empty", "grün.png", "--model", model, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    judged, unlisted = done.stdout.splitlines()
+    assert "gr\\xfcn.png" in judged
+    assert not judged.startswith("error")
+    assert unlisted.startswith("error")
+    assert "no pictures or clips in this folder" in unlisted
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_cache_that_cannot_be_written_costs_no_verdict(model, tmp_path):
+    """A limit on a file's size stands in for a full disk."""
+    for name, colour in (("a.png", "red"), ("b.png", "blue")):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / name)
+    command = f"ulimit -f 40; exec {sys.executable} -m deepfake_detector predict a.png b.png --cache c.sqlite --model {model}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert "not remembered" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_model_of_another_encoder_version_is_not_served(model, tmp_path):

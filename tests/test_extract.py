@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_detector import table
+from deepfake_detector import cli, table
 from deepfake_detector.cache import Cache
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets.folder import scan
@@ -99,6 +99,10 @@ def test_identical_files_are_encoded_once_and_reported(tmp_path):
     with Cache(tmp_path / "c.sqlite") as cache:
         done = extract(scan(data), Embedder(CountingEncoder(), cache=cache, batch_size=64), str(tmp_path / "t.csv"))
     assert CountingEncoder.shown == 12  # … with one never
+    CountingEncoder.shown = 0
+    with Cache(tmp_path / "d.sqlite") as cache:
+        extract(scan(data), Embedder(CountingEncoder(), cache=cache, batch_size=1), str(tmp_path / "t.csv"))
+    assert CountingEncoder.shown == 12  # even if all were looked up before the first was known
     assert done.repeats == 2
     assert sorted(done.contradictions[0]) == ["fake/generator_0/copy.jpg", "real/camera_0/000.jpg", "real/camera_1/copy.jpg"]
     assert table.read_manifest(tmp_path / "t.csv")["duplicates"]["in_both_classes"] == done.contradictions
@@ -267,16 +271,41 @@ def test_the_script_tells_what_it_did_and_what_is_wrong(dataset, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "80 rows of 64 numbers" in done.stdout
     assert (tmp_path / "embeddings/cache.sqlite").exists()
+    (tmp_path / "embeddings.csv").mkdir()
+    (tmp_path / "m.csv").write_text("path,label\na.jpg,real\n")
     for arguments, words in (
         ([dataset, "--encoder", "clip_vit_x"], "there are: clip_vit_b16"),
         ([tmp_path / "missing", "--encoder", "colour_histogram"], "missing"),
         ([dataset, "--encoder", "colour_histogram", "--out", "t.xlsx"], ".csv or .parquet"),
         ([dataset, "--encoder", "colour_histogram", "--batch-size", "0"], "at least 1"),
+        ([dataset, "--encoder", "colour_histogram", "--out", "embeddings.csv"], "embeddings.csv is a folder"),
+        ([dataset, "--encoder", "colour_histogram", "--out", "t.csv/t.csv"], "would be below"),
+        (["m.csv", "--encoder", "colour_histogram", "--out", tmp_path / "m.csv"], "written over m.csv, which it is made from"),
     ):
         failed = script("extract_embeddings.py", *arguments, cwd=tmp_path)
         assert failed.returncode == 2
         assert words in failed.stderr
         assert "Traceback" not in failed.stderr
+
+
+def test_a_full_disk_is_said_in_words(dataset, tmp_path):
+    """A limit on a file's size stands in for it."""
+    command = (
+        f"ulimit -f 20; exec {sys.executable} {ROOT}/extract_embeddings.py {dataset} --encoder colour_histogram --no-cache --out t.csv"
+    )
+    failed = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert "Make room, or choose another place" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("given", "name"), [("sd1.5", "sd1.5"), ("list.csv", "list"), ("owner/sd1.5", "sd1.5")])
+def test_what_a_table_is_called_unless_told(tmp_path, monkeypatch, given, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sd1.5").mkdir()
+    (tmp_path / "list.csv").touch()
+    assert cli._data_name(given) == name
 
 
 def corrupt(out: Path, **changes) -> None:
