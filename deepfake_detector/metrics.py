@@ -324,8 +324,23 @@ def delong(labels: Any, p_a: Any, p_b: Any) -> tuple[float, float, float]:
     return difference, error, math.erfc(abs(difference) / error / math.sqrt(2))
 
 
-def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> float:
-    """The exact one-sided upper bound of a rate that showed k times in n; 3 / n or so when k is 0."""
+def effective_count(wrong: np.ndarray, groups: np.ndarray) -> float:
+    """As how many independent pictures some count whose errors (n,) bool come by groups (n,); n where each is its own.
+
+    By the variance of the rate over whole groups (Korn & Graubard, *Survey Methodology* 24, 1998); where nothing, or everything, is
+    wrong that shows none, and a group's pictures are taken to be all alike (Kish, *Survey Sampling*, 1965), which is also the least.
+    """
+    _, of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    n, rate = len(wrong), float(np.mean(wrong))
+    least = n**2 / np.square(sizes).sum()
+    if not 0 < rate < 1:
+        return float(least)
+    off = np.bincount(of, wrong - rate)
+    return float(np.clip(n * n * rate * (1 - rate) / np.square(off).sum(), least, n))
+
+
+def clopper_pearson(k: float, n: float, confidence: float = 0.95) -> float:
+    """The exact one-sided upper bound of a rate that showed k times in n; 3 / n or so when k is 0. Neither need be whole."""
     if not (n > 0 and 0 <= k <= n):
         raise TrainingError(f"A bound needs n ≥ 1 and 0 ≤ k ≤ n. Received: k={k}, n={n}. Count on at least one picture.")
     from scipy.stats import beta
@@ -333,7 +348,7 @@ def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> float:
     return 1.0 if k == n else float(beta.ppf(confidence, k + 1, n - k))
 
 
-def clopper_pearson_interval(k: int, n: int) -> tuple[float, float]:
+def clopper_pearson_interval(k: float, n: float) -> tuple[float, float]:
     """The exact two-sided 95 % interval of a rate that showed k times in n independent pictures."""
     return 1 - clopper_pearson(n - k, n, 0.975), clopper_pearson(k, n, 0.975)
 

@@ -19,15 +19,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from deepfake_detector import registry, split
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.evaluate import RANKING, promise_answer
-from deepfake_detector.metrics import Curve, bootstrap, clopper_pearson_interval
+from deepfake_detector.evaluate import RANKING, per_picture, promise_answer
+from deepfake_detector.metrics import Curve, bootstrap, clopper_pearson_interval, effective_count
 from deepfake_detector.train import (
     FALSE_NEGATIVE_RATE,
     FALSE_POSITIVE_RATE,
@@ -41,6 +41,8 @@ from deepfake_detector.train import (
 from deepfake_detector.types import FAKE, REAL, VIEW, Embeddings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PROMISED = 0.05  # the false-positive rate on known sources at which a held-out source is judged
 TOLERATED = 1.5  # times the promised rate, on what was never seen, still counts as keeping it
@@ -126,12 +128,23 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.nda
         total, asked, learnt = np.zeros(len(data)), np.zeros(len(data)), 0
         for learnable, testable in folds:
             own, learn = _without(data.rows, groups, label, name, learnable, testable)
+            if not len(own):
+                continue
             score = np.union1d(own, testable[elsewhere[testable]])
             total[score] += fit(data, learn, score)
             asked[score] += 1
             learnt = max(learnt, len(learn))
         tested = np.flatnonzero(asked)
-        done.append((name, tested, total[tested] / asked[tested], learnt))
+        if len(tested):
+            done.append((name, tested, total[tested] / asked[tested], learnt))
+    return _some(done)
+
+
+def _some(done: list[T]) -> list[T]:
+    if not done:
+        raise TrainingError(
+            "Nothing can be left out: without any one of them a class is missing, or it has no picture to test. Add others."
+        )
     return done
 
 
@@ -151,17 +164,17 @@ def _without(
     """(a source's pictures, the learnable rows without it and its groups), as index arrays.
 
     Where its groups take along all that is real (every real picture was rebuilt by that generator), only those of its pictures on
-    the test side are.
+    the test side are; none, with a word in the log, where that leaves nothing to test or to learn from.
     """
     labels = rows["label"].to_numpy()
     left_out = (labels == label) & (rows["generator"] == name).to_numpy()
     pictures = left_out & (rows["split"] != VIEW).to_numpy()
     for own in (np.flatnonzero(pictures), testable[left_out[testable]]):
         learn = learnable[~left_out[learnable] & ~np.isin(groups[learnable], groups[own])]
-        missing = [word for value, word in ((REAL, "real"), (FAKE, "fake")) if value not in labels[learn]]
-        if not missing:
+        if len(own) and len(np.unique(labels[learn])) == 2:
             return own, learn
-    raise TrainingError(f"Without {name} and its groups there is no {missing[0]} picture to learn from. Add pictures of others.")
+    log.warning("%s can't be left out: it has no pictures to test, or takes all of a class along; add pictures of others", name)
+    return own[:0], learn
 
 
 def _leave_both_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
@@ -204,17 +217,21 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
     learnable, testable, _ = split.train_test(data.rows, fit.seed)
     for name in _names(data.rows, label):
         own, learn = _without(data.rows, groups, label, name, learnable, testable)
-        fitted, n = fit.calibrated(data, learn), len(own)
-        p_fake = fitted.calibration(fitted.head.p_fake(data.X[own]))
-        count = Counter(fitted.thresholds.answer(p) for p in p_fake)
-        interval = None if len(set(groups[own])) < 2 <= n else clopper_pearson_interval(count[wrong], n)
+        if not len(own):
+            continue
+        fitted = fit.calibrated(data, learn)
+        pictures, p_fake = per_picture(data.rows.iloc[own], fitted.calibration(fitted.head.p_fake(data.X[own])))
+        count, n = Counter(fitted.thresholds.answer(p) for p in p_fake), len(pictures)
+        rate = count[wrong] / n
+        counted_as = effective_count(np.array([fitted.thresholds.answer(p) == wrong for p in p_fake]), split.whole_groups(pictures))
+        interval = clopper_pearson_interval(rate * counted_as, counted_as) if counted_as > 1 else None
         rows.append(
             {"held_out": name, "n": n, "learnt_from": len(learn), "thresholds": asdict(fitted.thresholds)}
             | {"promised_of_new": fitted.promise[place] == if_new}
             | {answer: count[answer] / n for answer in ("fake", "unsure", "real")}
-            | {"interval": interval, "answer": promise_answer(count[wrong] / n, interval, n, promised, TOLERATED)}
+            | {"interval": interval, "answer": promise_answer(rate, interval, counted_as, promised, TOLERATED)}
         )
-    return rows
+    return _some(rows)
 
 
 def _ranked(data: Embeddings, name: str, tested: np.ndarray, p: np.ndarray, held_out: int, learnt: int) -> dict[str, Any]:

@@ -32,10 +32,13 @@ def train_test(rows: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, s
         if leaking[pictures].any():
             how += f", without {leaking[pictures].sum()} training pictures that share a group or a file with it"
     elif len(np.unique(groups)) < len(pictures):
-        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+        count = _fold_count(labels[pictures], groups[pictures])
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         _, test = next(folds.split(pictures, labels[pictures], groups[pictures]))
-        test, how = pictures[test], "80/20, stratified by class, groups kept together"
+        share = round(100 / count)
+        test, how = pictures[test], f"{100 - share}/{share}, stratified by class, groups kept together"
     else:
+        _fold_count(labels[pictures], groups[pictures])  # refuses what can't be parted
         _, test = train_test_split(pictures, test_size=1 / FOLDS, stratify=labels[pictures], random_state=seed)
         how = "80/20, stratified by class"
     learn = np.flatnonzero(~np.isin(groups, groups[test]))
@@ -107,12 +110,17 @@ def group_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndar
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups, labels = whole_groups(rows), rows["label"].to_numpy()
-    smallest = min(len(np.unique(groups[labels == label])) for label in (0, 1))
-    if smallest < 2:
-        raise TrainingError("Each class needs at least two groups to learn from, so that one can be kept apart; add pictures.")
-    folds = StratifiedGroupKFold(int(min(FOLDS, smallest)), shuffle=True, random_state=seed)
+    folds = StratifiedGroupKFold(_fold_count(labels, groups), shuffle=True, random_state=seed)
     views = (rows["split"] == VIEW).to_numpy()
     return [(learn, score[~views[score]]) for learn, score in folds.split(labels, labels, groups) if len(np.unique(labels[learn])) == 2]
+
+
+def _fold_count(labels: np.ndarray, groups: np.ndarray) -> int:
+    """As many folds as there are, or as the class with the fewest groups allows; raises TrainingError below two."""
+    smallest = min(len(np.unique(groups[labels == label])) for label in (REAL, FAKE))
+    if smallest < 2:
+        raise TrainingError("Each class needs at least two groups to learn from, so that one can be kept apart; add pictures.")
+    return min(FOLDS, smallest)
 
 
 def paired(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from deepfake_detector import family_head, registry, split
 from deepfake_detector.bundle import Bundle
-from deepfake_detector.calibration import Calibration, allowed_errors, fit_calibration, fit_thresholds
+from deepfake_detector.calibration import CONFIDENCE, Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds
 from deepfake_detector.errors import TrainingError
+from deepfake_detector.evaluate import per_picture
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
 from deepfake_detector.recall import remember
@@ -94,50 +96,52 @@ def fit_calibrated(
 
     `watched` (X, y) is only looked at for the curves.
     """
-    rows, labels = training.rows, training.rows["label"].to_numpy()
+    rows, labels, groups = training.rows, training.rows["label"].to_numpy(), split.whole_groups(training.rows)
     known = _held_out_scores(head_of, training, split.group_folds(rows, seed))
     new_source = _held_out_scores(head_of, training, split.real_source_folds(rows))
     new_generator = _held_out_scores(head_of, training, split.generator_folds(rows))
-    calibration, thresholds, promise = fit_promise(
-        _scored(known, labels == REAL),
-        _scored(new_source, labels == REAL),
-        _scored(known, labels == FAKE),
-        _scored(new_generator, labels == FAKE),
-    )
+    asked = ((known, REAL), (new_source, REAL), (known, FAKE), (new_generator, FAKE))
+    calibration, thresholds, promise = fit_promise(*(judged(rows, groups, scores, labels == label) for scores, label in asked))
     log.info("fitting the head on %d pictures", len(training))
     head = head_of().fit(training.X, labels, split.weights(rows), held_out=watched)
     return Fitted(head, calibration, thresholds, promise)
 
 
-def fit_promise(
-    real: np.ndarray, new_real: np.ndarray, fake: np.ndarray, new_fake: np.ndarray
-) -> tuple[Calibration, Thresholds, dict[str, Any]]:
+def fit_promise(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores) -> tuple[Calibration, Thresholds, dict[str, Any]]:
     """Calibration, the thresholds that keep the promised rates, and the promise as the manifest says it, from held-out scores.
 
+    What counts are independent pictures: frames of a clip that are right or wrong together are hardly more than one.
     `new_real` and `new_fake` are of sources and generators that the scoring head had not learnt from; where they are too few, the
     others stand in, and the promise says so. Calibration takes fakes of known generators in any case: from those that a detector
     hardly tells from photographs it would learn that no score means anything.
     """
-    if len(new_real):
+    of_new = len(new_real.p_fake) > 0
+    if of_new:
         real = new_real
-    asked = fake if allowed_errors(len(new_fake), FALSE_NEGATIVE_RATE) < 0 else new_fake
-    calibration = fit_calibration(np.concatenate([real, fake]), np.repeat([REAL, FAKE], [len(real), len(fake)]))
-    truth = np.repeat([REAL, FAKE], [len(real), len(asked)])
-    thresholds = fit_thresholds(calibration(np.concatenate([real, asked])), truth, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
+    asked = fake if allowed_errors(new_fake.groups, FALSE_NEGATIVE_RATE) < 0 else new_fake
+    if not (len(real.p_fake) and len(fake.p_fake)):
+        raise TrainingError("No picture of one of the classes could be held out to calibrate by. Add pictures, in more groups.")
+    truth = np.repeat([REAL, FAKE], [len(real.p_fake), len(fake.p_fake)])
+    calibration = fit_calibration(np.concatenate([real.p_fake, fake.p_fake]), truth)
+    p_real, p_fake = (replace(scores, p_fake=calibration(scores.p_fake)) for scores in (real, asked))
+    thresholds = fit_thresholds(p_real, p_fake, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
     promise = {
         "false_positive_rate": FALSE_POSITIVE_RATE,
         "false_negative_rate": FALSE_NEGATIVE_RATE,
-        "confidence": 0.95,
-        "real_pictures_from": NEW_SOURCES if len(new_real) else "sources learnt from, but not these pictures",
+        "confidence": CONFIDENCE,
+        "real_pictures_from": NEW_SOURCES if of_new else "sources learnt from, but not these pictures",
         "fakes_from": NEW_GENERATORS if asked is new_fake else "generators learnt from, but not these pictures",
-        "pictures": {LABEL_NAMES[REAL]: len(real), LABEL_NAMES[FAKE]: len(asked)},
+        "pictures": {LABEL_NAMES[REAL]: len(real.p_fake), LABEL_NAMES[FAKE]: len(asked.p_fake)},
+        "groups": {LABEL_NAMES[REAL]: len(np.unique(real.groups)), LABEL_NAMES[FAKE]: len(np.unique(asked.groups))},
     }
     return calibration, thresholds, promise
 
 
-def _scored(scores: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Those asked about that have a score; degraded copies are learnt from, not judged."""
-    return scores[asked & ~np.isnan(scores)]
+def judged(rows: pd.DataFrame, groups: np.ndarray, scores: np.ndarray, asked: np.ndarray) -> Scores:
+    """Of the rows `asked` about (n,) those that have a score (the others are NaN), one a picture, as a verdict takes it."""
+    chosen = asked & ~np.isnan(scores)
+    pictures, p_fake = per_picture(rows.assign(group=groups)[chosen], scores[chosen])
+    return Scores(p_fake, pictures["group"].to_numpy())
 
 
 def choose_settings(module: ModuleType, head_name: str, data: Embeddings, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from deepfake_detector import bundle, cli, split
+from deepfake_detector.calibration import Scores
 from deepfake_detector.detect import Detector
 from deepfake_detector.encoders import clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_tuned
 from deepfake_detector.errors import TrainingError, WeightsUnavailable
@@ -160,10 +161,12 @@ def test_what_a_run_is_without_it_does_not_learn_from():
 
 
 def test_the_verdicts_on_what_a_run_was_without_are_by_thresholds_from_the_other_runs():
-    fold, none = split.LeftOut(["g"], ["s"], *(np.arange(0),) * 3), np.zeros(100, bool)
-    low, high = np.full(100, 0.1), np.full(100, 0.9)
-    odd = np.full(100, 0.8), np.full(100, 0.85)  # the last run's reals look as others' fakes do
-    runs = [Judged(fold, low, low, high, high, none)] * 2 + [Judged(fold, odd[0], odd[0], odd[1], odd[1], none)]
+    fold = split.LeftOut(["g"], ["s"], *(np.arange(0),) * 3)
+    low, high = Scores(np.full(100, 0.1), np.arange(100)), Scores(np.full(100, 0.9), np.arange(100))
+    odd = (Scores(np.full(100, p), np.arange(100, 200)) for p in (0.8, 0.85))  # the last run's reals look as others' fakes do
+    lowest, highest = odd
+    runs = [Judged(fold, low, low, high, high, high), Judged(fold, lowest, lowest, highest, highest, highest)]
+    runs.insert(1, Judged(fold, *(Scores(part.p_fake, part.groups + 200) for part in (low, low, high, high, high))))
     first, _, last = told_by_the_others(runs)
     assert last["auroc"] == 1.0
     assert last["reals"] == {"n": 100, "called_fake": 1.0, "called_real": 0.0}
@@ -173,13 +176,13 @@ def test_the_verdicts_on_what_a_run_was_without_are_by_thresholds_from_the_other
 
 def test_of_real_pictures_remade_nothing_is_promised():
     fold = split.LeftOut(["g"], ["s"], *(np.arange(0),) * 3)
-    low, high = np.linspace(0.1, 0.3, 100), np.linspace(0.7, 0.9, 100)
-    missed = np.concatenate([high, low])  # half of the new fakes look real
-    remade, forged = (promise_of([Judged(fold, low, low, high, missed, missed < 0.5 * of)]) for of in (1, 0))
+    low, high = (Scores(np.linspace(*ends, 100), np.arange(100)) for ends in ((0.1, 0.3), (0.7, 0.9)))
+    missed = Scores(np.concatenate([high.p_fake, low.p_fake]), np.arange(200))  # half of the new fakes look real
+    remade, forged = (promise_of([Judged(fold, low, low, high, missed, promised)]) for promised in (high, missed))
     assert remade[2]["pictures"] == {"real": 100, "fake": 100}
-    assert (remade[0](low) <= remade[1].real).all()
+    assert (remade[0](low.p_fake) <= remade[1].real).all()
     assert forged[2]["pictures"] == {"real": 100, "fake": 200}
-    assert (forged[0](low) <= forged[1].real).mean() < 0.2
+    assert (forged[0](low.p_fake) <= forged[1].real).mean() < 0.2
 
 
 def test_what_can_not_be_left_out_is_said(pictures, tmp_path, capsys):

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from deepfake_detector import bundle, registry, split, table
-from deepfake_detector.calibration import Calibration, fit_calibration, fit_thresholds
+from deepfake_detector.calibration import Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds
 from deepfake_detector.errors import BundleError, TableError, TrainingError
-from deepfake_detector.train import fit_promise, train
+from deepfake_detector.metrics import clopper_pearson, effective_count
+from deepfake_detector.train import fit_promise, judged, train
 from deepfake_detector.types import Embeddings, EncoderSpec, Thresholds
 from tests.conftest import ROOT, script
 
@@ -53,6 +54,16 @@ def test_groups_stay_on_one_side_and_so_do_identical_files():
         assert not {sha[i] for i in learn} & {sha[i] for i in test}
         assert "groups kept together" in how
         assert 0.15 < len(test) / 200 < 0.25
+
+
+def test_few_groups_are_parted_as_far_as_they_go_and_one_is_refused():
+    few = rows([0, 1] * 40, [f"{i % 2}{i % 8 // 4}" for i in range(80)])  # two groups of each class
+    learn, test, how = split.train_test(few, 0)
+    assert (len(learn), len(test)) == (40, 40)
+    assert how == "50/50, stratified by class, groups kept together"
+    for labels, groups in (([0, 1] * 40, ["a", "b"] * 40), ([0] * 60 + [1], None)):
+        with pytest.raises(TrainingError, match="at least two groups"):
+            split.train_test(rows(labels, groups), 0)
 
 
 def test_the_data_sets_own_test_split_is_kept_and_what_leaks_is_left_out():
@@ -112,17 +123,25 @@ def test_many_generators_are_held_out_in_five_folds():
     assert sorted(i for _, scored in folds for i in scored) == list(range(13, 26))
 
 
+def apart(p_fake: np.ndarray) -> Scores:
+    """Scores of pictures that have nothing to do with each other."""
+    return Scores(p_fake, np.arange(len(p_fake)))
+
+
 def test_the_promise_about_fakes_rests_on_new_generators_where_these_are_enough():
-    real, fake, new = np.linspace(0.05, 0.3, 100), np.linspace(0.7, 0.95, 100), np.linspace(0.2, 0.9, 100)
+    real, fake, new = (apart(np.linspace(*ends, 100)) for ends in ((0.05, 0.3), (0.7, 0.95), (0.2, 0.9)))
+    none = apart(np.arange(0.0))
     calibration, thresholds, promise = fit_promise(real, real, fake, new)
-    assert (calibration(new) <= thresholds.real).mean() < 0.1
+    assert (calibration(new.p_fake) <= thresholds.real).mean() < 0.1
     assert promise["fakes_from"] == "generators not learnt from"
     assert promise["pictures"] == {"real": 100, "fake": 100}
-    alike, wider, promise = fit_promise(real, real, fake, new[:28])  # 28 without a miss don't show that a tenth is never passed
+    alike, wider, promise = fit_promise(
+        real, real, fake, apart(new.p_fake[:28])
+    )  # 28 without a miss don't show that a tenth is never passed
     assert promise["fakes_from"] == "generators learnt from, but not these pictures"
     assert alike == calibration
     assert wider.real > thresholds.real
-    assert fit_promise(real, real[:0], fake, new)[2]["real_pictures_from"] == "sources learnt from, but not these pictures"
+    assert fit_promise(real, none, fake, new)[2]["real_pictures_from"] == "sources learnt from, but not these pictures"
 
 
 def test_classes_weigh_the_same_and_their_sources_by_the_square_root_of_their_pictures():
@@ -253,15 +272,50 @@ def test_the_promised_rates_hold_on_fresh_pictures(rate):
 
     broken = 0
     for _ in range(200):
-        t = fit_thresholds(np.r_[draw(400, -1), draw(400, 1)], np.repeat([0, 1], 400), rate, rate)
+        t = fit_thresholds(apart(draw(400, -1)), apart(draw(400, 1)), rate, rate)
         assert t.real <= t.fake
         broken += (draw(20_000, -1) >= t.fake).mean() > rate
     assert broken / 200 < 0.1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_of_few_clips_are_few_pictures(seed):
+    """Forty clips of sixteen frames that are nearly alike: the promise holds on fresh clips of the same kind."""
+    rng = np.random.default_rng(seed)
+
+    def draw(clips, shift, frames=16):
+        z = rng.normal(shift, 1, clips).repeat(frames) + rng.normal(0, 0.1, clips * frames)
+        return Scores(0.5 * (1 + np.tanh(z)), np.arange(clips).repeat(frames))
+
+    broken = 0
+    for _ in range(100):
+        t = fit_thresholds(draw(100, -1), draw(100, 1), 0.05, 0.05)
+        broken += (draw(5_000, -1, 1).p_fake >= t.fake).mean() > 0.05
+    assert broken / 100 < 0.1
+
+
+def test_several_faces_of_a_picture_count_as_a_verdict_takes_them():
+    """The most suspicious decides, so the promise is about the highest of a picture's scores; a picture in two tables is one."""
+    one = rows([0] * 4, groups=["a", "a", "b", "a"]).assign(path=["a", "a", "b", "a"], sha256=["1", "1", "2", "1"])
+    found = judged(one, split.whole_groups(one), np.array([0.1, 0.6, 0.3, np.nan]), np.ones(4, bool))
+    assert found.p_fake.tolist() == [0.6, 0.3]
+    assert len(set(found.groups)) == 2
+
+
+def test_errors_allowed_one_after_the_other_are_those_that_the_bound_allows():
+    rng = np.random.default_rng(0)
+    for groups in (np.arange(300), np.arange(300) // 4, rng.integers(0, 90, 300), rng.permutation(np.arange(400) // 4)):
+        allowed = allowed_errors(groups, 0.1)
+        for errors in (allowed, allowed + 1):
+            wrong = np.arange(len(groups)) < errors
+            count = effective_count(wrong, groups)
+            assert (clopper_pearson(wrong.mean() * count, count) <= 0.1) == (errors == allowed)
+
+
 def test_few_pictures_make_a_cautious_detector():
-    p, labels = np.array([0.1, 0.2, 0.8, 0.9] * 5), np.array([0, 0, 1, 1] * 5)
-    assert (fit_thresholds(p, labels, 0.05, 0.05).real, fit_thresholds(p, labels, 0.05, 0.05).fake) == (0.0, 1.0)
+    thresholds = fit_thresholds(apart(np.array([0.1, 0.2] * 5)), apart(np.array([0.8, 0.9] * 5)), 0.05, 0.05)
+    assert (thresholds.real, thresholds.fake) == (0.0, 1.0)
+    assert {thresholds.answer(p) for p in Calibration(50.0, 0.0)(np.array([0.0, 1.0]))} == {"unsure"}  # however sure the head is
 
 
 def test_the_mlp_is_the_documents():

@@ -17,7 +17,7 @@ import numpy as np
 from deepfake_detector import split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.cache import Cache
-from deepfake_detector.calibration import Calibration
+from deepfake_detector.calibration import Calibration, Scores
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders import clip_vit_b16_corners, clip_vit_b16_tuned
@@ -32,6 +32,7 @@ from deepfake_detector.train import (
     check_trainable,
     counts,
     fit_promise,
+    judged,
 )
 from deepfake_detector.types import FAKE, REAL, Embeddings, Sample, Thresholds
 from deepfake_detector.versions import versions
@@ -41,21 +42,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Judged:
-    """A run's own scores of the generators and sources that it was without, and of held-out pictures of those that it knew."""
+    """A run's own scores of the generators and sources that it was without, and of held-out pictures of those that it knew.
+
+    `promised` are the new fakes without real pictures remade, of which nothing is promised.
+    """
 
     fold: split.LeftOut
-    real: np.ndarray
-    new_real: np.ndarray
-    fake: np.ndarray
-    new_fake: np.ndarray
-    remade: np.ndarray  # (len(new_fake),) which of these are real pictures remade, of which nothing is promised
+    real: Scores
+    new_real: Scores
+    fake: Scores
+    new_fake: Scores
+    promised: Scores
 
     def to_json(self, calibration: Calibration, thresholds: Thresholds) -> dict[str, Any]:
         """`auroc` is of both unseen, `new_generator_auroc` of unseen fakes against known reals, `new_source_auroc` the other way.
 
         The shares of verdicts are of both unseen too.
         """
-        p_real, p_fake = calibration(self.new_real), calibration(self.new_fake)
+        p_real, p_fake = calibration(self.new_real.p_fake), calibration(self.new_fake.p_fake)
         return {
             "generators": self.fold.generators,
             "sources": self.fold.sources,
@@ -78,8 +82,13 @@ class Judged:
 
 def promise_of(runs: list[Judged]) -> tuple[Calibration, Thresholds, dict[str, Any]]:
     """What the runs' scores together let promise, as `fit_promise` does."""
-    parts = ([one.real, one.new_real, one.fake, one.new_fake[~one.remade]] for one in runs)
-    return fit_promise(*(np.concatenate(scores) for scores in zip(*parts, strict=True)))
+    parts = ([one.real, one.new_real, one.fake, one.promised] for one in runs)
+    return fit_promise(*map(_together, zip(*parts, strict=True)))
+
+
+def _together(parts: tuple[Scores, ...]) -> Scores:
+    """Of several runs; each has its own groups, or the same picture in two of them."""
+    return Scores(np.concatenate([part.p_fake for part in parts]), np.concatenate([part.groups for part in parts]))
 
 
 def told_by_the_others(runs: list[Judged]) -> list[dict[str, Any]]:
@@ -91,8 +100,8 @@ def told_by_the_others(runs: list[Judged]) -> list[dict[str, Any]]:
     return told
 
 
-def _auroc(real: np.ndarray, fake: np.ndarray) -> float:
-    return auroc(np.repeat([REAL, FAKE], [len(real), len(fake)]), np.concatenate([real, fake]))
+def _auroc(real: Scores, fake: Scores) -> float:
+    return auroc(np.repeat([REAL, FAKE], [len(real.p_fake), len(fake.p_fake)]), np.concatenate([real.p_fake, fake.p_fake]))
 
 
 def finetune(
@@ -135,18 +144,18 @@ def finetune(
             raise DatasetError("The pictures have changed since they were embedded. Run the same command again.")
         return replace(part, X=found.X, spec=encoder.spec)
 
-    truth = training.rows["label"].to_numpy()
+    truth, groups = training.rows["label"].to_numpy(), split.whole_groups(training.rows)
     remade = np.array([is_remade(name) for name in training.rows["generator"]])
     runs = []
     for i, fold in enumerate(plan):
         log.info("run %d of %d: without %s", i + 1, len(plan) + 1, ", ".join([*fold.generators, *fold.sources]))
         one = tuned(training.take(fold.learn), f"fold{i}.safetensors")
-        judged = np.concatenate([fold.known, fold.new])
-        scores = one.head.p_fake(embedded(training.take(judged), one.norms, settings.bfloat16).X)
-        known, new = np.split(scores, [len(fold.known)])
-        known_fake, new_fake = (truth[part] == FAKE for part in (fold.known, fold.new))
-        runs.append(Judged(fold, known[~known_fake], new[~new_fake], known[known_fake], new[new_fake], remade[fold.new[new_fake]]))
-        log.info("told what it was without apart with AUROC %.3f", auroc(truth[fold.new], new))
+        at = np.concatenate([fold.known, fold.new])
+        new, fake = np.arange(len(at)) >= len(fold.known), truth[at] == FAKE
+        scores = one.head.p_fake(embedded(training.take(at), one.norms, settings.bfloat16).X)
+        asked = (~new & ~fake, new & ~fake, ~new & fake, new & fake, new & fake & ~remade[at])
+        runs.append(Judged(fold, *(judged(training.rows.iloc[at], groups[at], scores, each) for each in asked)))
+        log.info("told what it was without apart with AUROC %.3f", _auroc(runs[-1].new_real, runs[-1].new_fake))
     calibration, thresholds, promise = promise_of(runs)
     told = told_by_the_others(runs)
     log.info("run %d of %d: all that may be learnt from", len(plan) + 1, len(plan) + 1)
