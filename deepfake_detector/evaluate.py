@@ -135,7 +135,7 @@ def per_picture(rows: pd.DataFrame, p_fake: np.ndarray) -> tuple[pd.DataFrame, n
 
 def _all_figures(labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> dict[str, Any]:
     both = len(np.unique(labels)) == 2  # one class alone has no ranking figures, and no intervals for them
-    intervals = _intervals(labels, p_fake, figures(thresholds), groups) if both else {}
+    intervals = bootstrap(labels, p_fake, figures(thresholds), groups=groups) if both else {}
     return summary(labels, p_fake, thresholds) | {"intervals": intervals}
 
 
@@ -144,7 +144,7 @@ def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tupl
     if len(np.unique(labels)) < 2:
         return dict.fromkeys(RANKING), dict.fromkeys(RANKING)
     curve = Curve.of(labels, p_fake)
-    return {name: float(figure(curve)[0]) for name, figure in RANKING.items()}, _intervals(labels, p_fake, RANKING, groups)
+    return {name: float(figure(curve)[0]) for name, figure in RANKING.items()}, bootstrap(labels, p_fake, RANKING, groups=groups)
 
 
 def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
@@ -155,12 +155,5 @@ def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> 
         "unsure": lambda curve: curve.abstain_rate(thresholds),
         "real": lambda curve: np.maximum(1 - curve.confusion(thresholds.fake).fpr - curve.abstain_rate(thresholds), 0),
     }
-    intervals = _intervals(np.zeros(len(p_fake), int), p_fake, shares, groups)
+    intervals = bootstrap(np.zeros(len(p_fake), int), p_fake, shares, groups=groups)
     return {"fake": fake, "real": real, "unsure": max(1 - fake - real, 0.0)}, intervals
-
-
-def _intervals(labels: np.ndarray, p_fake: np.ndarray, statistics: dict[str, Statistic], groups: np.ndarray) -> dict[str, Any]:
-    """By bootstrap over whole groups; None where there is one group alone: the frames of one clip don't tell how clips vary."""
-    if len(np.unique(groups)) < 2 <= len(groups):
-        return dict.fromkeys(statistics)
-    return bootstrap(labels, p_fake, statistics, groups=groups)

@@ -270,17 +270,17 @@ def summary(labels: Any, p_fake: Any, thresholds: Thresholds, threshold: float =
 def bootstrap(
     labels: Any, p_fake: Any, statistics: dict[str, Statistic], draws: int = 1000, seed: int = 0, groups: Any = None
 ) -> dict[str, tuple[float, float] | None]:
-    """95 % percentile intervals by name; None where some draw leaves the figure undefined.
+    """95 % percentile intervals by name; None where some draw leaves the figure undefined, or all rows are of one group.
 
     `groups` (n,) are resampled whole, as the frames of one video must be; without, each picture is a group. Draws are
-    stratified by the classes in a group, so both are always there. What comes in one group alone can't vary. ECE's
+    stratified by the classes in a group, so both are always there. A class that comes in one group alone can't vary. ECE's
     interval leans upward, as resampling adds noise and every gap counts: a well calibrated model may lie below it.
     """
     labels, p_fake = _checked(labels, p_fake)
     ranking = _Ranking(labels, p_fake)
     curves = map(ranking.curve, _draws(labels, draws, seed, groups))
-    values = np.concatenate([[statistic(curve) for statistic in statistics.values()] for curve in curves], axis=1)
-    return dict(zip(statistics, map(_interval, values), strict=True))
+    values = [[statistic(curve) for statistic in statistics.values()] for curve in curves]
+    return dict(zip(statistics, map(_interval, np.concatenate(values, axis=1)), strict=True)) if values else dict.fromkeys(statistics)
 
 
 def paired_difference(
@@ -292,7 +292,7 @@ def paired_difference(
     groups: Any = None,
     statistic: Statistic = Curve.auroc,
 ) -> tuple[float, tuple[float, float] | None]:
-    """a's figure minus b's on the same pictures, and the 95 % interval from drawing both together."""
+    """a's figure minus b's on the same pictures, and the 95 % interval from drawing both together (see `bootstrap`)."""
     labels, *scores = _checked(labels, p_a, p_b)
     _need_both(labels)
     a, b = (_Ranking(labels, p) for p in scores)
@@ -300,8 +300,8 @@ def paired_difference(
     def difference(weights: np.ndarray) -> np.ndarray:
         return statistic(a.curve(weights)) - statistic(b.curve(weights))
 
-    values = np.concatenate([difference(weights) for weights in _draws(labels, draws, seed, groups)])
-    return float(difference(np.ones((1, len(labels))))[0]), _interval(values)
+    values = [difference(weights) for weights in _draws(labels, draws, seed, groups)]
+    return float(difference(np.ones((1, len(labels))))[0]), _interval(np.concatenate(values)) if values else None
 
 
 def delong(labels: Any, p_a: Any, p_b: Any) -> tuple[float, float, float]:
@@ -371,7 +371,10 @@ class _Ranking:
 
 
 def _draws(labels: np.ndarray, draws: int, seed: int, groups: Any) -> Iterator[np.ndarray]:
-    """How often each row comes up, (some draws, n) at a time: groups drawn with replacement among those of their classes."""
+    """How often each row comes up, (some draws, n) at a time: groups drawn with replacement among those of their classes.
+
+    None at all of one group alone: a single picture, or the frames of one clip, don't tell how others would vary.
+    """
     n = len(labels)
     if groups is None:
         count, group_of = n, np.arange(n)
@@ -380,8 +383,8 @@ def _draws(labels: np.ndarray, draws: int, seed: int, groups: Any) -> Iterator[n
             raise TrainingError(f"Expected a group for each of the {n} rows. Received: {np.shape(groups)}. Take both from one table.")
         names, group_of = np.unique(np.asarray(groups), return_inverse=True)
         count = len(names)
-    if count < 2 <= n:
-        raise TrainingError(f"A bootstrap needs two or more groups. Received: {n} rows in one group. Leave `groups` out, or add some.")
+    if count < 2:
+        return
     has_fake, has_real = (np.bincount(group_of, labels == label, count) > 0 for label in (FAKE, REAL))
     strata = [np.flatnonzero(members) for members in (has_fake & ~has_real, has_real & ~has_fake, has_fake & has_real)]
     rng = np.random.default_rng(seed)

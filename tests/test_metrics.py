@@ -193,8 +193,6 @@ def test_comparisons_refuse_unusable_input():
         metrics.paired_difference([1, 1], [0.1, 0.2], [0.1, 0.2])
     with pytest.raises(TrainingError, match="a group for each of the 2 rows"):
         metrics.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a"])
-    with pytest.raises(TrainingError, match="one group"):
-        metrics.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a", "a"])
 
 
 # the bootstrap
@@ -239,6 +237,12 @@ def test_bootstrap_is_repeatable_in_chunks_and_holds_the_figure(monkeypatch):
     assert sum(len(weights) for weights in metrics._draws(labels, 200, 0, None)) == 200
     chunked = metrics.bootstrap(labels, p, named, draws=200)
     assert chunked["auroc"] == pytest.approx(intervals["auroc"], abs=0.01)
+
+
+def test_one_group_alone_has_no_interval():
+    assert metrics.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a", "a"]) == {"auroc": None}
+    assert metrics.bootstrap([0], [0.9], {"fpr": lambda curve: curve.confusion(0.5).fpr}) == {"fpr": None}
+    assert metrics.paired_difference([0, 1, 1], [0.1, 0.2, 0.3], [0.2, 0.2, 0.1], groups=["a"] * 3) == (0.75, None)
 
 
 def test_interval_covers_the_true_auroc():

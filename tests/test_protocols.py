@@ -232,6 +232,14 @@ def test_what_has_nothing_to_test_is_passed_over_and_the_others_are_not(protocol
     assert [row["held_out"] for row in done["rows"]] == ["g2", "g3"]
 
 
+def test_a_source_of_one_group_is_left_out_too_and_has_no_interval():
+    data = table()
+    data.rows.loc[data.rows["generator"] == "b", "group"] = "one clip"
+    rows = {row["held_out"]: row for row in protocols.run("leave-one-source-out", data, "logistic")["rows"]}
+    assert rows["b"]["fpr_interval"] is None
+    assert rows["a"]["fpr_interval"] is not None
+
+
 def test_what_cannot_be_done_says_why():
     data = table()
     one = data.take((data.rows["generator"].isin(["a", "b", "g1"])).to_numpy())

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from deepfake_detector.evaluate import evaluate_scores, per_picture, promise_kep
 from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.report import build
 from deepfake_detector.report.words import weaknesses
+from deepfake_detector.robustness import robustness
 from deepfake_detector.types import Sample, Thresholds
 
 
@@ -212,15 +214,18 @@ def test_a_better_detector_is_seen_to_be_better():
 
 
 def test_a_promise_is_kept_broken_or_open():
-    rows = pd.DataFrame({"label": 0, "generator": ["kept"] * 100 + ["broken"] * 100 + ["open"] * 12 + ["few"] * 9, "group": range(221)})
-    p = np.concatenate([np.zeros(98), np.ones(2), np.zeros(70), np.ones(30), np.zeros(11), np.ones(1), np.zeros(9)])
+    sources = ["kept"] * 100 + ["broken"] * 100 + ["open"] * 12 + ["few"] * 9 + ["single"]
+    rows = pd.DataFrame({"label": 0, "generator": sources, "group": range(222)})
+    p = np.concatenate([np.zeros(98), np.ones(2), np.zeros(70), np.ones(30), np.zeros(11), np.ones(1), np.zeros(9), np.ones(1)])
     found = {one["source"]: one for one in promise_kept(rows, p, Thresholds(0.4, 0.6), 0.05, {"kept"})}
     assert {name: one["answer"] for name, one in found.items()} == {
         "kept": "kept",
         "broken": "broken",
         "open": "can't tell",
         "few": "can't tell",
+        "single": "can't tell",
     }
+    assert found["single"]["interval"] is None
     assert found["kept"]["seen_in_training"]
     assert not found["open"]["seen_in_training"]
     assert found["broken"]["upper_bound"] > 0.3
@@ -240,6 +245,24 @@ def test_one_class_alone_is_measured_as_far_as_it_goes(tmp_path):
     assert scores["real_sources"]["s"]["fake"] == 0.5
     build.write(build.Content([Scored("only reals", reals, np.array([0.1, 0.9]))]), tmp_path)
     assert "–" in (tmp_path / "report.html").read_text()
+
+
+def test_a_source_of_one_group_is_compared_and_printed_without_an_interval(tmp_path):
+    """Two clips' frames of one group, a single picture: figures, but nothing that tells how others would vary."""
+    rows = ROWS.assign(group=list("wwww"))
+    p = np.array([0.1, 0.2, 0.8, 0.9])
+    content = build.Content([Scored("one", rows, p, manifest={"promise": {"false_positive_rate": 0.05}}), Scored("two", rows, p[::-1])])
+    report = build.write(content, tmp_path)
+    assert {one["interval"] for one in report["comparison"]} == {None}
+    assert report["detectors"]["one"]["promise_kept"][0]["interval"] is None
+    assert "| s | no | 2 | 5.0 % | 0.0 % |" in (tmp_path / "model_card.md").read_text()
+
+
+def test_pictures_of_one_group_are_degraded_without_intervals(world):
+    samples = [replace(sample, group="clip") for sample in scan(world / "data").samples[::16]]
+    views = robustness(bundle.load(world / "logistic"), samples, Embedder(Encoder()))["views"]
+    assert {view["intervals"]["auroc"] for view in views.values()} == {None}
+    assert all(view["auroc"] is not None for view in views.values())
 
 
 def test_a_manifest_that_says_little_still_makes_a_card(tmp_path):
