@@ -24,7 +24,7 @@ from deepfake_detector.encoders.colour_histogram import Encoder as ColourHistogr
 from deepfake_detector.errors import TrainingError, UnusablePicture
 from deepfake_detector.images import open_picture
 from deepfake_detector.metrics import Curve, bootstrap
-from deepfake_detector.split import group_folds
+from deepfake_detector.split import group_folds, whole_groups
 from deepfake_detector.traces import file_facts, low_level
 from deepfake_detector.types import FAKE, REAL, Sample
 
@@ -140,8 +140,8 @@ def _on_low_level(classes: list[Finding], controls: dict[str, list[Finding]]) ->
         )
     if not between_reals:
         return "with care", (
-            f"This benchmark is to be trusted with care: {reach}, and with a single real source it can't be told whether these are "
-            "traces of generation or of that source."
+            f"This benchmark is to be trusted with care: {reach}, and without two real sources to compare it can't be told whether "
+            "these are traces of generation or of a source."
         )
     return "yes", (
         f"This benchmark is to be trusted: files and colours tell nothing, and though {reach}, they do not tell the real sources from each "
@@ -263,11 +263,12 @@ def cross_validated(rows: pd.DataFrame, X: np.ndarray, seed: int) -> np.ndarray:
 def _controls(
     rows: pd.DataFrame, features: dict[tuple[str, str], np.ndarray], seed: int, pairs: int = 6
 ) -> Iterator[tuple[str, list[Finding]]]:
-    """Real source against real source, the largest ones first."""
+    """Real source against real source, the largest ones first; of a single group (one clip, say) none could be kept apart."""
     real = (rows["label"] == REAL).to_numpy()
     source = rows["generator"].to_numpy()
     counts = rows[real]["generator"].value_counts()
-    for a, b in list(combinations(counts[counts >= ENOUGH].index, 2))[:pairs]:
+    groups = pd.Series(whole_groups(rows[real])).groupby(source[real]).nunique()
+    for a, b in list(combinations((name for name, n in counts.items() if n >= ENOUGH and groups[name] > 1), 2))[:pairs]:
         chosen = real & np.isin(source, (a, b))
         two = rows[chosen].assign(label=(source[chosen] == b).astype(int))
         wanted = ((FACTS, "raw"), (COLOUR, "re-encoded"), (LOW_LEVEL, "raw"), (LOW_LEVEL, "re-encoded"))

@@ -1,5 +1,7 @@
 """The audit's sentence is right where a shortcut was planted, and where there is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -51,6 +53,14 @@ def test_one_process_for_both_classes_is_trusted(tmp_path):
     assert set(done.controls) == {"src0 / src1"}
     assert set(baselines(done)) == {COLOUR, FACTS}
     assert (done.pictures, done.classes[0].a, done.classes[0].b) == (100, 50, 50)
+
+
+def test_a_real_source_of_one_group_is_left_out_of_the_control_alone(tmp_path):
+    samples = build(tmp_path, saver(".png"), saver(".png"), count=45, sources=3)
+    clip = [replace(s, group="clip") if s.generator == "src2" else s for s in samples]
+    done = audit(clip)
+    assert (done.pictures, done.classes[0].a, done.classes[0].b) == (90, 45, 45)
+    assert set(done.controls) == {"src0 / src1"}
 
 
 PLANTED = {
