@@ -8,6 +8,7 @@ interval, the comparison and all drawings. Last printed, on two busy cores: "500
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ def rows(seed: int):
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     spec = EncoderSpec("synthetic", "none", "none", "none", 224, "none", False, DIM)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -39,6 +39,16 @@ def test_each_option_in_the_readme_exists(script):
             assert option in help_text, f"README: {script} {option}"
 
 
+def test_a_benchmark_without_options_explains_itself_and_refuses_what_it_does_not_know():
+    command = [sys.executable, "benchmarks/report_speed.py"]
+    helped, refused = (
+        subprocess.run([*command, more], cwd=ROOT, capture_output=True, text=True, check=False) for more in ("--help", "--x")
+    )
+    assert helped.returncode == 0
+    assert helped.stdout.startswith("usage: report_speed.py")
+    assert refused.returncode == 2
+
+
 def test_the_space_runs_the_pinned_gradio():
     pinned = re.search(r"^gradio==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)[1]
     front = README.split("---")[1]
