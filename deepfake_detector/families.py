@@ -46,8 +46,8 @@ _NAMES = {
         # GLID-3-XL is the LDM's text-to-image network, trained on.
         "LDM": "ldm|latent_?diffusion|glid_?3",
         # SD-Turbo is a Stable Diffusion 2; the LCMs are made of 1 and XL.
-        "Stable Diffusion 1 and 2": r"sd(?!_?v?3)(_?v?\d+)?|stable_?diffusion(?!_?xl|_?v?_?3)(_?v?\d+)?",
-        "Stable Diffusion XL": r"sdxl(_?\d+)?|stable_?diffusion_?xl",
+        "Stable Diffusion 1 and 2": r"sd(?!_?xl|_?v?3)(_?v?\d+)?|stable_?diffusion(?!_?xl|_?v?_?3)(_?v?\d+)?",
+        "Stable Diffusion XL": r"sd_?xl(_?\d+)?|stable_?diffusion_?xl",
         "Stable Diffusion 3": r"(sd|stable_?diffusion)_?v?_?3(_?5)?",
         "LCM": "lcm",
         "FLUX": r"flux(_?\d)?(_?(dev|schnell|pro))?",

@@ -54,6 +54,7 @@ def test_generators_of_one_line_are_one():
     for names in (
         "stylegan StyleGAN2 stylegan3-t whichfaceisreal",
         "sd21 stable_diffusion_v_1_4 SDv1.5 stable-diffusion-v1-4",
+        "sdxl sd_xl SD-XL SDXL1.0 sd_xl_turbo stable-diffusion-xl-base-1.0",
         "ldm_100 ldm_200_cfg glid3_xl_ldm",
         "glide_100_27 GLIDE imagenet_glide",
         "flux2_vae_recon FLUX.1-dev",
