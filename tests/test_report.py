@@ -285,6 +285,8 @@ def test_weaknesses_are_named_or_their_absence_is_not_boasted_of():
     found = " ".join(weaknesses(evaluate_scores(ROWS, p, Thresholds(0.4, 0.6)), [], None, {}))
     assert "photographs poorly: g" in found
     assert "100% of s" in found
+    paired = evaluate_scores(ROWS.assign(group=list("wxwx")), np.array([0.9, 0.9, 0.1, 0.1]), Thresholds(0.4, 0.6))
+    assert "the same content it does worse than its other figures suggest: g (AUROC 0.00)." in " ".join(weaknesses(paired, [], None, {}))
     good = weaknesses(evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6)), [], None, {})
     assert good == ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
 

@@ -17,7 +17,8 @@ def weaknesses(
     weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
     if weak:
         found.append(f"It tells these generators from photographs poorly: {_list(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
-    matched = sorted((s["matched_auroc"], name) for name, s in scores["generators"].items() if (s.get("matched_auroc") or 1.0) < WEAK_AUROC)
+    areas = ((s.get("matched_auroc"), name) for name, s in scores["generators"].items())
+    matched = sorted((area, name) for area, name in areas if area is not None and area < WEAK_AUROC)
     if matched:
         pairs = _list(f"{name} (AUROC {area:.2f})" for area, name in matched)
         found.append(f"Against the real picture with the same content it does worse than its other figures suggest: {pairs}.")
