@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +20,11 @@ from deepfake_detector.errors import TableError
 from deepfake_detector.evaluate import evaluate_scores, per_picture, promise_kept
 from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.report import build
+from deepfake_detector.report.gather import Request, gather
 from deepfake_detector.report.words import weaknesses
 from deepfake_detector.robustness import robustness
 from deepfake_detector.types import Sample, Thresholds
+from tests.conftest import draw
 
 
 @pytest.fixture(scope="session")
@@ -168,6 +171,56 @@ def test_protocols_take_several_tables_as_one(world, tmp_path, capsys):
 ROWS = pd.DataFrame(
     {"path": ["a", "b", "c", "d"], "label": [0, 0, 1, 1], "generator": ["s", "s", "g", "g"], "group": list("wxyz"), "sha256": list("1234")}
 )
+
+
+@pytest.fixture(scope="session")
+def twins(world, tmp_path_factory):
+    """Two folders whose pictures have the same names, in the second each is another one; a table of each, and scores for the first."""
+    root = tmp_path_factory.mktemp("twins")
+    for name, shift in (("one", 0), ("two", 1000)):
+        for label, kind in enumerate(("real/lake", "fake/gan")):
+            for i in range(4):
+                draw(root / name / kind / f"{i}.png", label, shift + i)
+        extract(scan(root / name), Embedder(Encoder()), str(root / f"{name}.csv"))
+    pd.DataFrame({"path": [s.name for s in scan(root / "one").samples], "p_fake": 0.5}).to_csv(root / "peer.csv", index=False)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("data", "more"),
+    [("one two", []), ("one two.csv", []), ("one.csv two.csv", ["--pictures=one"]), ("one.csv two.csv", ["--scores=peer=peer.csv"])],
+)
+def test_one_name_for_two_pictures_is_refused(world, twins, monkeypatch, capsys, data, more):
+    monkeypatch.chdir(twins)
+    assert cli.evaluate([f"--model={world / 'logistic'}", "--data", *data.split(), "--no-cache", *more]) == 2
+    said = capsys.readouterr().err
+    assert "0.png' stands for different pictures in " in said
+    assert all(place in said for place in data.split())
+
+
+def test_the_same_picture_in_two_places_is_one_and_tables_alone_may_share_names(world, twins, monkeypatch, capsys):
+    """As a photograph, and its copy among pairs made of it, do."""
+    monkeypatch.chdir(twins)
+    shutil.copytree("one", "again")
+    for data, pictures in (("one again one.csv", 8), ("one.csv two.csv", 16)):
+        assert cli.evaluate([f"--model={world / 'logistic'}", "--no-cache", "--data", *data.split()]) == 0
+        assert f"{pictures} pictures, 0 skipped" in capsys.readouterr().out
+
+
+def test_clips_of_one_name_are_not_pooled_as_one(world, tmp_path, capsys):
+    spec, tables = Encoder().spec, [str(tmp_path / f"{name}.csv") for name in "ab"]
+    for place in tables:
+        samples = [Sample("", f"{label}.mp4#t=0", label, "x", f"{label}", video=f"{label}.mp4", time=0.0) for label in (0, 1)]
+        rows = [table.Row(sample, f"{place}{sample.label}", np.zeros(spec.dim, np.float32)) for sample in samples]
+        table.write(place, rows, spec, {"crop": "whole"}, table.columns(video=True))
+    assert cli.evaluate([f"--model={world / 'logistic'}", "--data", *tables]) == 2
+    assert "'0.mp4#t=0' stands for different pictures" in capsys.readouterr().err
+
+
+def test_a_folder_is_audited_by_its_own_pictures(world, twins, monkeypatch):
+    monkeypatch.chdir(twins)
+    content = gather(Request([str(world / "logistic")], ["one"], lambda _: Embedder(Encoder()), lambda _: lambda _: None, pictures="two"))
+    assert set(content.files.values()) == {sample.path for sample in scan("one").samples}
 
 
 def test_scores_from_elsewhere_are_checked(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def gather(request: Request) -> Content:
         notes.append(f"{left_out} pictures were left out, because not every detector has a score for them.")
     rows = detectors[0].rows
     wanted = set(rows["path"])
-    samples = [sample for sample in source.samples() if sample.name in wanted]
+    samples = [sample for sample in source.samples if sample.name in wanted]
     if request.audit:
         notes += [f"{given} is a stream: its pictures are not in the audit, nor shown." for given in source.streams()]
     return Content(
@@ -107,17 +108,36 @@ class _Source:
 
     def for_model(self, model: Bundle) -> Embeddings:
         """All data as embeddings for this model: the tables that fit it, and every folder embedded."""
-        fitting = [data for data in self.tables.values() if model.fits(data.spec, data.crop)]
+        fitting = {given: data for given, data in self.tables.items() if model.fits(data.spec, data.crop)}
         if not fitting and not self.listings:
             for given, data in self.tables.items():
                 model.check(data.spec, data.crop, given)
-        for listing in self.listings.values():
+        for given, listing in self.listings.items():
             progress = self.request.bar(listing.total if listing.is_stream else len(listing.samples))
             data, skipped = embed_samples(listing, self.request.embedder(model), progress, self.request.sampling)
             model.check(data.spec, data.crop, "the encoder at hand")
             self._skipped |= dict.fromkeys(skipped)
-            fitting.append(data)
-        return table.joined(fitting)
+            fitting[given] = data
+        self._check_names(fitting)
+        return table.joined(list(fitting.values()))
+
+    def _check_names(self, parts: Mapping[str, Embeddings]) -> None:
+        """Raise DatasetError for a name that stands for two pictures, where something goes by names: a file, --scores, a clip's frames.
+
+        Rows alone are told apart by their content too: photographs and their pairs may come in two tables under the same names.
+        """
+        if not (self.samples or self.request.scores or any("video" in data.rows for data in parts.values())):
+            return
+        pictures = pd.concat([data.rows[["path", "sha256"]].assign(given=given) for given, data in parts.items()])
+        pictures = pictures.drop_duplicates(["path", "sha256"])
+        twice = pictures[pictures["path"].duplicated(keep=False)]
+        if len(twice):
+            name = twice["path"].iloc[0]
+            places = dict.fromkeys(twice["given"][twice["path"] == name])
+            raise DatasetError(
+                f"{name!r} stands for different pictures in {' and '.join(places)}, and pictures are found by their names. Evaluate these "
+                "apart, or take the folder above them as one, so that each picture has a name of its own."
+            )
 
     def check_all_used(self, models: dict[str, Bundle]) -> None:
         """Raise TableError for a table that fits none of the models: its pictures must not be missing without a word."""
@@ -132,11 +152,11 @@ class _Source:
     def streams(self) -> list[str]:
         return [given for given, listing in self.listings.items() if listing.is_stream]
 
+    @cached_property
     def samples(self) -> list[Sample]:
         """The pictures themselves, as far as they are at hand: those of a stream are not."""
-        listings = [listing for listing in self.listings.values() if not listing.is_stream]
-        if self.request.pictures:
-            listings.append(scan(self.request.pictures))
+        listings = [scan(self.request.pictures)] if self.request.pictures else []
+        listings += [listing for listing in self.listings.values() if not listing.is_stream]  # a folder's own go before --pictures
         return list({sample.name: sample for listing in listings for sample in listing.samples}.values())
 
 
