@@ -427,8 +427,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             options=_data_options(arguments),
             sampling=_sampling(arguments),
             split=arguments.split,
-            kinds=_kinds(arguments.kind),
-            scores=_name_file(arguments.scores),
+            kinds={name: sources.split(",") for name, sources in _by_name("--kind", "faces=ffhq,sd21", arguments.kind).items()},
+            scores=_by_name("--scores", "peer=peer.csv", arguments.scores),
             pictures=arguments.pictures,
             protocols=arguments.protocol,
             head=arguments.head,
@@ -502,12 +502,17 @@ def _write_json(path: str | None, report: dict[str, Any]) -> None:
         write_atomically(Path(path), lambda part: part.write_text(json.dumps(report, indent=2) + "\n"))
 
 
-def _name_file(given: Iterable[str]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in given]
-    for name, equals, file in pairs:
-        if not (name and equals and file):
-            raise DetectorError(f"--scores should look like peer=peer.csv; received {name + equals + file!r}.")
-    return {name: file for name, _, file in pairs}
+def _by_name(option: str, like: str, given: Iterable[str]) -> dict[str, str]:
+    """What a repeatable option NAME=VALUE was given."""
+    values: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name and equals and value):
+            raise DetectorError(f"{option} should look like {like}; received {one!r}.")
+        if name in values:
+            raise DetectorError(f"{option} should give each name once; received {name}={values[name]} and {one}. Rename one, or join them.")
+        values[name] = value
+    return values
 
 
 def _print_families(answers: dict[str, dict[str, Any]]) -> None:
@@ -557,16 +562,6 @@ def _print_promise(protocol: dict[str, Any]) -> None:
         low, high = map(_percent, row["interval"] or (None, None))
         shares = f"{_percent(row['fake']):>12} {_percent(row['unsure']):>7} {_percent(row['real']):>12}"
         print(f"{row['held_out']:28} {row['n']:6} {shares}   [{low.strip()}, {high.strip()}]  {row['answer']}")
-
-
-def _kinds(given: Iterable[str]) -> dict[str, list[str]]:
-    kinds = {}
-    for kind in given:
-        name, equals, sources = kind.partition("=")
-        if not (name and equals and sources):
-            raise DetectorError(f"--kind should look like faces=ffhq,sd21; received {kind!r}.")
-        kinds[name] = sources.split(",")
-    return kinds
 
 
 def _percent(value: float | None) -> str:

@@ -223,6 +223,22 @@ def test_a_folder_is_audited_by_its_own_pictures(world, twins, monkeypatch):
     assert set(content.files.values()) == {sample.path for sample in scan("one").samples}
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--scores=logistic=peer.csv"], "called 'logistic'"),
+        (["--model=logistic"], "called 'logistic'"),
+        (["--scores=a=peer.csv", "--scores=a=other.csv"], "received a=peer.csv and a=other.csv"),
+        (["--kind=a=lake", "--kind=a=hill"], "received a=lake and a=hill"),
+        (["--kind=lake"], "faces=ffhq,sd21; received 'lake'"),
+    ],
+)
+def test_a_name_that_is_given_twice_is_refused(world, monkeypatch, capsys, given, said):
+    monkeypatch.chdir(world)
+    assert cli.evaluate(["--model=logistic", "--data=t.csv", *given]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_scores_from_elsewhere_are_checked(tmp_path):
     def scores(text):
         (tmp_path / "s.csv").write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,7 +59,7 @@ class Request:
 
 def gather(request: Request) -> Content:
     """Load, embed, score, audit, retrain, degrade: as much of it as is asked for."""
-    models = _named([bundle.load(folder) for folder in request.models], request.models)
+    models = _named([bundle.load(folder) for folder in request.models], request)
     source = _Source(request)
     notes: list[str] = []
     embedded = {name: source.for_model(model) for name, model in models.items()}
@@ -181,10 +182,14 @@ def _families(model: Bundle, data: Embeddings, scores: np.ndarray) -> pd.DataFra
     return rows.assign(answer=model.family.answers(data.X[asked]), learnt_from=learnt)
 
 
-def _named(models: list[Bundle], folders: Sequence[str]) -> dict[str, Bundle]:
-    """By name, or by folder where two have the same name."""
+def _named(models: list[Bundle], request: Request) -> dict[str, Bundle]:
+    """By name, or by folder where two have the same name; raises DatasetError where two detectors would still share one."""
     names = [model.name for model in models]
-    return {model.name if names.count(model.name) == 1 else folder: model for model, folder in zip(models, folders, strict=True)}
+    names = [name if names.count(name) == 1 else folder for name, folder in zip(names, request.models, strict=True)]
+    shared = [name for name, count in Counter([*names, *request.scores]).items() if count > 1]
+    if shared:
+        raise DatasetError(f"Two detectors are called {shared[0]!r}. Give each --model once, and --scores a name that no model has.")
+    return dict(zip(names, models, strict=True))
 
 
 def _one_an_encoder(models: dict[str, Bundle]) -> dict[str, Bundle]:
