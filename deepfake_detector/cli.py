@@ -415,6 +415,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from deepfake_detector.report.build import measure, write
     from deepfake_detector.report.gather import Request, gather, is_table
 
+    if arguments.robustness < 0:
+        raise DetectorError(f"--robustness should be a number of pictures, 0 for none; received {arguments.robustness}.")
+    if arguments.head and not arguments.protocol:
+        raise DetectorError(
+            f"--head {arguments.head} is for --protocol to train, and none is given; name one, or leave --head out: a model has its own."
+        )
     if arguments.protocol and not arguments.model and all(map(is_table, arguments.data)):
         return _protocols_alone(arguments)
     content = gather(
@@ -469,8 +475,12 @@ def _protocols_alone(arguments: argparse.Namespace) -> int:
     """`--protocol` on tables without a model: nothing but heads trained anew."""
     from deepfake_detector import protocols, table
 
-    if arguments.out:
-        raise DetectorError("--out writes the report of a model; name one with --model, or write the protocols' figures with --json.")
+    of_models = [f"--{option}" for option in ("out", "pictures", "split", "kind", "scores", "robustness") if getattr(arguments, option)]
+    if of_models:
+        raise DetectorError(
+            f"--protocol on tables without --model trains heads and nothing else; received also {', '.join(of_models)}. "
+            "Name a model with --model, or leave these out: --json writes the protocols' figures."
+        )
     data = table.read_all(arguments.data)
     done = [protocols.run(protocol, data, arguments.head or "logistic") for protocol in arguments.protocol]
     _write_json(arguments.json, {"protocols": done})

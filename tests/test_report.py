@@ -154,6 +154,22 @@ def test_protocols_alone_need_no_model(world, capsys):
     assert "at most 10% of fakes called real" in printed
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--protocol=matched", "--scores=peer=p.csv", "--kind=a=lake"], "without --model trains heads.*--kind, --scores"),
+        (["--protocol=matched", "--split=test", "--robustness"], "--split, --robustness"),
+        (["--protocol=matched", "--out=r", "--pictures=data"], "--out, --pictures"),
+        (["--model=logistic", "--head=svm"], "--head svm is for --protocol to train"),
+        (["--model=logistic", "--robustness=-5"], "0 for none; received -5"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_refused(world, monkeypatch, capsys, given, said):
+    monkeypatch.chdir(world)
+    assert cli.evaluate(["--data=t.csv", *given]) == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
 def test_protocols_take_several_tables_as_one(world, tmp_path, capsys):
     whole = table.read(world / "t.csv")
     for name, part in (("a", whole.rows["label"] == 0), ("b", whole.rows["label"] == 1)):  # neither could be learnt from alone
