@@ -412,6 +412,7 @@ def evaluate(argv: list[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from deepfake_detector.detect import DEFAULT_MODEL
     from deepfake_detector.report.build import measure, write
     from deepfake_detector.report.gather import Request, gather, is_table
 
@@ -425,7 +426,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         return _protocols_alone(arguments)
     content = gather(
         Request(
-            models=arguments.model or ["models/default"],
+            models=arguments.model or [str(DEFAULT_MODEL)],
             data=arguments.data,
             embedder=_embedders(arguments),
             bar=lambda total: _progress(total).update,

@@ -170,6 +170,12 @@ def test_an_option_that_would_be_passed_over_is_refused(world, monkeypatch, caps
     assert re.search(said, capsys.readouterr().err)
 
 
+def test_without_a_model_it_is_the_default_one_from_any_folder(world, monkeypatch, capsys):
+    monkeypatch.chdir(world)
+    assert cli.evaluate(["--data=t.csv"]) == 2
+    assert "The model default takes embeddings of" in capsys.readouterr().err
+
+
 def test_protocols_take_several_tables_as_one(world, tmp_path, capsys):
     whole = table.read(world / "t.csv")
     for name, part in (("a", whole.rows["label"] == 0), ("b", whole.rows["label"] == 1)):  # neither could be learnt from alone
