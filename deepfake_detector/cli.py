@@ -554,14 +554,16 @@ def _print_protocols(done: Iterable[dict[str, Any]]) -> None:
         mean = "–" if protocol["mean_auroc"] is None else f"{protocol['mean_auroc']:.3f}"
         print(f"{title}; mean AUROC {mean}")
         for row in protocol["rows"]:
-            low, high = row["intervals"]["auroc"] or (float("nan"),) * 2
+            area = "–" if row["auroc"] is None else f"{row['auroc']:.3f}"
+            if interval := row["intervals"]["auroc"]:
+                area += f" [{interval[0]:.3f}, {interval[1]:.3f}]"
             more = "".join(
                 f"  {words} {_percent(row[key]).strip()}"
                 for key, words in (("fpr_at_known_5", "called fake where 5 % of known reals are:"), ("pairs_won", "pairs won:"))
                 if key in row
             )
             found = f"found at 5 % FPR {_percent(row['tpr_at_5_fpr'])}"
-            print(f"{row['held_out']:28} {row['n']:6} AUROC {row['auroc']:.3f} [{low:.3f}, {high:.3f}]  {found}{more}")
+            print(f"{row['held_out']:28} {row['n']:6} AUROC {area}  {found}{more}")
 
 
 def _print_promise(protocol: dict[str, Any]) -> None:

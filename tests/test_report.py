@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from deepfake_detector import bundle, cli, degrade, table, train
+from deepfake_detector import bundle, cli, degrade, protocols, table, train
 from deepfake_detector.cache import Cache
 from deepfake_detector.comparison import Scored, compare, on_common_pictures, read_scores
 from deepfake_detector.datasets.folder import scan
@@ -174,6 +174,14 @@ def test_without_a_model_it_is_the_default_one_from_any_folder(world, monkeypatc
     monkeypatch.chdir(world)
     assert cli.evaluate(["--data=t.csv"]) == 2
     assert "The model default takes embeddings of" in capsys.readouterr().err
+
+
+def test_a_protocol_figure_that_is_undefined_is_printed_as_a_dash(world, monkeypatch, capsys):
+    undefined = {"held_out": "gan", "n": 3, "auroc": None, "tpr_at_5_fpr": None, "intervals": {"auroc": None}}
+    done = {"protocol": "matched", "head": "svm", "encoder": "none", "mean_auroc": None, "rows": [undefined]}
+    monkeypatch.setattr(protocols, "run", lambda *_: done)
+    assert cli.evaluate([f"--data={world / 't.csv'}", "--protocol=matched"]) == 0
+    assert "AUROC –  found at 5 % FPR" in capsys.readouterr().out
 
 
 def test_protocols_take_several_tables_as_one(world, tmp_path, capsys):
