@@ -371,6 +371,13 @@ def test_a_manifest_that_says_little_still_makes_a_card(tmp_path):
         assert "Not recorded" in (tmp_path / "model_card.md").read_text()
 
 
+def test_models_of_the_same_name_have_their_cards_in_the_folder_of_the_report(tmp_path):
+    p, manifest = np.array([0.1, 0.2, 0.8, 0.9]), {"head": "svm", "encoder": Encoder().spec.to_json()}
+    build.write(build.Content([Scored(name, ROWS, p, manifest=manifest) for name in ("m/a/x", "../../b/x")]), tmp_path / "in" / "r")
+    assert {f.name for f in tmp_path.rglob("*.md")} == {"model_card_m_a_x.md", "model_card_.._.._b_x.md"}
+    assert all(f.parent == tmp_path / "in" / "r" for f in tmp_path.rglob("*.md"))
+
+
 def test_names_of_files_cannot_put_markup_into_the_page(tmp_path):
     rows = ROWS.assign(path=["<script>alert(1)</script>", "b", "c", "d"], generator=["<b>s</b>", "s", "g", "g"])
     build.write(build.Content([Scored("x", rows, np.array([0.9, 0.2, 0.8, 0.1]))]), tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,8 @@ def write(content: Content, out: str | Path) -> dict[str, Any]:
     _write_text(out / "report.json", json.dumps(measured, indent=2) + "\n")
     own = [d for d in content.detectors if d.manifest]
     for detector in own:
-        name = "model_card.md" if len(own) == 1 else f"model_card_{detector.name}.md"
+        as_file = re.sub(r"[^\w.-]", "_", detector.name)  # models of the same name go by their folders
+        name = "model_card.md" if len(own) == 1 else f"model_card_{as_file}.md"
         card = templates("card.md.j2")(name=detector.name, d=measured["detectors"][detector.name], r=measured, figures=_FIGURES)
         _write_text(out / name, card)
     page = templates("page.html.j2")(r=measured, figures=_FIGURES, drawings=_drawings(content), mistakes=_mistakes(content))
