@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_detector import table
+from deepfake_detector import cli, table
 from deepfake_detector.cache import Cache
 from deepfake_detector.datasets.videos import scan
 from deepfake_detector.embed import Embedder
@@ -130,6 +130,16 @@ def test_clips_from_the_command_line(clips, tmp_path, model):
     (line,) = json_lines(done.stdout)
     assert [frame["time"] for frame in line["frames"]] == [0.24, 0.72]
     assert line["p_fake"] == pytest.approx(pool(np.array([frame["p_fake"] for frame in line["frames"]])), abs=1e-5)
+
+
+def test_that_clips_are_neither_audited_nor_degraded_is_said(clips, tmp_path, model, capsys):
+    asked = [f"--model={model}", f"--data={clips}", "--dataset=videos", "--frames=2", f"--cache={tmp_path / 'c.sqlite'}"]
+    assert cli.evaluate([*asked, f"--out={tmp_path / 'r'}"]) == 0
+    assert "Clips are neither audited nor degraded" in capsys.readouterr().out
+    for file in ("report.html", "model_card.md"):
+        assert "was not measured: clips are not audited." in (tmp_path / "r" / file).read_text()
+    assert cli.evaluate([*asked, "--robustness"]) == 2
+    assert "a table, a clip or a stream has none at hand: give a folder of pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

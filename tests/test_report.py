@@ -371,6 +371,18 @@ def test_a_manifest_that_says_little_still_makes_a_card(tmp_path):
         assert "Not recorded" in (tmp_path / "model_card.md").read_text()
 
 
+def test_page_and_card_say_why_there_is_no_audit(world, tmp_path):
+    rows = [f"{s.path},{s.label},{s.name if s.label else 'one'}" for s in scan(world / "data").samples]
+    (tmp_path / "d.csv").write_text("\n".join(["path,label,group", *rows]))
+    assert cli.evaluate([f"--model={world / 'logistic'}", f"--data={tmp_path / 'd.csv'}", "--no-cache", f"--out={tmp_path / 'r'}"]) == 0
+    for file in ("report.html", "model_card.md"):
+        assert (
+            "Each class needs at least two groups to learn from, so that one can be kept apart; add pictures."
+            in (tmp_path / "r" / file).read_text()
+        )
+        assert "not at hand" not in (tmp_path / "r" / file).read_text()
+
+
 def test_models_of_the_same_name_have_their_cards_in_the_folder_of_the_report(tmp_path):
     p, manifest = np.array([0.1, 0.2, 0.8, 0.9]), {"head": "svm", "encoder": Encoder().spec.to_json()}
     build.write(build.Content([Scored(name, ROWS, p, manifest=manifest) for name in ("m/a/x", "../../b/x")]), tmp_path / "in" / "r")

@@ -41,12 +41,13 @@ _FIGURES = {
 class Content:
     """All that a report is made of. `detectors` scored the same rows in the same order; `files` finds a row's picture.
 
+    `audit` is what the shortcut audit found, or why there is none, as it stands behind a colon.
     `notes` are things that a reader should know first: what was left out, and why a part is missing.
     """
 
     detectors: Sequence[Scored]
     kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    audit: audit.Audit | None = None
+    audit: audit.Audit | str = "its pictures were not at hand"
     protocols: Sequence[dict[str, Any]] = ()
     robustness: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Content:
 def measure(content: Content) -> dict[str, Any]:
     """Every figure of the report, ready for JSON."""
     rows = content.detectors[0].rows
+    audited, unaudited = (None, content.audit) if isinstance(content.audit, str) else (content.audit, None)
     detectors = {}
     for detector in content.detectors:
         scores = evaluate_scores(rows, detector.p_fake, detector.thresholds, content.kinds, detector.regions)
@@ -84,10 +86,11 @@ def measure(content: Content) -> dict[str, Any]:
     return {
         "data": {"name": content.data, "pictures": len(rows), "skipped": [{"path": p, "reason": r} for p, r in content.skipped]},
         "notes": list(content.notes),
-        "audit": content.audit.to_json() if content.audit else None,
+        "audit": audited.to_json() if audited else None,
+        "unaudited": unaudited,
         "baselines": {
             name: {"auroc": f.auroc, "interval": f.interval, "n": f.a + f.b}
-            for name, f in (audit.baselines(content.audit) if content.audit else {}).items()
+            for name, f in (audit.baselines(audited) if audited else {}).items()
         },
         "detectors": detectors,
         "comparison": compare(list(content.detectors)) if len(content.detectors) > 1 else [],

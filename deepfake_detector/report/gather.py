@@ -25,7 +25,7 @@ from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.report.build import Content
 from deepfake_detector.types import FAKE, Embeddings, Sample
-from deepfake_detector.video import Sampling
+from deepfake_detector.video import Sampling, is_video
 
 Progress = Callable[[int], object]
 
@@ -74,10 +74,12 @@ def gather(request: Request) -> Content:
     samples = [sample for sample in source.samples if sample.name in wanted]
     if request.audit:
         notes += [f"{given} is a stream: its pictures are not in the audit, nor shown." for given in source.streams()]
+    if source.has_clips and (request.audit or request.robustness):
+        notes.append("Clips are neither audited nor degraded, nor shown.")
     return Content(
         detectors=detectors,
         kinds=request.kinds,
-        audit=_audit(samples, request, notes) if request.audit else None,
+        audit=_audit(samples, source, notes) if request.audit else "nobody asked for it",
         protocols=_protocols(models, embedded, request, notes),
         robustness=_robustness(models, samples, request, notes) if request.robustness else {},
         files={sample.name: sample.path for sample in samples},
@@ -153,6 +155,10 @@ class _Source:
     def streams(self) -> list[str]:
         return [given for given, listing in self.listings.items() if listing.is_stream]
 
+    @property
+    def has_clips(self) -> bool:
+        return any(is_video(sample.path) for sample in self.samples)
+
     @cached_property
     def samples(self) -> list[Sample]:
         """The pictures themselves, as far as they are at hand: those of a stream are not."""
@@ -212,20 +218,22 @@ def _protocols(models: dict[str, Bundle], embedded: dict[str, Embeddings], reque
     return done
 
 
-def _audit(samples: list[Sample], request: Request, notes: list[str]) -> Audit | None:
+def _audit(samples: list[Sample], source: _Source, notes: list[str]) -> Audit | str:
+    """What it found, or why it could not be done."""
     if not samples:
-        return None
+        return "clips are not audited" if source.has_clips else "its pictures were not at hand"
     try:
-        return audit(samples, progress=request.bar(len(samples)))
+        return audit(samples, progress=source.request.bar(len(samples)))
     except TrainingError as error:
         notes.append(f"The shortcut audit could not be done: {error}")
-        return None
+        return str(error).rstrip(".")
 
 
 def _robustness(models: dict[str, Bundle], samples: list[Sample], request: Request, notes: list[str]) -> dict[str, dict[str, Any]]:
     if not samples:
         raise DatasetError(
-            "--robustness degrades pictures, and a table or a stream has none at hand: give a folder as --data, or theirs as --pictures."
+            "--robustness degrades pictures, and a table, a clip or a stream has none at hand: give a folder of pictures as --data, or "
+            "theirs as --pictures."
         )
     chosen = robustness.some(samples, request.robustness)
     if len(chosen) < len(samples):
