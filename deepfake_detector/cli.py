@@ -277,18 +277,19 @@ def _save_and_tell(done: Training, out: Path) -> None:
     from sklearn.metrics import classification_report, confusion_matrix
 
     from deepfake_detector import bundle
-    from deepfake_detector.evaluate import evaluate_scores
+    from deepfake_detector.evaluate import evaluate_scores, per_picture
     from deepfake_detector.train import plot_curves
     from deepfake_detector.types import LABEL_NAMES
 
-    labels = done.test.rows["label"].to_numpy()
-    scores = evaluate_scores(done.test.rows, done.p_fake, done.bundle.thresholds)
+    rows, p_fake = per_picture(done.test.rows, done.p_fake)  # of several faces the most suspicious, as in a verdict
+    labels = rows["label"].to_numpy()
+    scores = evaluate_scores(rows, p_fake, done.bundle.thresholds, regions=(done.test.rows, done.p_fake))
     made = dataclasses.replace(done.bundle, manifest=done.bundle.manifest | {"scores": scores})
     bundle.save(made, out)
     if done.history:
         plot_curves(done.history, out / "curves.png")
 
-    guess = (done.p_fake >= 0.5).astype(int)
+    guess = (p_fake >= 0.5).astype(int)
     print(classification_report(labels, guess, target_names=LABEL_NAMES, digits=4, zero_division=0))
     print("Confusion matrix (rows: truth, columns: answer; real, fake):")
     print(confusion_matrix(labels, guess, labels=[0, 1]))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.families import line_of
-from deepfake_detector.metrics import Curve, Statistic, bootstrap, clopper_pearson, figures, summary
+from deepfake_detector.metrics import Curve, Statistic, bootstrap, clopper_pearson, effective_count, figures, summary
 from deepfake_detector.pooling import by_video
 from deepfake_detector.types import UNKNOWN, Thresholds
 
@@ -88,20 +88,17 @@ def promise_kept(
         reals = (labels == 0) & (source == name)
         answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
         delivered, interval = answers["fake"], intervals["fake"]
+        counted_as = effective_count(p_fake[reals] >= thresholds.fake, groups[reals])
         kept.append(
             {"source": name, "n": int(reals.sum()), "seen_in_training": name in learnt_from, "promised": promised}
-            | {
-                "delivered": delivered,
-                "interval": interval,
-                "upper_bound": clopper_pearson(int(round(delivered * reals.sum())), int(reals.sum())),
-            }
-            | {"answer": promise_answer(delivered, interval, int(reals.sum()), promised)}
+            | {"delivered": delivered, "interval": interval, "upper_bound": clopper_pearson(delivered * counted_as, counted_as)}
+            | {"answer": promise_answer(delivered, interval, counted_as, promised)}
         )
     return kept
 
 
-def promise_answer(delivered: float, interval: tuple[float, float] | None, n: int, promised: float, tolerated: float = 1.0) -> str:
-    """Whether a rate measured on `n` pictures, with its 95 % interval, is what was promised.
+def promise_answer(delivered: float, interval: tuple[float, float] | None, n: float, promised: float, tolerated: float = 1.0) -> str:
+    """Whether a rate measured on `n` independent pictures, with its 95 % interval, is what was promised.
 
     "kept" is at most `tolerated` times that, on enough pictures to expect one error; "broken" is more than promised, and by more
     than chance (95 % interval); "can't tell" is in between, or without an interval (all from one group).

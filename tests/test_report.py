@@ -19,9 +19,10 @@ from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import TableError
 from deepfake_detector.evaluate import evaluate_scores, per_picture, promise_kept
 from deepfake_detector.extract import embed_samples, extract
+from deepfake_detector.metrics import clopper_pearson
 from deepfake_detector.report import build
 from deepfake_detector.report.gather import Request, gather
-from deepfake_detector.report.words import weaknesses
+from deepfake_detector.report.words import counted, weaknesses
 from deepfake_detector.robustness import robustness
 from deepfake_detector.types import Sample, Thresholds
 from tests.conftest import draw
@@ -328,6 +329,21 @@ def test_a_promise_is_kept_broken_or_open():
     assert found["kept"]["seen_in_training"]
     assert not found["open"]["seen_in_training"]
     assert found["broken"]["upper_bound"] > 0.3
+
+
+def test_frames_of_one_clip_do_not_make_a_promise_broken():
+    """Sixteen frames of one of eight clips are one error in eight, which 5 % may well bring."""
+    rows = pd.DataFrame({"label": 0, "generator": "camera", "group": np.arange(8).repeat(16)})
+    p = np.concatenate([np.ones(16), np.zeros(112)])
+    (found,) = promise_kept(rows, p, Thresholds(0.4, 0.6), 0.05, {})
+    assert found["upper_bound"] == pytest.approx(clopper_pearson(1, 8))
+    assert found["answer"] == "can't tell"
+
+
+def test_a_promise_says_in_how_many_groups_its_pictures_came():
+    promise = {"pictures": {"real": 640, "fake": 30}, "groups": {"real": 40, "fake": 30}}
+    assert [counted(promise, label) for label in ("real", "fake")] == ["640 in 40 groups", "30"]
+    assert counted({"pictures": {"real": 640}}, "real") == "640"
 
 
 def test_the_most_suspicious_region_decides_for_a_picture():

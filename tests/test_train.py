@@ -14,9 +14,10 @@ import pytest
 from deepfake_detector import bundle, registry, split, table
 from deepfake_detector.calibration import Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds
 from deepfake_detector.errors import BundleError, TableError, TrainingError
+from deepfake_detector.evaluate import per_picture
 from deepfake_detector.metrics import clopper_pearson, effective_count
 from deepfake_detector.train import fit_promise, judged, train
-from deepfake_detector.types import Embeddings, EncoderSpec, Thresholds
+from deepfake_detector.types import Embeddings, EncoderSpec, Sample, Thresholds
 from tests.conftest import ROOT, script
 
 
@@ -352,6 +353,29 @@ np.save(Path(sys.argv[1]) / "p.npy", head.p_fake(X))
 
     X = np.random.default_rng(0).normal(size=(64, 20)).astype(np.float32)
     np.testing.assert_allclose(Head.load(tmp_path).p_fake(X), np.load(tmp_path / "p.npy"), atol=1e-6)
+
+
+def test_a_model_of_faces_promises_and_is_measured_by_whole_pictures(tmp_path):
+    """Five faces a picture: fresh pictures of the same kind break the promise no more often than single ones would."""
+    rng = np.random.default_rng(0)
+    spec = EncoderSpec("colour_histogram", "none", "none", "none", 1, "none", False, 4)
+
+    def pictures(name, n=150, faces=5):
+        for label in (0, 1):
+            for i in range(n):
+                sample = Sample("", f"{name}{label}/{i}", label, f"{'sg'[label]}{i % 3}", f"{name}{label}/{i}")
+                for _ in range(faces):
+                    yield table.Row(sample, f"{name}{label}/{i}", (rng.normal(size=4) + [3 * label, 0, 0, 0]).astype(np.float32))
+
+    for name in ("learnt", "fresh"):
+        table.write(tmp_path / f"{name}.csv", pictures(name), spec, {"crop": "faces", "versions": {}})
+    done = script("train_classifier.py", "learnt.csv", "--head", "logistic", "--out", "m", cwd=tmp_path)
+    assert "(30 real, 30 fake)" in done.stdout, done.stderr
+    made = bundle.load(tmp_path / "m")
+    assert made.manifest["promise"]["pictures"] == {"real": 120, "fake": 120}
+    fresh = table.read(tmp_path / "fresh.csv")
+    _, p_fake = per_picture(fresh.rows, made.p_fake(fresh.X))
+    assert (p_fake[:150] >= made.thresholds.fake).mean() <= 0.05
 
 
 def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path):

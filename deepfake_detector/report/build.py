@@ -17,7 +17,7 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_kept
 from deepfake_detector.files import write_atomically
-from deepfake_detector.report.words import promise_on_unseen, weaknesses
+from deepfake_detector.report.words import counted, promise_on_unseen, weaknesses
 from deepfake_detector.versions import versions
 
 WORST = 10  # mistakes shown each way
@@ -164,7 +164,7 @@ def _templates() -> Callable[[str], Callable[..., str]]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "cell": _cell, "promise": promise_on_unseen}
+    environment.filters |= {"number": _number, "percent": _percent, "cell": _cell, "promise": promise_on_unseen, "counted": counted}
     return lambda name: environment.get_template(name).render
 
 

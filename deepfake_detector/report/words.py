@@ -57,6 +57,13 @@ def _on_the_unseen(training: dict[str, Any]) -> list[str]:
     return found
 
 
+def counted(promise: dict[str, Any], label: str) -> str:
+    """How many pictures of a class a model's promise was measured on, and in how many groups where these are fewer."""
+    pictures = promise["pictures"][label]
+    groups = promise.get("groups", promise["pictures"])[label]  # older models did not ask
+    return f"{pictures} in {groups} groups" if groups < pictures else f"{pictures}"
+
+
 def promise_on_unseen(protocol: dict[str, Any]) -> str:
     """What is promised, and how it was put to the test on sources or generators that training had been without."""
     held_out, promise = {
