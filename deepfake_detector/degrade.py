@@ -20,7 +20,7 @@ from deepfake_detector.errors import UnknownName
 
 View = Callable[[Picture, int], Picture]
 
-_LONGEST = {"JPEG": 65500, "WEBP": 16383}  # sides that the formats hold
+_WEBP_LARGEST = 16383  # pixels of a side
 _SMALLEST, _LARGEST = 32, 4096  # sides that resizing neither falls below nor passes
 
 
@@ -30,7 +30,10 @@ def jpeg(picture: Picture, quality: int, subsampling: int = 2) -> Picture:
 
 
 def webp(picture: Picture, quality: int) -> Picture:
-    """Saved as lossy WebP and opened again."""
+    """Saved as lossy WebP and opened again; what is too long for one is scaled down, as whoever saves it must."""
+    long = max(picture.size)
+    if long > _WEBP_LARGEST:
+        picture = picture.resize([max(1, side * _WEBP_LARGEST // long) for side in picture.size], Resampling.BICUBIC)
     return _saved(picture, "WEBP", quality=quality)
 
 
@@ -151,10 +154,7 @@ def _crop(picture: Picture, share_x: float, share_y: float, at_x: float, at_y: f
 
 
 def _saved(picture: Picture, codec: str, **options: int) -> Picture:
-    """Saved and opened again; what is too long for the format is scaled down, as whoever saves it must."""
-    longest, file = _LONGEST[codec], io.BytesIO()
-    if max(picture.size) > longest:
-        picture = picture.resize([max(1, side * longest // max(picture.size)) for side in picture.size], Resampling.BICUBIC)
+    file = io.BytesIO()
     picture.save(file, codec, **options)
     with Image.open(file) as again:
         return again.convert("RGB")

@@ -53,11 +53,8 @@ def test_seeds_and_draws_differ(picture):
     assert len({degrade.view(f"augment{k}")(picture, 3).tobytes() for k in range(8)}) > 4
 
 
-@pytest.mark.parametrize(("save", "size"), [(degrade.webp, (40, 16400)), (degrade.jpeg, (65540, 40))])
-def test_what_is_too_long_for_a_format_is_scaled_down(save, size):
-    saved = save(Image.new("RGB", size), 75)
-    assert max(saved.size) == {16400: 16383, 65540: 65500}[max(size)]
-    assert min(saved.size) == 39
+def test_what_is_too_long_for_webp_is_scaled_down():
+    assert degrade.webp(Image.new("RGB", (40, 16400)), 75).size == (39, 16383)
 
 
 def test_an_unknown_view_names_the_known_ones():
