@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,26 +33,35 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def address(model, tmp_path_factory):
-    """The page of the drawn data's model, served by `python app.py` in a folder of its own."""
-    folder = tmp_path_factory.mktemp("page")
-    command = [sys.executable, str(ROOT / "app.py"), "--model", str(model), "--port", "7991"]
+@contextmanager
+def served(model: Path, folder: Path, port: int):
+    """`python app.py` in a folder of its own, once it answers → (its address, its process); ended by a plain kill."""
+    command = [sys.executable, str(ROOT / "app.py"), "--model", str(model), "--port", str(port)]
     settings = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
-        url, deadline = "http://127.0.0.1:7991/", time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=1).close()
-                break
-            except (urllib.error.URLError, OSError):
-                assert server.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+        url, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + 60
+        try:
+            while True:
+                try:
+                    urllib.request.urlopen(url, timeout=1).close()
+                    break
+                except (urllib.error.URLError, OSError):
+                    assert server.poll() is None, (folder / "log").read_text()
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            yield url, server
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def address(model, tmp_path_factory):
+    """The page of the drawn data's model, and the folder in which it runs."""
+    folder = tmp_path_factory.mktemp("page")
+    with served(model, folder, 7991) as (url, _):
         yield url, folder
-        server.terminate()
-        server.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -288,9 +299,84 @@ def test_boxes_that_make_no_sense_together_are_said():
 
 
 def test_no_upload_outlives_its_time():
-    from deepfake_detector.ui import build
+    from deepfake_detector.ui import uploads
 
-    assert build.UPLOADS_CHECKED_EVERY + build.UPLOADS_KEPT <= 600
+    assert uploads.CHECKED_EVERY + uploads.KEPT <= 600
+
+
+def upload(port: int, content: bytes, sent: int) -> socket.socket:
+    """Send the first bytes of a picture as a browser does → the connection, for whoever is to hang up."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="mine.png"\r\n\r\n'
+    request = b"POST /gradio_api/upload HTTP/1.1\r\nHost: page\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    body = head + content + b"\r\n--x--\r\n"
+    visitor = socket.create_connection(("127.0.0.1", port), timeout=20)
+    visitor.sendall(request + b"Content-Length: %d\r\n\r\n" % len(body) + body[: len(head) + sent])
+    return visitor
+
+
+def test_a_plain_kill_leaves_no_upload_behind(model, tmp_path):
+    from deepfake_detector.ui import uploads
+
+    content = draw(tmp_path / "mine.png", 1, 5500).read_bytes()
+    whole, half = len(content) + 100, len(content) // 2
+    with served(model, tmp_path, 7993) as (_, server), upload(7993, content, whole), upload(7993, content, half):
+        kept, deadline = set(), time.monotonic() + 20
+        while not {"mine.png"} < kept:  # the half one has a name of gradio's making
+            kept = {file.name for file in uploads.files_in(tmp_path / "uploads")} - {"landscape.jpg", "still_life.jpg"}
+            assert time.monotonic() < deadline, kept
+            time.sleep(0.1)
+    assert server.returncode == 0, (tmp_path / "log").read_text()
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+def test_an_upload_that_was_cut_off_is_removed_in_time_and_the_examples_stay(tmp_path, monkeypatch):
+    from deepfake_detector.ui import build, uploads
+    from deepfake_detector.ui.warming import Warming
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(uploads, "CHECKED_EVERY", 0.01)
+    monkeypatch.setattr(uploads, "KEPT", 0)
+    with uploads.folder() as folder:
+        build.build(Warming(None))
+        with uploads.sweeping(folder):
+            half = folder / "tmp0123"
+            half.write_bytes(b"half a picture")
+            deadline = time.monotonic() + 20
+            while half.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert {file.name for file in uploads.files_in(folder)} == {"landscape.jpg", "still_life.jpg"}
+
+
+def test_what_has_not_had_its_time_stays(tmp_path):
+    from deepfake_detector.ui import uploads
+
+    (tmp_path / "new.png").write_bytes(b"a picture")
+    uploads.remove_old(tmp_path, (), uploads.KEPT)
+    assert (tmp_path / "new.png").exists()
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next_and_a_living_one_keeps_its_own(tmp_path, monkeypatch):
+    from deepfake_detector.ui import uploads
+
+    code = "from deepfake_detector.ui import uploads\nwith uploads.folder() as own: print(own, flush=True), input()"
+    settings = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(tmp_path)}
+    start = [sys.executable, "-c", code]
+    servers = [subprocess.Popen(start, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    killed, alive = (Path(server.stdout.readline().strip()) for server in servers)
+    for place in (killed, alive):
+        (place / "mine.png").write_bytes(b"a picture")
+    servers[0].kill()
+    servers[0].communicate()
+    (tmp_path / "deepfake_detector_uploads_link").symlink_to(ROOT)  # what a stranger might put there
+    assert killed.exists()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with uploads.folder():
+        assert not killed.exists()
+        assert (alive / "mine.png").exists()
+    servers[1].communicate("\n")
+    assert [place.name for place in tmp_path.iterdir()] == ["deepfake_detector_uploads_link"]
+    assert (ROOT / "app.py").exists()
 
 
 def test_an_address_in_use_is_said(address, model):

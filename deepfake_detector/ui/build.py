@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deepfake_detector import registry
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.ui import uploads
 from deepfake_detector.ui.verdict_card import CSS
 from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
     import gradio
 
-UPLOADS_CHECKED_EVERY, UPLOADS_KEPT = 60, 300  # seconds
 MAX_UPLOAD = "200mb"
 TAUGHT_KEPT = 7200  # seconds; sooner where the visitor leaves
 _INTRODUCTION = """# Real, fake, or unsure?
@@ -28,7 +29,7 @@ def build(detector: Warming) -> gradio.Blocks:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     import gradio as gr
 
-    with gr.Blocks(title="Deepfake detector", delete_cache=(UPLOADS_CHECKED_EVERY, UPLOADS_KEPT), analytics_enabled=False) as page:
+    with gr.Blocks(title="Deepfake detector", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
         page.load(detector.status, None, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")
@@ -41,23 +42,29 @@ def build(detector: Warming) -> gradio.Blocks:
 
 
 def serve(load: Callable[[], Detector], *, host: str | None, port: int | None, share: bool) -> int:
-    """Serve the page until interrupted, loading the detector meanwhile; raises DetectorError when the address can't be used."""
+    """Serve the page until interrupted or told to end, loading the detector meanwhile.
+
+    Raises DetectorError when the address can't be used.
+    """
     detector = Warming(load)
-    page = build(detector)
-    detector.start()
-    try:
-        page.launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            css=CSS,
-            run_history=False,
-            max_file_size=MAX_UPLOAD,
-            footer_links=["api"],
-            show_error=True,
-        )
-    except OSError as error:
-        raise DetectorError(
-            f"The page can't be served at {host or 'this machine'}, port {port or 'any'} ({error}). Choose another --port."
-        ) from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill ends it as Ctrl-C does: with the uploads removed
+    with uploads.folder() as folder:
+        page = build(detector)
+        detector.start()
+        try:
+            with uploads.sweeping(folder):
+                page.launch(
+                    server_name=host,
+                    server_port=port,
+                    share=share,
+                    css=CSS,
+                    run_history=False,
+                    max_file_size=MAX_UPLOAD,
+                    footer_links=["api"],
+                    show_error=True,
+                )
+        except OSError as error:
+            raise DetectorError(
+                f"The page can't be served at {host or 'this machine'}, port {port or 'any'} ({error}). Choose another --port."
+            ) from error
     return 0

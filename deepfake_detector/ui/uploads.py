@@ -1,0 +1,99 @@
+"""The folder for what visitors upload: one server's own, emptied of what is old, and gone with the server, however it ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepfake_detector.errors import DetectorError
+
+CHECKED_EVERY, KEPT = 60, 300  # seconds
+_PREFIX = "deepfake_detector_uploads_"
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """Gradio's folder for files, private, for as long as this lasts; what servers that were killed have left beside it is removed.
+
+    It lies in $GRADIO_TEMP_DIR, or the system's folder for temporary files. To be entered before gradio is imported.
+    """
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()).resolve()
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(parent)
+        own, lock = _make(parent)
+    except OSError as error:
+        raise DetectorError(
+            f"Uploads can't be put in {parent} ({error}). Name a folder that can be written in $GRADIO_TEMP_DIR."
+        ) from error
+    os.environ["GRADIO_TEMP_DIR"] = str(own)
+    try:
+        yield own
+    finally:
+        os.environ["GRADIO_TEMP_DIR"] = str(parent)
+        shutil.rmtree(own, ignore_errors=True)  # where an upload that still runs is in the way, the next server removes it
+        os.close(lock)
+
+
+@contextmanager
+def sweeping(own: Path) -> Iterator[None]:
+    """Remove every minute what is old in the folder, also what is in no list of gradio's: an upload that was cut off.
+
+    What is there already is the page's own, such as its examples, and stays.
+    """
+    spared, ended = files_in(own), threading.Event()
+
+    def sweep() -> None:
+        while not ended.wait(CHECKED_EVERY):
+            remove_old(own, spared, KEPT)
+
+    threading.Thread(target=sweep, name="uploads", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def files_in(place: Path) -> set[Path]:
+    return {file for file in place.rglob("*") if not file.is_dir()}
+
+
+def remove_old(place: Path, spared: Collection[Path], age: float) -> None:
+    """Remove the files that nobody has written or moved for so many seconds."""
+    for file in files_in(place).difference(spared):
+        try:
+            if time.time() - file.lstat().st_ctime > age:
+                file.unlink()
+        except OSError:
+            pass  # half an upload that now has its own name, say; what still can't be removed is tried again
+
+
+def _make(parent: Path) -> tuple[Path, int]:
+    """A new folder, and what holds its lock: the kernel lets go of that when the server ends, killed or not."""
+    fresh = Path(tempfile.mkdtemp(dir=parent))
+    lock = os.open(fresh, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    # Only now does it get a name by which others look, so none can take it for abandoned.
+    return fresh.rename(parent / f"{_PREFIX}{fresh.name}"), lock
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for place in parent.glob(f"{_PREFIX}*"):
+        try:
+            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue  # another user's, or another server has just removed it
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(place, ignore_errors=True)
+        except BlockingIOError:
+            pass  # its server is alive
+        finally:
+            os.close(lock)
