@@ -298,6 +298,24 @@ def test_boxes_that_make_no_sense_together_are_said():
     assert len({one.group for one in listed}) == 2, "two files of one name are two pictures"
 
 
+def test_pictures_that_are_deleted_before_they_are_learnt_are_asked_for_again(model, tmp_path):
+    from deepfake_detector.errors import DetectorError
+    from deepfake_detector.types import FAKE, REAL
+    from deepfake_detector.ui.tabs import teach as tab
+
+    shown = [str(draw(tmp_path / f"photo_{i:02}.png", 1, 7000 + i)) for i in range(14)]
+    listing = tab.samples((REAL, "archive", shown), (FAKE, "x", []))
+    dropped = Path(shown[0]).stat().st_ctime_ns
+    tab.learn(Detector(model), listing, lambda *_, **__: None)
+    assert Path(shown[0]).stat().st_ctime_ns > dropped, "what is being learnt counts as new, and is not deleted meanwhile"
+    for path in shown[:2]:
+        Path(path).unlink()
+    with pytest.raises(
+        DetectorError, match="^2 of the pictures are no longer here: uploads are deleted after 5 minutes.*drop the pictures"
+    ):
+        tab.learn(Detector(model), listing, lambda *_, **__: None)
+
+
 def test_no_upload_outlives_its_time():
     from deepfake_detector.ui import uploads
 

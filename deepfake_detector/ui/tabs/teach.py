@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from deepfake_detector import adapt, bundle
 from deepfake_detector.datasets import Listing
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.types import FAKE, REAL, Sample
+from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs.model import describe
 from deepfake_detector.ui.warming import Warming
 
@@ -94,6 +96,7 @@ def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, li
     """The detector with what it has learnt by these pictures, and the pictures that were left out, as (name, reason)."""
     model = base.bundle
     adapt.recall_of(model)
+    _renew(sample.path for sample in listing.samples)
     total, done = len(listing.samples), 0
 
     def count(more: int) -> None:
@@ -105,3 +108,18 @@ def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, li
     progress(None, desc="Learning")
     names = ", ".join(dict.fromkeys(sample.generator for sample in listing.samples))
     return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}").bundle), skipped
+
+
+def _renew(paths: Iterable[str]) -> None:
+    """Let uploads count as new, so that none is deleted while it waits its turn; raises DetectorError where some are gone already."""
+    gone = 0
+    for path in paths:
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            gone += 1
+    if gone:
+        raise DetectorError(
+            f"{gone} of the pictures are no longer here: uploads are deleted after {uploads.KEPT // 60} minutes. "
+            "Empty the boxes, drop the pictures again, and press the button before that."
+        )
