@@ -293,6 +293,8 @@ def test_boxes_that_make_no_sense_together_are_said():
         tab.samples((REAL, " ", ["a.png"]), (FAKE, "x", []))
     with pytest.raises(DetectorError, match="There are 201 pictures; at most 200"):
         tab.samples((REAL, "mine", ["a.png"] * 101), (FAKE, "x", ["b.png"] * 100))
+    with pytest.raises(DetectorError, match=r"Only pictures are learnt here; film.mp4 is a clip \(1 in all\). Remove"):
+        tab.samples((REAL, "mine", ["a.png", "/1/film.mp4"]), (FAKE, "x", []))
     listed = tab.samples((REAL, "", []), (FAKE, "x", ["/1/b.png", "/2/b.png"])).samples
     assert [(one.label, one.generator) for one in listed] == [(FAKE, "x")] * 2
     assert len({one.group for one in listed}) == 2, "two files of one name are two pictures"

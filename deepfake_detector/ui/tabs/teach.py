@@ -17,6 +17,7 @@ from deepfake_detector.types import FAKE, REAL, Sample
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs.model import describe
 from deepfake_detector.ui.warming import Warming
+from deepfake_detector.video import is_video
 
 if TYPE_CHECKING:
     from gradio import State
@@ -84,6 +85,9 @@ def samples(*boxes: tuple[int, str, list[str]]) -> Listing:
         raise DetectorError("There are no pictures in the boxes. Drop some first.")
     if count > MOST:
         raise DetectorError(f"There are {count} pictures; at most {MOST} are learnt here. Remove some, or use the command line's adapt.")
+    clips = [Path(path).name for _, _, paths in filled for path in paths if is_video(path)]
+    if clips:
+        raise DetectorError(f"Only pictures are learnt here; {clips[0]} is a clip ({len(clips)} in all). Remove them from the boxes.")
     if not all(names) or len(set(names)) < len(names):
         raise DetectorError("Each box of pictures needs a name of its own, which says where they come from.")
     listed = Listing()
