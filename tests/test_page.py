@@ -267,6 +267,17 @@ def test_a_taught_model_can_be_taken_away_and_answers_the_same(page, tmp_path):
     assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
 
 
+def test_how_long_it_holds_what_it_was_taught_is_said(page):
+    import gradio
+
+    from deepfake_detector.ui.build import build
+    from deepfake_detector.ui.warming import Warming
+
+    [taught] = [block for block in build(Warming(None)).blocks.values() if isinstance(block, gradio.State)]
+    page.get_by_role("tab", name="Teach it").click()
+    page.get_by_text(f"in this browser tab for {taught.time_to_live / 3600:.0f} hours, or until you reload the page").wait_for()
+
+
 def test_what_can_not_be_taught_gets_words_and_changes_nothing(page, tmp_path):
     page.get_by_role("tab", name="Teach it").click()
     page.click("#teach")

@@ -11,6 +11,7 @@ from deepfake_detector import registry
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.ui import uploads
+from deepfake_detector.ui.tabs import TAUGHT_KEPT
 from deepfake_detector.ui.verdict_card import CSS
 from deepfake_detector.ui.warming import Warming
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import gradio
 
 MAX_UPLOAD = "200mb"
-TAUGHT_KEPT = 7200  # seconds; sooner where the visitor leaves
 _INTRODUCTION = """# Real, fake, or unsure?
 Drop a picture or a clip. It is deleted within minutes; the server remembers only its checksum and embedding, to answer faster next time.
 """

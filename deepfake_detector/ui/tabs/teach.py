@@ -15,6 +15,7 @@ from deepfake_detector.datasets import Listing
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.types import FAKE, REAL, Sample
 from deepfake_detector.ui import uploads
+from deepfake_detector.ui.tabs import TAUGHT_KEPT
 from deepfake_detector.ui.tabs.model import describe
 from deepfake_detector.ui.warming import Warming
 from deepfake_detector.video import is_video
@@ -29,8 +30,8 @@ MOST = 200  # pictures at once: what a server of two cores embeds in two minutes
 _INTRODUCTION = (
     f"**Unsure of your pictures?** The detector has never seen where they come from. Show it {adapt.FEWEST} or more that you know to be "
     "real, all from one camera, archive or platform; or as many fakes by one generator that it misses; or both. It learns what is in "
-    "the two boxes, in about half a second a picture, and answers by it in this browser tab until you reload the page. Nobody else's "
-    "answers change, and the pictures are deleted within minutes."
+    f"the two boxes, in about half a second a picture, and answers by it in this browser tab for {TAUGHT_KEPT // 3600} hours, or until you "
+    "reload the page. Nobody else's answers change, and the pictures are deleted within minutes."
 )
 
 
