@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -51,7 +52,9 @@ def shots(items: Iterable[Item], path_of: Callable[[Item], str], sampling: Sampl
 
 
 def _frame(clip: Clip, nth: int) -> Undecoded:
-    return Undecoded(clip.identity(nth), functools.partial(clip.picture, nth))
+    frame = Undecoded(clip.identity(nth), functools.partial(clip.picture, nth))
+    weakref.finalize(frame, clip.forget, nth)  # the cache has answered, or all views of it are done: nobody can ask for it any more
+    return frame
 
 
 def _fail(error: Exception) -> Content:

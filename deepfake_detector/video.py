@@ -89,7 +89,8 @@ class Clip:
         self.notes: tuple[str, ...] = ()
         stamps, self.times, groups = self._list(sampling or Sampling())
         self._stamps, self._groups = stamps, groups
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # for `forget`, which a thread may come to at any moment
+        self._wanted = set(stamps)
         self._ready: dict[int, av.VideoFrame] = {}
         self._decoder: Iterator[tuple[int, av.VideoFrame]] | None = None
 
@@ -111,6 +112,12 @@ class Clip:
         if frame.is_corrupt:
             raise UnusablePicture("damaged: parts of this frame are missing; get a complete copy")
         return Picture(_upright(frame), self.notes)
+
+    def forget(self, nth: int) -> None:
+        """The nth chosen frame won't be asked for (again): it is not held when its turn in the file comes, nor any longer if it has."""
+        with self._lock:
+            self._wanted.discard(self._stamps[nth])
+            self._ready.pop(self._stamps[nth], None)
 
     def _list(self, sampling: Sampling) -> tuple[list[int], list[float], set[int]]:
         """Read the packets' times → (the chosen frames' timestamps, their seconds, the groups of packets to decode for them)."""
@@ -154,16 +161,15 @@ class Clip:
     def _decode(self) -> Iterator[tuple[int, av.VideoFrame]]:
         """The chosen frames in the order of the decoder; groups of packets without any are not decoded."""
         container, stream = _open(self._path)
-        wanted = set(self._stamps)
         with container:
             decoder = stream.codec_context
             decoder.thread_type = "AUTO"
             for frame in _frames(container, stream, decoder, self._groups):
                 stamp = _stamp(frame)
-                if stamp in wanted:
-                    wanted.remove(stamp)
+                if stamp in self._wanted:
+                    self._wanted.discard(stamp)
                     yield stamp, frame
-                if not wanted:
+                if not self._wanted:
                     return
 
 

@@ -1,5 +1,6 @@
 """Clips become rows with video and time, resume from the cache, and one pooled score each."""
 
+import itertools
 import re
 
 import numpy as np
@@ -12,7 +13,7 @@ from deepfake_detector.datasets.videos import scan
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.evaluate import evaluate_scores
-from deepfake_detector.extract import embed_samples, extract
+from deepfake_detector.extract import embed_samples, extract, takes
 from deepfake_detector.pooling import by_video, pool
 from deepfake_detector.types import Thresholds
 from deepfake_detector.video import Clip, Sampling
@@ -49,6 +50,27 @@ def test_a_table_of_clips(clips, tmp_path, ending):
     np.testing.assert_array_equal(again.X, data.X)
     pd.testing.assert_frame_equal(again.rows, data.rows, check_dtype=False)
     assert skipped == done.skipped
+
+
+@pytest.mark.parametrize("views", [0, 1])
+def test_frames_that_are_known_are_not_held_when_another_is_decoded(tmp_path, views):
+    scanned = scan(draw_clip(tmp_path / "clips/real/a.mp4", STEADY).parents[1])
+    with Cache(tmp_path / "cache.sqlite") as cache:
+        embedder = Embedder(Encoder(), cache=cache)
+
+        def embedded(count: int) -> Clip:
+            """Embed the first so many pictures → the clip that they are frames of."""
+            found = takes(scanned.samples, Sampling(25), views)
+            first = list(itertools.islice(found, count))
+            clip = first[0].shot.read.args[0]
+            for _ in embedder.embed(iter(first), lambda take: take.read()):
+                pass
+            return clip
+
+        embedded(24 * (1 + views) + views)
+        clip = embedded(25 * (1 + views))
+    assert clip._decoder is not None, "the last one was unknown"
+    assert clip._ready == {}
 
 
 def test_a_known_frame_is_not_decoded_again(clips, tmp_path, monkeypatch):
