@@ -144,13 +144,18 @@ class Detector:
         )
         if passing:
             notes.append(f"faces seen only in passing were left out: {passing}")
+        clip = parts[0].item
+        of_frames = [own for _, verdict in judged if (own := [note for note in verdict.notes if note not in clip.notes])]
+        if of_frames:
+            notes.append(f"{len(of_frames)} of the frames have a note of their own, the first: {'; '.join(of_frames[0])}")
         return dataclasses.replace(
             judged[0][1],
             verdict=self.bundle.thresholds.answer(p_fake),
             p_fake=p_fake,
             cached=all(verdict.cached for _, verdict in judged),
             seconds=time.perf_counter() - began,
-            notes=(*notes, *judged[0][1].notes, *parts[0].item.notes),
+            sha256=clip.sha256,
+            notes=(*notes, *clip.notes),
             frames=tuple((seconds, verdict.p_fake) for seconds, verdict in judged),
             persons=tuple(persons) if self.embedder.tracked else (),
             family=self._family(worst.verdict, np.stack(faces[worst.track])),

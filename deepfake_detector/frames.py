@@ -21,7 +21,7 @@ class Shot(Generic[Item]):
     """One picture of an item: what `Embedder.embed` reads by `Shot.read`, once.
 
     `number` counts the items, so that the shots of one clip have it in common; `time` is a frame's, in seconds. `notes`
-    say what is missing of the clip.
+    say what is missing of the clip, `sha256` is its file's.
     """
 
     item: Item
@@ -29,6 +29,7 @@ class Shot(Generic[Item]):
     read: Callable[[], Content]
     time: float | None = None
     notes: tuple[str, ...] = ()
+    sha256: str = ""
 
 
 def shots(items: Iterable[Item], path_of: Callable[[Item], str], sampling: Sampling | None = None) -> Iterator[Shot[Item]]:
@@ -48,7 +49,7 @@ def shots(items: Iterable[Item], path_of: Callable[[Item], str], sampling: Sampl
             yield Shot(item, number, functools.partial(_fail, error))
             continue
         for nth, time in enumerate(clip.times):
-            yield Shot(item, number, functools.partial(_frame, clip, nth), time, clip.notes)
+            yield Shot(item, number, functools.partial(_frame, clip, nth), time, clip.notes, clip.sha256)
 
 
 def _frame(clip: Clip, nth: int) -> Undecoded:

@@ -183,7 +183,7 @@ class Family:
 class Verdict:
     """What every door shows for one picture.
 
-    `p_fake` is calibrated, in 0..1; `seconds` is the time from bytes to verdict; `cached` says that the encoder was
+    `p_fake` is calibrated, in 0..1; `sha256` is the file's; `seconds` is the time from bytes to verdict; `cached` says that the encoder was
     not run; `notes` are things the reader should know about the file (an animation's first frame, say). Of a clip,
     `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them; with a crop that finds persons it is
     the highest of `persons`. `similar` are the known pictures that it is most like, where known pictures were given.

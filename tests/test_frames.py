@@ -1,5 +1,6 @@
 """Clips become rows with video and time, resume from the cache, and one pooled score each."""
 
+import hashlib
 import itertools
 import re
 
@@ -50,6 +51,22 @@ def test_a_table_of_clips(clips, tmp_path, ending):
     np.testing.assert_array_equal(again.X, data.X)
     pd.testing.assert_frame_equal(again.rows, data.rows, check_dtype=False)
     assert skipped == done.skipped
+
+
+def test_a_clip_says_once_what_is_missing_of_it_and_which_notes_are_its_frames_alone(tmp_path, model, monkeypatch):
+    from deepfake_detector.detect import Detector
+    from deepfake_detector.images import Picture
+
+    whole = draw_clip(tmp_path / "whole.mkv", list(range(0, 8000, 40)), g="10").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: int(0.6 * len(whole))])
+    [(_, verdict)] = Detector(model).judge_files([str(tmp_path / "cut.mkv")])
+    assert sum("cut off: " in note for note in verdict.notes) == 1
+
+    picture = Clip.picture
+    noted = {2: ("an odd frame",), 3: ("another",)}
+    monkeypatch.setattr(Clip, "picture", lambda clip, nth: Picture(picture(clip, nth).image, noted.get(nth, ())))
+    [(_, verdict)] = Detector(model).judge_files([str(draw_clip(tmp_path / "a.mp4", STEADY))], Sampling(5))
+    assert verdict.notes == ("5 frames were judged", "2 of the frames have a note of their own, the first: an odd frame")
 
 
 @pytest.mark.parametrize("views", [0, 1])
@@ -133,7 +150,8 @@ def test_a_clip_gets_one_verdict_with_its_frames(clips, tmp_path, model):
     assert [time for time, _ in verdict.frames] == [0.16, 0.48, 0.8]
     assert verdict.p_fake == pytest.approx(pool([p for _, p in verdict.frames]), abs=1e-5)
     assert verdict.verdict == verdict.thresholds.answer(verdict.p_fake)
-    assert "3 frames were judged" in verdict.notes
+    assert verdict.notes == ("3 frames were judged",)
+    assert verdict.sha256 == hashlib.sha256((clips / "real/a.mp4").read_bytes()).hexdigest()
     assert "only sound" in outcomes[str(clips / "fake/swap/c.mp4")]
     assert len(detector.judge_file(clips / "real/a.mp4").frames) == 16
 
