@@ -419,6 +419,46 @@ def test_an_address_in_use_is_said(address, model):
     assert "Choose another --port" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--port", "99999"), "--port should be 1 to 65535; received 99999."),
+        (("--port", "0"), "--port should be 1 to 65535; received 0."),
+        (("--host", "203.0.113.7"), "can't be served at 203.0.113.7, port any"),
+    ],
+)
+def test_an_address_that_can_not_be_is_said_at_once(tmp_path, option, said):
+    command = [sys.executable, str(ROOT / "app.py"), "--model", "nowhere", "--no-cache", *option]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ended_while_it_warms_up_it_ends_only_once_that_is_done(tmp_path):
+    code = """
+import os, signal, time
+from pathlib import Path
+from deepfake_detector.ui.build import serve
+
+def load():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+    Path("loaded").touch()
+
+try:
+    serve(load, host=None, port=None, share=False)
+except KeyboardInterrupt:
+    pass
+"""
+    settings = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=settings, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "loaded").exists(), "no thread may be left in a library's own code"
+
+
 def test_a_model_that_is_missing_is_said_on_the_page(tmp_path, browser):
     command = [sys.executable, str(ROOT / "app.py"), "--model", "nowhere", "--port", "7992", "--no-cache"]
     server = subprocess.Popen(

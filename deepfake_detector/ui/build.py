@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -46,12 +47,15 @@ def serve(load: Callable[[], Detector], *, host: str | None, port: int | None, s
 
     Raises DetectorError when the address can't be used.
     """
-    detector = Warming(load)
+    if port is not None and not 0 < port < 2**16:
+        raise DetectorError(f"--port should be 1 to {2**16 - 1}; received {port}.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill ends it as Ctrl-C does: with the uploads removed
-    with uploads.folder() as folder:
-        page = build(detector)
-        detector.start()
-        try:
+    detector = Warming(load)
+    try:
+        _try_address(host, port)
+        with uploads.folder() as folder:
+            page = build(detector)
+            detector.start()
             with uploads.sweeping(folder):
                 page.launch(
                     server_name=host,
@@ -63,8 +67,15 @@ def serve(load: Callable[[], Detector], *, host: str | None, port: int | None, s
                     footer_links=["api"],
                     show_error=True,
                 )
-        except OSError as error:
-            raise DetectorError(
-                f"The page can't be served at {host or 'this machine'}, port {port or 'any'} ({error}). Choose another --port."
-            ) from error
+    except OSError as error:
+        raise DetectorError(
+            f"The page can't be served at {host or 'this machine'}, port {port or 'any'} ({error}). "
+            "Choose another --port, or a --host that is an address of this machine."
+        ) from error
     return 0
+
+
+def _try_address(host: str | None, port: int | None) -> None:
+    """Raise OSError where nobody can listen: gradio would try a hundred ports for minutes."""
+    name = (host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1").strip("[]")
+    socket.create_server((name, port or 0), family=socket.AF_INET6 if ":" in name else socket.AF_INET).close()

@@ -18,7 +18,8 @@ class Warming:
         self._detector: Future[Detector] = Future()
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="warm-up", daemon=True).start()
+        # Not a daemon: were the process to end amid a library's own code, that would abort it. So it ends once this has.
+        threading.Thread(target=self._run, name="warm-up").start()
 
     def _run(self) -> None:
         try:
