@@ -118,8 +118,11 @@ class Cache:
     def summary(self) -> dict[str, object]:
         """What is in it: bytes, limit, and the number of pictures by encoder."""
         with self._lock:
-            counts = dict(self._db.execute("SELECT encoder, count(*) FROM embeddings GROUP BY encoder ORDER BY encoder"))
-            return {"path": str(self.path), "bytes": self._bytes(), "limit": self.limit, "pictures": counts}
+            try:
+                counts = dict(self._db.execute("SELECT encoder, count(*) FROM embeddings GROUP BY encoder ORDER BY encoder"))
+                return {"path": str(self.path), "bytes": self._bytes(), "limit": self.limit, "pictures": counts}
+            except sqlite3.Error as error:
+                raise CacheError(self._advice(error)) from error
 
     def clear(self) -> int:
         """Forget everything and shrink the file; returns how many pictures were forgotten."""

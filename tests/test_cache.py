@@ -86,6 +86,17 @@ def test_a_file_that_is_no_cache_is_refused_in_words(tmp_path):
         Cache(place)
 
 
+def test_a_damaged_cache_is_named_when_it_is_inspected(tmp_path):
+    place = tmp_path / "c.sqlite"
+    with Cache(place) as cache:
+        cache.put("some_encoder", {bytes([i]): entry(i, 4000) for i in range(50)})
+    with place.open("r+b") as file:  # all pages but the first, which lists the tables
+        file.seek(4096)
+        file.write(b"\xff" * (place.stat().st_size - 4096))
+    with Cache(place) as cache, pytest.raises(CacheError, match="c.sqlite can't be used.*or delete this one"):
+        cache.summary()
+
+
 WRITER = """
 import sys
 import numpy as np
