@@ -129,6 +129,8 @@ def load(folder: str | Path) -> Bundle:
         raise BundleError(f"There is no model at {folder} (no manifest.json){known}. Train one with train_classifier.py.") from None
     except (OSError, ValueError) as error:
         raise BundleError(f"{place} can't be read ({error}). Train the model again.") from error
+    if not isinstance(manifest, dict):
+        raise BundleError(f"{place} should hold a JSON object; it holds a {type(manifest).__name__}. Train the model again.")
     if manifest.get("format") != _FORMAT or manifest.get("label_order") != list(LABEL_NAMES):
         raise BundleError(
             f"{place} should have format {_FORMAT} and label_order {list(LABEL_NAMES)}; it has {manifest.get('format')!r} and "
@@ -142,8 +144,8 @@ def load(folder: str | Path) -> Bundle:
             head_name=manifest["head"],
             spec=EncoderSpec.from_json(manifest["encoder"]),
             crop=manifest["crop"],
-            calibration=Calibration(**manifest["calibration"]),
-            thresholds=Thresholds(**manifest["thresholds"]),
+            calibration=Calibration(**_numbers(manifest["calibration"])),
+            thresholds=Thresholds(**_numbers(manifest["thresholds"])),
             manifest=manifest,
             family=FamilyHead.load(folder, manifest["family"]) if "family" in manifest else None,
             encoder_weights=folder / _ENCODER if (folder / _ENCODER).is_file() else None,
@@ -151,9 +153,14 @@ def load(folder: str | Path) -> Bundle:
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error
-    except (KeyError, TypeError, OSError, ValueError, BadZipFile) as error:  # both .keras and .skops are zip files
+    except (KeyError, TypeError, AttributeError, OSError, ValueError, BadZipFile) as error:  # both .keras and .skops are zip files
         raise BundleError(f"The model at {folder} is damaged ({type(error).__name__}: {error}). Train it again.") from error
     for width in (head.width_, *([bundle.family.width] if bundle.family else [])):
         if width != bundle.spec.dim:
             raise BundleError(f"The head at {folder} takes {width} numbers, its encoder gives {bundle.spec.dim}. Train the model again.")
     return bundle
+
+
+def _numbers(fields: dict[str, Any]) -> dict[str, float]:
+    """All of them as numbers, or one of the errors that mean damage: now, rather than at the first picture."""
+    return {name: float(value) for name, value in fields.items()}

@@ -430,6 +430,10 @@ def test_damaged_models_are_refused(model, tmp_path):
         (lambda m: m | {"label_order": ["fake", "real"]}, "label_order"),
         (lambda m: {k: v for k, v in m.items() if k != "calibration"}, "damaged"),
         (lambda m: m | {"encoder": m["encoder"] | {"dim": 65}}, "takes 64 numbers"),
+        (lambda m: [], "should hold a JSON object; it holds a list"),
+        (lambda m: m | {"thresholds": m["thresholds"] | {"real": "a"}}, "damaged.*'a'"),
+        (lambda m: m | {"thresholds": m["thresholds"] | {"fake": None}}, "damaged"),
+        (lambda m: m | {"calibration": []}, "damaged"),
     ):
         copy = tmp_path / "copy"
         shutil.copytree(model, copy, dirs_exist_ok=True)
