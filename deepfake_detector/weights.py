@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -62,7 +63,8 @@ def file_sha256(path: Path) -> str:
         pass  # not hashed yet, or a damaged note: hash again
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    write_atomically(note, lambda part: part.write_text(json.dumps({"file": fact, "sha256": digest})))
+    with contextlib.suppress(OSError):  # without the note the next run hashes again
+        write_atomically(note, lambda part: part.write_text(json.dumps({"file": fact, "sha256": digest})))
     return digest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -69,6 +70,13 @@ def test_a_changed_file_is_hashed_again(tmp_path, monkeypatch):
     file.write_bytes(b"two")
     os.utime(file, ns=(1, 1))
     assert weights.file_sha256(file) != first
+
+
+def test_a_hash_that_can_not_be_noted_is_given_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "w.pt").write_bytes(b"one")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DEEPFAKE_DETECTOR_CACHE", str(tmp_path / "file" / "in_it"))
+    assert weights.file_sha256(tmp_path / "w.pt") == hashlib.sha256(b"one").hexdigest()
 
 
 def test_weights_of_another_architecture_are_refused(tiny_clip):
