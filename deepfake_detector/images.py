@@ -15,6 +15,7 @@ from deepfake_detector.errors import PictureTooLarge, PictureTooSmall, UnusableP
 
 MAX_FILE_BYTES = 200 * 2**20
 MAX_PIXELS = 200_000_000
+MAX_SIDE = 65_500  # what a JPEG holds, and an answer must survive being saved as one
 MIN_SIDE = 16
 MAX_ASPECT = 50  # encoders bring the short side to 224 pixels, so the long one would then pass 11,200
 EXPECTED = "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP"
@@ -122,6 +123,8 @@ def _check_size(width: int, height: int) -> None:
         raise UnusablePicture(
             f"too narrow: {width} x {height}; one side may be at most {MAX_ASPECT} times the other; cut out the part that matters"
         )
+    if long > MAX_SIDE:
+        raise PictureTooLarge(f"too large: {width} x {height}; a side may have at most {MAX_SIDE:,} pixels; scale it down first")
 
 
 def _orientation(file: Image.Image) -> int:

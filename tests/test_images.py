@@ -139,6 +139,8 @@ def test_a_truncated_first_frame_is_refused(kind):
         (png_claiming(30_000, 30_000), "too large"),
         (png_claiming(15_000, 15_000), "too large"),  # where Pillow alone would only warn
         (png_claiming(2_000_000, 20), "too narrow"),
+        (png_claiming(65_501, 1400), "too large: 65501 x 1400; a side may have at most 65,500"),
+        (png_claiming(65_500, 1400), "truncated"),
         (png_claiming(300, 300), "truncated"),
         (encode(halves(size=(15, 100)), "PNG"), "too small: 15 x 100"),
         (encode(halves(size=(20, 1001)), "PNG"), "too narrow: 20 x 1001"),
