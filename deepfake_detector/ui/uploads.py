@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -13,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepfake_detector.errors import DetectorError
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed server left stays there
+    fcntl = None
 
 CHECKED_EVERY, KEPT = 60, 300  # seconds
 _PREFIX = "deepfake_detector_uploads_"
@@ -39,7 +43,8 @@ def folder() -> Iterator[Path]:
     finally:
         os.environ["GRADIO_TEMP_DIR"] = str(parent)
         shutil.rmtree(own, ignore_errors=True)  # where an upload that still runs is in the way, the next server removes it
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
 @contextmanager
@@ -75,9 +80,11 @@ def remove_old(place: Path, spared: Collection[Path], age: float) -> None:
             pass  # half an upload that now has its own name, say; what still can't be removed is tried again
 
 
-def _make(parent: Path) -> tuple[Path, int]:
+def _make(parent: Path) -> tuple[Path, int | None]:
     """A new folder, and what holds its lock: the kernel lets go of that when the server ends, killed or not."""
     fresh = Path(tempfile.mkdtemp(dir=parent))
+    if not fcntl:
+        return fresh, None
     lock = os.open(fresh, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     # Only now does it get a name by which others look, so none can take it for abandoned.
@@ -85,7 +92,7 @@ def _make(parent: Path) -> tuple[Path, int]:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    for place in parent.glob(f"{_PREFIX}*"):
+    for place in parent.glob(f"{_PREFIX}*") if fcntl else ():
         try:
             lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
