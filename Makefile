@@ -12,7 +12,7 @@ test: .venv/dev
 	$(BIN)/python -m pytest
 
 .venv/page: requirements.txt constraints.txt | .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
 .venv/dev: requirements-dev.txt requirements-train.txt requirements-data.txt requirements-ray.txt requirements.txt constraints.txt | .venv

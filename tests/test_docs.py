@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from deepfake_detector import table
+from deepfake_detector import crops, table
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -55,6 +55,23 @@ def test_the_space_runs_the_pinned_gradio():
     assert f"sdk_version: {pinned}" in front
     assert "app_file: app.py" in front
     assert re.search(r'python_version: "?3\.1[12]', front)
+
+
+def test_a_space_can_install_the_requirements():
+    """It is given requirements.txt alone, and adds gradio's extras, which the versions in constraints.txt would rule out."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if line.startswith("-")] == []
+    for other in ROOT.glob("requirements-*.txt"):
+        if other.name != "requirements-dev.txt":
+            assert "-c constraints.txt" in other.read_text()
+    assert "-r requirements.txt -c constraints.txt" in (ROOT / "Makefile").read_text()
+
+
+def test_the_crop_that_the_help_shows_can_be_had():
+    helped = subprocess.run([sys.executable, ROOT / "extract_embeddings.py", "--help"], capture_output=True, text=True, check=True).stdout
+    shown = re.search(r"faces:\S+", helped)[0]
+    assert f"`{shown}`" in README
+    crops.load(shown)
 
 
 def test_every_figure_file_and_picture_that_the_readme_names_is_there():
