@@ -71,6 +71,9 @@ def manifest(folder, *rows, columns="path,label", name="manifest.csv"):
         ("real/generated/a.jpg", REAL, "generated", ""),
         ("fake/sdv4/train/ai/a.png", FAKE, "sdv4", "train"),
         ("deepfakes/original/a.jpg", REAL, "real", ""),
+        ("Fake/GenImage/Midjourney/train/ai/a.png", FAKE, "Midjourney", "train"),
+        ("fake/FF++/Deepfakes/a.png", FAKE, "Deepfakes", ""),
+        ("1_fake/synthetic/sdxl/a.png", FAKE, "sdxl", ""),
     ],
 )
 def test_layouts(tmp_path, name, label, generator, split):

@@ -178,24 +178,26 @@ def from_layout(path: str, name: str) -> Sample | None:
     folders = PurePosixPath(name).parts[:-1]
     words = [_word(folder) for folder in folders]
     deciding = _PLAIN if any(word in _PLAIN for word in words) else _LABELS
-    at = next((i for i in reversed(range(len(words))) if words[i] in deciding), None)  # the nearest to the file decides
-    if at is None:
+    label = next((deciding[word] for word in reversed(words) if word in deciding), None)  # the nearest to the file decides
+    if label is None:
         return None
     split = next((_SPLITS[word] for word in reversed(words) if word in _SPLITS), "")
-    named = [i for i, word in enumerate(words) if word not in _SPLITS and word not in deciding]
-    return Sample(path, name, _LABELS[words[at]], _generator(folders, words, named, at), name, split)
+    return Sample(path, name, label, _generator(folders, words, label), name, split)
 
 
-def _generator(folders: tuple[str, ...], words: list[str], named: list[int], at: int) -> str:
-    """The generator of a fake, or the source of a real picture, from the folders around the label at `at`; `named` are neither label nor
-    split."""
+def _generator(folders: tuple[str, ...], words: list[str], label: int) -> str:
+    """The generator of a fake, or the source of a real picture, from the folders around the nearest word for its label."""
+    at = max(i for i, word in enumerate(words) if _LABELS.get(word) == label)
+    named = [i for i, word in enumerate(words) if word not in _SPLITS and word not in _LABELS]
     above = [folders[i] for i in named if i < at]
-    below = [folders[i] for i in named if i > at]
+    below = [folders[i] for i in named if i > at] or [folders[i] for i in range(at + 1, len(words)) if words[i] in _LABELS]  # fake/nature
     if words[at] == "1_fake" and above:  # CNNSpot, UnivFD: progan/cat/1_fake
         return above[0]
     if words[at] == "ai" and above:  # GenImage: …/sdv4/train/ai
         return above[-1]
-    return below[0] if below else LABEL_NAMES[_LABELS[words[at]]]
+    if words[at] != LABEL_NAMES[label] and LABEL_NAMES[label] in words[:at]:  # fake/Deepfakes: also the name of a method
+        return folders[at]
+    return below[0] if below else LABEL_NAMES[label]
 
 
 def _word(folder: str) -> str:
