@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -23,7 +24,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
     try:
-        if fcntl:
+        with suppress(OSError, AttributeError):  # some network file systems, and Windows, have no such locks
             fcntl.flock(handle, fcntl.LOCK_EX)  # for as long as it is open: somebody writes this file
         write(part)
         os.chmod(part, 0o644)  # mkstemp makes private files

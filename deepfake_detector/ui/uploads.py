@@ -86,7 +86,11 @@ def _make(parent: Path) -> tuple[Path, int | None]:
     if not fcntl:
         return fresh, None
     lock = os.open(fresh, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:  # a file system without such locks
+        os.close(lock)
+        return fresh, None
     # Only now does it get a name by which others look, so none can take it for abandoned.
     return fresh.rename(parent / f"{_PREFIX}{fresh.name}"), lock
 
@@ -100,7 +104,7 @@ def _remove_abandoned(parent: Path) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(place, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its server is alive
+        except OSError:
+            pass  # its server is alive, or nobody can tell
         finally:
             os.close(lock)
