@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from deepfake_detector.types import Thresholds
 
@@ -58,35 +57,25 @@ def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false
     Shares are the upper 95 % Clopper–Pearson bounds, not the bare counts, so few pictures, or many of a few groups, make a cautious
     detector. Between the thresholds the answer is unsure; they never cross.
     """
-    reals, fakes = np.argsort(-real.p_fake), np.argsort(fake.p_fake)  # the likeliest errors first
-    allowed = allowed_errors(real.groups[reals], false_positive_rate)
-    upper = 1.0 if allowed < 0 else float(np.nextafter(real.p_fake[reals[allowed]], 2))
-    allowed = allowed_errors(fake.groups[fakes], false_negative_rate)
-    lower = 0.0 if allowed < 0 else float(np.nextafter(fake.p_fake[fakes[allowed]], -1))
+    reals, fakes = np.sort(real.p_fake), np.sort(fake.p_fake)
+    allowed = allowed_errors(real, false_positive_rate)
+    upper = 1.0 if allowed < 0 else float(np.nextafter(reals[-1 - allowed], 2))
+    allowed = allowed_errors(fake, false_negative_rate)
+    lower = 0.0 if allowed < 0 else float(np.nextafter(fakes[allowed], -1))
     if lower >= upper:  # the classes are so far apart that both promises hold anywhere between
         lower = upper = (lower + upper) / 2
     return Thresholds(real=lower, fake=upper)
 
 
-def allowed_errors(groups: np.ndarray, rate: float) -> int:
-    """The most errors whose upper confidence bound is within `rate`, of pictures whose groups (n,) are given, the likeliest error first.
-
-    -1 where even none is too many. As how many pictures they count is what metrics.effective_count says, for each number of errors.
-    """
+def allowed_errors(pictures: Scores, rate: float) -> int:
+    """The most errors among these pictures whose upper confidence bound is within `rate`; -1 where even none is too many."""
     from scipy.stats import beta
 
-    n = len(groups)
-    if not n:
+    from deepfake_detector.metrics import effective_count
+
+    if not len(pictures.p_fake):
         return -1
-    _, of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    wrong = np.arange(n)  # if so many are
-    share = wrong / n
-    earlier = pd.Series(of).groupby(of).cumcount().to_numpy()  # of the same group, wrong as well
-    squares = np.r_[0, np.cumsum(2 * earlier + 1)[:-1]]  # over the groups, of their errors
-    weighted = np.r_[0, np.cumsum(sizes[of])[:-1]]  # … of errors times size
-    spread = squares - 2 * share * weighted + share**2 * np.square(sizes).sum()
-    least = n**2 / np.square(sizes).sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        count = np.clip(np.where(wrong > 0, n * n * share * (1 - share) / spread, least), least, n)
-    bound = beta.ppf(CONFIDENCE, share * count + 1, count * (1 - share))
+    count = effective_count(pictures.p_fake, pictures.groups)
+    share = np.arange(len(pictures.p_fake)) / len(pictures.p_fake)
+    bound = beta.ppf(CONFIDENCE, share * count + 1, (1 - share) * count)
     return int(np.argmax(np.r_[bound > rate, True])) - 1

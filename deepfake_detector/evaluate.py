@@ -88,7 +88,7 @@ def promise_kept(
         reals = (labels == 0) & (source == name)
         answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
         delivered, interval = answers["fake"], intervals["fake"]
-        counted_as = effective_count(p_fake[reals] >= thresholds.fake, groups[reals])
+        counted_as = effective_count(p_fake[reals], groups[reals])
         kept.append(
             {"source": name, "n": int(reals.sum()), "seen_in_training": name in learnt_from, "promised": promised}
             | {"delivered": delivered, "interval": interval, "upper_bound": clopper_pearson(delivered * counted_as, counted_as)}

@@ -324,19 +324,26 @@ def delong(labels: Any, p_a: Any, p_b: Any) -> tuple[float, float, float]:
     return difference, error, math.erfc(abs(difference) / error / math.sqrt(2))
 
 
-def effective_count(wrong: np.ndarray, groups: np.ndarray) -> float:
-    """As how many independent pictures some count whose errors (n,) bool come by groups (n,); n where each is its own.
+def effective_count(p_fake: np.ndarray, groups: np.ndarray) -> float:
+    """As how many independent pictures some count (n,) whose groups (n,) are given: n where each is its own.
 
-    By the variance of the rate over whole groups (Korn & Graubard, *Survey Methodology* 24, 1998); where nothing, or everything, is
-    wrong that shows none, and a group's pictures are taken to be all alike (Kish, *Survey Sampling*, 1965), which is also the least.
+    A group of m counts as m / (1 + (m - 1) r), r being how alike the log-odds within groups are (the intraclass correlation of an
+    analysis of variance): sixteen frames of one clip that answer the same are one picture, sixteen that answer independently are
+    sixteen. Where groups differ in size the larger ones weigh more, as they do in a rate over pictures (Kish, *Survey Sampling*, 1965).
     """
     _, of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    n, rate = len(wrong), float(np.mean(wrong))
-    least = n**2 / np.square(sizes).sum()
-    if not 0 < rate < 1:
-        return float(least)
-    off = np.bincount(of, wrong - rate)
-    return float(np.clip(n * n * rate * (1 - rate) / np.square(off).sum(), least, n))
+    n, count = len(groups), len(sizes)
+    if count == n:
+        return float(n)
+    p = np.clip(p_fake, 1e-7, 1 - 1e-7)
+    z = np.log(p) - np.log1p(-p)
+    means = np.bincount(of, z) / sizes
+    within = np.square(z - means[of]).sum() / (n - count)
+    typical = (n - np.square(sizes).sum() / n) / max(count - 1, 1)  # size of a group
+    between = (sizes * np.square(means - z.mean())).sum() / max(count - 1, 1)
+    spread = between + (typical - 1) * within
+    alike = np.clip((between - within) / spread, 0, 1) if count > 1 and spread > 0 else 1.0
+    return float(n**2 / (sizes * (1 + (sizes - 1) * alike)).sum())
 
 
 def clopper_pearson(k: float, n: float, confidence: float = 0.95) -> float:

@@ -55,7 +55,8 @@ _PROMISED_OF = {
 
 
 def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """{"protocol", "head", "rows": [one a held-out thing], …}, ready for JSON; raises TrainingError where it can't be done.
+    """{"protocol", "head", "rows": [one a held-out thing], "not_left_out": names, …}, ready for JSON; raises TrainingError where it
+    can't be done.
 
     Beside them stands the rows' "mean_auroc" or, of a promise, "wrong" (the verdict that it is about), "promised" (at most how often
     it is given) and "kept" (for how many rows). `settings` are the head's; degraded copies in `data` are learnt from, never tested on.
@@ -66,6 +67,7 @@ def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Map
     fit = _Fit(head, seed, settings or {})
     rows = PROTOCOLS[protocol](data, fit)
     done = {"protocol": protocol, "head": head, "settings": dict(settings or {}), "encoder": data.spec.name, "rows": rows}
+    done |= {"not_left_out": sorted(fit.not_left_out)}
     if protocol in PROMISES:
         wrong, promised, *_ = _PROMISED_OF[PROMISES[protocol]]
         return done | {"wrong": wrong, "promised": promised, "kept": sum(row["answer"] == "kept" for row in rows)}
@@ -79,6 +81,7 @@ class _Fit:
     def __init__(self, head: str, seed: int, settings: Mapping[str, Any]):
         self.head_of = functools.partial(registry.load("heads", head).Head, seed, **settings)
         self.seed = seed  # of the splits
+        self.not_left_out: set[str] = set()  # what turned out to have nothing to test, or to leave nothing to learn from
 
     def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
         log.info("training on %d pictures, scoring %d", len(learn), len(score))
@@ -137,6 +140,8 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.nda
         tested = np.flatnonzero(asked)
         if len(tested):
             done.append((name, tested, total[tested] / asked[tested], learnt))
+        else:
+            fit.not_left_out.add(name)
     return _some(done)
 
 
@@ -164,7 +169,7 @@ def _without(
     """(a source's pictures, the learnable rows without it and its groups), as index arrays.
 
     Where its groups take along all that is real (every real picture was rebuilt by that generator), only those of its pictures on
-    the test side are; none, with a word in the log, where that leaves nothing to test or to learn from.
+    the test side are; none, where that leaves nothing to test or to learn from.
     """
     labels = rows["label"].to_numpy()
     left_out = (labels == label) & (rows["generator"] == name).to_numpy()
@@ -173,7 +178,6 @@ def _without(
         learn = learnable[~left_out[learnable] & ~np.isin(groups[learnable], groups[own])]
         if len(own) and len(np.unique(labels[learn])) == 2:
             return own, learn
-    log.warning("%s can't be left out: it has no pictures to test, or takes all of a class along; add pictures of others", name)
     return own[:0], learn
 
 
@@ -218,12 +222,13 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
     for name in _names(data.rows, label):
         own, learn = _without(data.rows, groups, label, name, learnable, testable)
         if not len(own):
+            fit.not_left_out.add(name)
             continue
         fitted = fit.calibrated(data, learn)
         pictures, p_fake = per_picture(data.rows.iloc[own], fitted.calibration(fitted.head.p_fake(data.X[own])))
         count, n = Counter(fitted.thresholds.answer(p) for p in p_fake), len(pictures)
         rate = count[wrong] / n
-        counted_as = effective_count(np.array([fitted.thresholds.answer(p) == wrong for p in p_fake]), split.whole_groups(pictures))
+        counted_as = effective_count(p_fake, split.whole_groups(pictures))
         interval = clopper_pearson_interval(rate * counted_as, counted_as) if counted_as > 1 else None
         rows.append(
             {"held_out": name, "n": n, "learnt_from": len(learn), "thresholds": asdict(fitted.thresholds)}

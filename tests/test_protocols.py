@@ -230,6 +230,7 @@ def test_what_has_nothing_to_test_is_passed_over_and_the_others_are_not(protocol
     keep = ~((rows["generator"] == "g1") & (rows["split"] == "test")).to_numpy()
     done = protocols.run(protocol, Embeddings(rows, data.X, data.spec, data.crop).take(keep), "logistic")
     assert [row["held_out"] for row in done["rows"]] == ["g2", "g3"]
+    assert done["not_left_out"] == ["g1"]
 
 
 def test_a_source_of_one_group_is_left_out_too_and_has_no_interval():

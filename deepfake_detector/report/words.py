@@ -64,6 +64,12 @@ def counted(promise: dict[str, Any], label: str) -> str:
     return f"{pictures} in {groups} groups" if groups < pictures else f"{pictures}"
 
 
+def not_left_out(protocol: dict[str, Any]) -> str:
+    """What of a protocol's sources or generators it says nothing of, and why."""
+    names = _list(protocol["not_left_out"])
+    return f"{protocol['protocol']} says nothing of {names}: without it nothing would be left to test or to learn from."
+
+
 def promise_on_unseen(protocol: dict[str, Any]) -> str:
     """What is promised, and how it was put to the test on sources or generators that training had been without."""
     held_out, promise = {
