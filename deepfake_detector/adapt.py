@@ -22,7 +22,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from deepfake_detector import split
-from deepfake_detector.bundle import Bundle
+from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
 from deepfake_detector.errors import TrainingError
@@ -84,7 +84,8 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     ]
     joined = recall.joined(X, new)
     manifest = _manifest(model, shown, command)
-    bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined)
+    learnt = None if model.learnt is None else np.union1d(model.learnt, fingerprints(pictures.rows["sha256"]))
+    bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined, learnt=learnt)
     return Adapted(bundle, shown)
 
 

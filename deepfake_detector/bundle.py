@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 
 from deepfake_detector import registry
 from deepfake_detector.calibration import Calibration
@@ -26,6 +28,7 @@ from deepfake_detector.vectors import Vectors
 
 _FORMAT = 1
 _ENCODER = "encoder.safetensors"
+_LEARNT = "learnt.npy"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Bundle:
 
     `family` tells the families of generators apart; None where training found no answer worth giving. `encoder_weights` is the file of
     an encoder that was tuned for this model, None where the encoder is one for all. `remembered` is what it may
-    learn another source or generator by, or the file that has it.
+    learn another source or generator by, or the file that has it. `learnt` are the `fingerprints` of its training pictures, None where
+    nobody kept them.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Bundle:
     family: FamilyHead | None = None
     encoder_weights: Path | None = None
     remembered: Recall | Path | None = None
+    learnt: np.ndarray | None = None
 
     @cached_property
     def recall(self) -> Recall | None:
@@ -75,6 +80,12 @@ class Bundle:
                 f"({differences}). Extract again with --encoder {self.spec.name} --crop {self.crop}, "
                 "or train a model on this table."
             )
+
+
+def fingerprints(files: pd.Series) -> np.ndarray:
+    """The SHA-256s of files, each once, in 8 bytes that say whether a file is among them and nothing else: (k,) uint64, sorted."""
+    parts = [hashlib.blake2b(file.encode(), digest_size=8).digest() for file in files.unique()]
+    return np.sort(np.frombuffer(b"".join(parts), "<u8"))
 
 
 def check_target(folder: Path) -> None:
@@ -106,6 +117,8 @@ def save(bundle: Bundle, folder: str | Path) -> None:
             shutil.copyfile(bundle.encoder_weights, fresh / _ENCODER)
         if bundle.recall:
             bundle.recall.save(fresh)
+        if bundle.learnt is not None:
+            np.save(fresh / _LEARNT, bundle.learnt)
         if bundle.family:
             bundle.family.save(fresh)
             fields["family"] = bundle.family.to_json()
@@ -150,6 +163,7 @@ def load(folder: str | Path) -> Bundle:
             family=FamilyHead.load(folder, manifest["family"]) if "family" in manifest else None,
             encoder_weights=folder / _ENCODER if (folder / _ENCODER).is_file() else None,
             remembered=folder / _RECALL if (folder / _RECALL).is_file() else None,
+            learnt=np.load(folder / _LEARNT, allow_pickle=False) if (folder / _LEARNT).is_file() else None,
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error

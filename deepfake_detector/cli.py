@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import logging
 import os
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
     from deepfake_detector.types import EncoderSpec
 
 DEFAULT_CACHE_GB = 20.0
+_MOST_ALIKE = 3  # known pictures named on predict's line; --json has all
 
 
 def _run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     """Parse, run, and turn whatever is raised on purpose into one line and an exit status."""
     arguments = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal can't show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal can't show
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("deepfake_detector").setLevel(logging.INFO)
     try:
@@ -136,14 +139,15 @@ def extract(argv: list[str] | None = None) -> int:
     parser = _parser("Embed real and fake pictures, or clips, into a table.", "Killed or stopped, the same command goes on where it was.")
     parser.add_argument(
         "data",
-        help="a folder (real/… fake/GENERATOR/…, 0_real 1_fake, nature ai; train/val/test), a manifest CSV, or what --dataset reads",
+        help="a folder (real/… fake/GENERATOR/…, 0_real 1_fake, nature ai; train/val/test), a manifest CSV, whose paths count from its "
+        "own folder or from images/ in it, or what --dataset reads",
     )
     _add_data(parser, argv)
     parser.add_argument("--encoder", default="clip_vit_l14", help=f"one of {', '.join(registry.names('encoders'))} (default: %(default)s)")
     parser.add_argument(
         "--crop",
         default="whole",
-        help=f"one of {', '.join(registry.names('crops'))}, with settings behind colons: faces:padding=0.2:min=48:align:detector=haar "
+        help=f"one of {', '.join(registry.names('crops'))}, with settings behind colons: faces:padding=0.2:min=48:align "
         "(default: %(default)s)",
     )
     parser.add_argument("--out", metavar="TABLE", help="the table, .csv or .parquet (default: embeddings/DATA.csv)")
@@ -476,6 +480,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _protocols_alone(arguments: argparse.Namespace) -> int:
     """`--protocol` on tables without a model: nothing but heads trained anew."""
     from deepfake_detector import protocols, table
+    from deepfake_detector.report.words import not_left_out
 
     of_models = [f"--{option}" for option in ("out", "pictures", "split", "kind", "scores", "robustness") if getattr(arguments, option)]
     if of_models:
@@ -486,6 +491,8 @@ def _protocols_alone(arguments: argparse.Namespace) -> int:
     data = table.read_all(arguments.data)
     done = [protocols.run(protocol, data, arguments.head or "logistic") for protocol in arguments.protocol]
     _write_json(arguments.json, {"protocols": done})
+    for note in (not_left_out(one) for one in done if one["not_left_out"]):
+        print(note)
     _print_protocols(done)
     return 0
 
@@ -625,8 +632,14 @@ def _app(arguments: argparse.Namespace) -> int:
 
     from deepfake_detector.ui.build import serve
 
+    _check_known(arguments)
     load = partial(_detector, arguments, _cache(arguments))
     return serve(load, host=arguments.host, port=arguments.port, share=arguments.share)
+
+
+def _check_known(arguments: argparse.Namespace) -> None:
+    if arguments.pictures and not arguments.known:
+        raise DetectorError("--pictures says where the pictures of --known are, and no table is given. Name one with --known.")
 
 
 def _detector(arguments: argparse.Namespace, cache: Cache | None) -> Detector:
@@ -690,6 +703,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _predict(arguments: argparse.Namespace) -> int:
     sampling = _sampling(arguments)
+    _check_known(arguments)
     detector = _detector(arguments, _cache(arguments))
     failed = 0
     unlisted: list[tuple[str, str]] = []
@@ -721,12 +735,15 @@ def _person(person: Any) -> dict[str, Any]:
 
 
 def _plain_line(path: str, outcome: Any) -> str:
+    from deepfake_detector.types import LABEL_NAMES
+
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\n", "\\n")
     if isinstance(outcome, str):
         return f"error            {shown}: {outcome}"
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
-    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{family}{notes}"
+    alike = ", ".join(f"{LABEL_NAMES[one.label]} {one.path} ({one.cosine:.2f})" for one in outcome.similar[:_MOST_ALIKE])
+    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{family}{notes}{f'  most like: {alike}' if alike else ''}"
 
 
 def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector import family_head, registry, split
-from deepfake_detector.bundle import Bundle
+from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.calibration import CONFIDENCE, Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import per_picture
@@ -84,7 +84,17 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     family = family_head.fit(training, seed)
     recall = remember(fitted.head, training, seed) if head_name == "logistic" else None
     bundle = Bundle(
-        name, fitted.head, head_name, data.spec, data.crop, fitted.calibration, fitted.thresholds, manifest, family, remembered=recall
+        name,
+        fitted.head,
+        head_name,
+        data.spec,
+        data.crop,
+        fitted.calibration,
+        fitted.thresholds,
+        manifest,
+        family,
+        remembered=recall,
+        learnt=fingerprints(training.rows["sha256"]),
     )
     return Training(bundle, testing, bundle.p_fake(testing.X), fitted.head.history_)
 

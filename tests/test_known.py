@@ -11,7 +11,7 @@ from deepfake_detector import table, vectors
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError
 from deepfake_detector.known import SHOWN, Known
-from deepfake_detector.types import VIEW
+from deepfake_detector.types import LABEL_NAMES, VIEW
 from deepfake_detector.ui.verdict_card import card
 from tests.conftest import script
 
@@ -65,7 +65,11 @@ def test_what_comes_from_outside_is_escaped_and_a_lost_file_costs_its_thumbnail_
 def test_the_script_names_them_and_refuses_a_table_of_another_encoder(model, dataset, embeddings_csv, tmp_path):
     file = next(dataset.rglob("*.jpg"))
     done = script("deepfake_detector", "predict", file, "--model", model, "--json", "--known", embeddings_csv, cwd=tmp_path)
-    assert json.loads(done.stdout)["similar"][0]["label"] in (0, 1)
+    first = json.loads(done.stdout)["similar"][0]
+    plain = script("deepfake_detector", "predict", file, "--model", model, "--known", embeddings_csv, cwd=tmp_path).stdout
+    assert f"most like: {LABEL_NAMES[first['label']]} {first['path']} (1.00)" in plain
+    alone = script("deepfake_detector", "predict", file, "--model", model, "--pictures", dataset, cwd=tmp_path)
+    assert (alone.returncode, "Name one with --known" in alone.stderr) == (2, True)
     data = table.read(embeddings_csv)
     with pytest.raises(TableError, match="the table of known pictures was made otherwise"):
         Detector(model, known=Known(type(data)(data.rows, data.X, data.spec, "faces")))

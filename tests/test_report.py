@@ -177,12 +177,33 @@ def test_without_a_model_it_is_the_default_one_from_any_folder(world, monkeypatc
     assert "The model default takes embeddings of" in capsys.readouterr().err
 
 
+def test_it_is_said_where_a_model_is_measured_on_what_it_learnt_from(world, monkeypatch, capsys):
+    monkeypatch.chdir(world)
+    assert cli.evaluate(["--model=logistic", "--data=t.csv"]) == 0
+    assert "logistic learnt from 64 of these 96 pictures, so its figures flatter" in capsys.readouterr().out
+    assert cli.evaluate(["--model=logistic", "--data=t.csv", "--split=test"]) == 0
+    assert "flatter" not in capsys.readouterr().out
+
+
+def test_of_a_split_only_its_own_pictures_are_embedded(world, monkeypatch, capsys):
+    shown = []
+    prepare = Encoder.prepare
+    monkeypatch.setattr(Encoder, "prepare", lambda self, picture: shown.append(picture) or prepare(self, picture))
+    monkeypatch.chdir(world)
+    assert cli.evaluate(["--model=logistic", "--data=data", "--split=test", "--no-cache"]) == 0
+    assert len(shown) == 32
+    assert cli.evaluate(["--model=logistic", "--data=data", "--split=val", "--no-cache"]) == 2
+    assert "no pictures in the split 'val'; there are: test, train" in capsys.readouterr().err
+
+
 def test_a_protocol_figure_that_is_undefined_is_printed_as_a_dash(world, monkeypatch, capsys):
     undefined = {"held_out": "gan", "n": 3, "auroc": None, "tpr_at_5_fpr": None, "intervals": {"auroc": None}}
-    done = {"protocol": "matched", "head": "svm", "encoder": "none", "mean_auroc": None, "rows": [undefined]}
+    done = {"protocol": "matched", "head": "svm", "encoder": "none", "mean_auroc": None, "rows": [undefined], "not_left_out": ["diff"]}
     monkeypatch.setattr(protocols, "run", lambda *_: done)
     assert cli.evaluate([f"--data={world / 't.csv'}", "--protocol=matched"]) == 0
-    assert "AUROC –  found at 5 % FPR" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "AUROC –  found at 5 % FPR" in printed
+    assert "matched says nothing of diff: without it" in printed
 
 
 def test_protocols_take_several_tables_as_one(world, tmp_path, capsys):
@@ -219,7 +240,12 @@ def twins(world, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("data", "more"),
-    [("one two", []), ("one two.csv", []), ("one.csv two.csv", ["--pictures=one"]), ("one.csv two.csv", ["--scores=peer=peer.csv"])],
+    [
+        ("one two", ["--out=r"]),
+        ("one two.csv", ["--out=r"]),
+        ("one.csv two.csv", ["--pictures=one", "--out=r"]),
+        ("one.csv two.csv", ["--scores=peer=peer.csv"]),
+    ],
 )
 def test_one_name_for_two_pictures_is_refused(world, twins, monkeypatch, capsys, data, more):
     monkeypatch.chdir(twins)
@@ -233,7 +259,7 @@ def test_the_same_picture_in_two_places_is_one_and_tables_alone_may_share_names(
     """As a photograph, and its copy among pairs made of it, do."""
     monkeypatch.chdir(twins)
     shutil.copytree("one", "again")
-    for data, pictures in (("one again one.csv", 8), ("one.csv two.csv", 16)):
+    for data, pictures in (("one again one.csv", 8), ("one.csv two.csv", 16), ("one two", 16)):
         assert cli.evaluate([f"--model={world / 'logistic'}", "--no-cache", "--data", *data.split()]) == 0
         assert f"{pictures} pictures, 0 skipped" in capsys.readouterr().out
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from deepfake_detector import split
-from deepfake_detector.bundle import Bundle
+from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.cache import Cache
 from deepfake_detector.calibration import Calibration, Scores
 from deepfake_detector.datasets import Listing
@@ -178,7 +178,18 @@ def finetune(
         },
         "versions": versions(),
     }
-    made = Bundle(name, final.head, "logistic", testing.spec, crop, calibration, thresholds, manifest, encoder_weights=final.norms)
+    made = Bundle(
+        name,
+        final.head,
+        "logistic",
+        testing.spec,
+        crop,
+        calibration,
+        thresholds,
+        manifest,
+        encoder_weights=final.norms,
+        learnt=fingerprints(training.rows["sha256"]),
+    )
     return Training(made, testing, made.p_fake(testing.X), {})
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 
 from deepfake_detector import bundle, protocols, registry, robustness, table
 from deepfake_detector.audit import Audit, audit
-from deepfake_detector.bundle import Bundle
+from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.comparison import Scored, on_common_pictures, read_scores
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets.folder import scan
@@ -24,6 +24,7 @@ from deepfake_detector.errors import DatasetError, TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.report.build import Content
+from deepfake_detector.report.words import not_left_out
 from deepfake_detector.types import FAKE, Embeddings, Sample
 from deepfake_detector.video import Sampling, is_video
 
@@ -65,6 +66,8 @@ def gather(request: Request) -> Content:
     embedded = {name: source.for_model(model) for name, model in models.items()}
     source.check_all_used(models)
     detectors = [_score(name, model, embedded[name], request) for name, model in models.items()]
+    _check_names(detectors[0].rows, request)
+    notes += [note for (name, model), one in zip(models.items(), detectors, strict=True) if (note := _learnt(name, model, one.rows))]
     detectors += [read_scores(name, file, detectors[0].rows) for name, file in request.scores.items()]
     detectors, left_out = on_common_pictures(detectors)
     if left_out:
@@ -116,31 +119,23 @@ class _Source:
             for given, data in self.tables.items():
                 model.check(data.spec, data.crop, given)
         for given, listing in self.listings.items():
+            listing = self._asked_for(listing)
+            if not listing.is_stream and not listing.samples:
+                continue
             progress = self.request.bar(listing.total if listing.is_stream else len(listing.samples))
             data, skipped = embed_samples(listing, self.request.embedder(model), progress, self.request.sampling)
             model.check(data.spec, data.crop, "the encoder at hand")
             self._skipped |= dict.fromkeys(skipped)
             fitting[given] = data
-        self._check_names(fitting)
+        if not fitting:
+            raise _nothing_in(self.request, [sample.split for listing in self.listings.values() for sample in listing.samples])
         return table.joined(list(fitting.values()))
 
-    def _check_names(self, parts: Mapping[str, Embeddings]) -> None:
-        """Raise DatasetError for a name that stands for two pictures, where something goes by names: a file, --scores, a clip's frames.
-
-        Rows alone are told apart by their content too: photographs and their pairs may come in two tables under the same names.
-        """
-        if not (self.samples or self.request.scores or any("video" in data.rows for data in parts.values())):
-            return
-        pictures = pd.concat([data.rows[["path", "sha256"]].assign(given=given) for given, data in parts.items()])
-        pictures = pictures.drop_duplicates(["path", "sha256"])
-        twice = pictures[pictures["path"].duplicated(keep=False)]
-        if len(twice):
-            name = twice["path"].iloc[0]
-            places = dict.fromkeys(twice["given"][twice["path"] == name])
-            raise DatasetError(
-                f"{name!r} stands for different pictures in {' and '.join(places)}, and pictures are found by their names. Evaluate these "
-                "apart, or take the folder above them as one, so that each picture has a name of its own."
-            )
+    def _asked_for(self, listing: Listing) -> Listing:
+        """Of --split its pictures alone, before minutes go into embedding the others; protocols learn from these."""
+        if not self.request.split or self.request.protocols or listing.is_stream:
+            return listing
+        return replace(listing, samples=[sample for sample in listing.samples if sample.split == self.request.split])
 
     def check_all_used(self, models: dict[str, Bundle]) -> None:
         """Raise TableError for a table that fits none of the models: its pictures must not be missing without a word."""
@@ -167,12 +162,44 @@ class _Source:
         return list({sample.name: sample for listing in listings for sample in listing.samples}.values())
 
 
+def _nothing_in(request: Request, splits: Iterable[str]) -> DatasetError:
+    there = ", ".join(sorted(set(splits) - {""})) or "none"
+    return DatasetError(f"{', '.join(request.data)} has no pictures in the split {request.split!r}; there are: {there}. Leave --split out.")
+
+
+def _learnt(name: str, model: Bundle, rows: pd.DataFrame) -> str:
+    """What to say where a model is measured on pictures that it learnt from, "" where it is not, or nobody kept which these were."""
+    known = 0 if model.learnt is None else int(np.isin(fingerprints(rows["sha256"]), model.learnt).sum())
+    if not known:
+        return ""
+    return (
+        f"{name} learnt from {known} of these {len(rows)} pictures, so its figures flatter. Measure it on others: by --split test where "
+        "the data has one, and otherwise go by what training printed, or by pictures from elsewhere."
+    )
+
+
+def _check_names(rows: pd.DataFrame, request: Request) -> None:
+    """Raise DatasetError for a name that stands for two pictures, where something goes by names: a file, --scores, a clip's frames.
+
+    Otherwise pictures are told apart by their content too.
+    """
+    if not (request.audit or request.robustness or request.scores or "video" in rows):
+        return
+    twice = rows["path"][rows["path"].duplicated()]
+    if len(twice):
+        raise DatasetError(
+            f"{twice.iloc[0]!r} stands for different pictures in {' and '.join(request.data)}, and pictures are found by their names. "
+            "Evaluate these apart, or take the folder above them as one, so that each picture has a name of its own."
+        )
+
+
 def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scored:
     data = data.pictures()
     if request.split:
-        data = data.take((data.rows["split"] == request.split).to_numpy())
+        splits = data.rows["split"]
+        data = data.take((splits == request.split).to_numpy())
         if not len(data):
-            raise DatasetError(f"{', '.join(request.data)} has no pictures in the split {request.split!r}.")
+            raise _nothing_in(request, splits)
     scores = model.p_fake(data.X)
     families = _families(model, data, scores) if model.family else None
     return Scored(name, *per_picture(data.rows, scores), model.thresholds, model.manifest, (data.rows, scores), families)
@@ -213,6 +240,7 @@ def _protocols(models: dict[str, Bundle], embedded: dict[str, Embeddings], reque
         try:
             settings = {} if request.head else model.manifest["training"].get("settings", {})
             done.append(protocols.run(protocol, embedded[name], request.head or model.head_name, settings=settings))
+            notes += [not_left_out(done[-1])] if done[-1]["not_left_out"] else []
         except TrainingError as error:
             notes.append(f"{protocol} could not be done on the embeddings of {name}: {error}")
     return done

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_UPLOAD = "200mb"
 _INTRODUCTION = """# Real, fake, or unsure?
-Drop a picture or a clip. It is deleted within minutes; the server remembers only its checksum and embedding, to answer faster next time.
+Drop a picture or a clip. It is deleted within minutes; the server remembers at most its checksum and embedding, to answer faster next time.
 """
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import DetectorError
+
+log = logging.getLogger(__name__)
 
 
 class Warming:
@@ -27,6 +30,7 @@ class Warming:
             detector.warm()
             self._detector.set_result(detector)
         except Exception as error:  # whatever it is, it must reach the page instead of dying with this thread
+            log.error("The detector could not start: %s", error, exc_info=not isinstance(error, DetectorError))
             self._detector.set_exception(error)
 
     def get(self) -> Detector:
