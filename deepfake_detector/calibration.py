@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
 
+from deepfake_detector.metrics import clopper_pearson, effective_count, log_odds
 from deepfake_detector.types import Thresholds
 
 CONFIDENCE = 0.95  # of what is promised
 _NEVER = 1e-15
-_EDGE = 1e-7  # a score of exactly 0 or 1 would have infinite log-odds
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,9 @@ class Calibration:
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """(n,) scores in 0..1 → (n,) calibrated probabilities of being fake, real and fake being equally likely beforehand."""
-        z = self.slope * _logit(scores) + self.offset
+        z = self.slope * log_odds(scores) + self.offset
         p = 0.5 * (1 + np.tanh(0.5 * z))  # the sigmoid, without overflow
         return np.clip(p, _NEVER, 1 - _NEVER)  # short of 0 and 1, which are the thresholds where nothing can be promised
-
-
-def _logit(scores: np.ndarray) -> np.ndarray:
-    p = np.clip(np.asarray(scores, np.float64), _EDGE, 1 - _EDGE)
-    return np.log(p) - np.log1p(-p)
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     """
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=1e3, class_weight="balanced").fit(_logit(scores)[:, None], labels)
+    fitted = LogisticRegression(C=1e3, class_weight="balanced").fit(log_odds(scores)[:, None], labels)
     return Calibration(max(float(fitted.coef_[0, 0]), 1e-3), float(fitted.intercept_[0]))
 
 
@@ -69,13 +65,8 @@ def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false
 
 def allowed_errors(pictures: Scores, rate: float) -> int:
     """The most errors among these pictures whose upper confidence bound is within `rate`; -1 where even none is too many."""
-    from scipy.stats import beta
-
-    from deepfake_detector.metrics import effective_count
-
-    if not len(pictures.p_fake):
+    n = len(pictures.p_fake)
+    if not n:
         return -1
     count = effective_count(pictures.p_fake, pictures.groups)
-    share = np.arange(len(pictures.p_fake)) / len(pictures.p_fake)
-    bound = beta.ppf(CONFIDENCE, share * count + 1, (1 - share) * count)
-    return int(np.argmax(np.r_[bound > rate, True])) - 1
+    return bisect_right(range(n), rate, key=lambda wrong: clopper_pearson(wrong / n * count, count, CONFIDENCE)) - 1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import __version__, registry
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import spelt_out
+from deepfake_detector.files import name_of, spelt_out
 
 if TYPE_CHECKING:
     from deepfake_detector.bundle import Bundle
@@ -170,7 +170,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     from deepfake_detector.extract import extract
     from deepfake_detector.table import check_target, manifest_path
 
-    out = arguments.out or f"embeddings/{_data_name(arguments.data)}.csv"
+    out = arguments.out or f"embeddings/{name_of(Path(arguments.data).resolve())}.csv"
     check_target(out, arguments.float16)
     for read in (Path(arguments.data), Path(arguments.data) / "manifest.csv"):
         if read.is_file() and Path(out).is_file() and read.samefile(out):
@@ -207,12 +207,6 @@ def _extract(arguments: argparse.Namespace) -> int:
         for names in done.contradictions[:10]:
             print(f"    {' = '.join(names)}")
     return 0
-
-
-def _data_name(data: str) -> str:
-    """What a data set's table and model are called unless told."""
-    place = Path(data).resolve()
-    return place.stem if place.is_file() else place.name
 
 
 def _engine(arguments: argparse.Namespace, out: str) -> tuple[AbstractContextManager[Embed], Cache | None]:
@@ -343,7 +337,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     if arguments.steps < 1 or arguments.folds < 2:
         raise DetectorError(f"--steps should be at least 1 and --folds at least 2; received {arguments.steps} and {arguments.folds}.")
     _check_seed(arguments)
-    out = Path(arguments.out or f"models/{_data_name(arguments.data)}-tuned")
+    out = Path(arguments.out or f"models/{name_of(Path(arguments.data).resolve())}-tuned")
     bundle.check_target(out)
     listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **_data_options(arguments))
     settings = Settings(arguments.steps, arguments.seed, arguments.bfloat16, arguments.device)

@@ -7,12 +7,11 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: what a kill left behind stays there
+except ImportError:  # Windows
     fcntl = None
 
 _JUST_MADE = 60  # seconds in which a file's writer has locked it for certain
@@ -24,8 +23,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
     try:
-        with suppress(OSError, AttributeError):  # some network file systems, and Windows, have no such locks
-            fcntl.flock(handle, fcntl.LOCK_EX)  # for as long as it is open: somebody writes this file
+        lock(handle)  # for as long as it is open: somebody writes this file
         write(part)
         os.chmod(part, 0o644)  # mkstemp makes private files
         os.replace(part, path)
@@ -36,15 +34,34 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def remove_abandoned(path: Path) -> None:
     """Remove what writers of this file left beside it when they were killed, and nothing that is being written."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part") if fcntl else ():
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         try:
             if left.stat().st_mtime > time.time() - _JUST_MADE:
                 continue  # its writer may be about to lock it
             with left.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                left.unlink()
-        except OSError:  # locked by its writer, gone meanwhile, or somebody else's
+                if lock(file.fileno()):
+                    left.unlink()
+        except OSError:  # gone meanwhile, or somebody else's
             continue
+
+
+def lock(handle: int) -> bool:
+    """Take an open file or folder for as long as it is open here; False if another has it, or where there are no such locks.
+
+    The kernel lets go of it when a process ends, killed or not. Windows and some network file systems have none.
+    """
+    if not fcntl:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def name_of(place: Path) -> str:
+    """A folder's whole name, a file's without its ending."""
+    return place.stem if place.is_file() else place.name
 
 
 def spelt_out(text: str) -> str:

@@ -324,6 +324,12 @@ def delong(labels: Any, p_a: Any, p_b: Any) -> tuple[float, float, float]:
     return difference, error, math.erfc(abs(difference) / error / math.sqrt(2))
 
 
+def log_odds(p: Any, edge: float = 1e-7) -> np.ndarray:
+    """(n,) probabilities → (n,); none is taken for surer than `edge`, or 0 and 1 would be infinite."""
+    p = np.clip(np.asarray(p, np.float64), edge, 1 - edge)
+    return np.log(p) - np.log1p(-p)
+
+
 def effective_count(p_fake: np.ndarray, groups: np.ndarray) -> float:
     """As how many independent pictures some count (n,) whose groups (n,) are given: n where each is its own.
 
@@ -335,8 +341,7 @@ def effective_count(p_fake: np.ndarray, groups: np.ndarray) -> float:
     n, count = len(groups), len(sizes)
     if count == n:
         return float(n)
-    p = np.clip(p_fake, 1e-7, 1 - 1e-7)
-    z = np.log(p) - np.log1p(-p)
+    z = log_odds(p_fake)
     means = np.bincount(of, z) / sizes
     within = np.square(z - means[of]).sum() / (n - count)
     typical = (n - np.square(sizes).sum() / n) / max(count - 1, 1)  # size of a group

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_detector import cli, table
+from deepfake_detector import table
 from deepfake_detector.cache import Cache
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets.folder import scan
@@ -24,6 +24,7 @@ from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import DatasetError, TableError
 from deepfake_detector.extract import extract
+from deepfake_detector.files import name_of
 from tests.conftest import ROOT, draw, draw_dataset, script
 
 
@@ -305,7 +306,7 @@ def test_what_a_table_is_called_unless_told(tmp_path, monkeypatch, given, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sd1.5").mkdir()
     (tmp_path / "list.csv").touch()
-    assert cli._data_name(given) == name
+    assert name_of(Path(given).resolve()) == name
 
 
 def corrupt(out: Path, **changes) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from deepfake_detector import video
 from deepfake_detector.datasets import Listing
 from deepfake_detector.errors import DatasetError
+from deepfake_detector.files import name_of
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
@@ -70,8 +71,7 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
     """
     together, names = Listing(), set()
     for label, root in [*((REAL, root) for root in real), *((FAKE, root) for root in fake)]:
-        place = Path(root).expanduser().resolve()
-        source = place.stem if place.is_file() else place.name
+        source = name_of(Path(root).expanduser().resolve())
         if source in names:
             raise DatasetError(f"Two folders are called {source!r}; a folder's name says where its pictures come from. Rename one.")
         names.add(source)

@@ -12,11 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepfake_detector.errors import DetectorError
-
-try:
-    import fcntl
-except ImportError:  # Windows: what a killed server left stays there
-    fcntl = None
+from deepfake_detector.files import lock
 
 CHECKED_EVERY, KEPT = 60, 300  # seconds
 _PREFIX = "deepfake_detector_uploads_"
@@ -32,7 +28,7 @@ def folder() -> Iterator[Path]:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
-        own, lock = _make(parent)
+        own, held = _make(parent)
     except OSError as error:
         raise DetectorError(
             f"Uploads can't be put in {parent} ({error}). Name a folder that can be written in $GRADIO_TEMP_DIR."
@@ -43,8 +39,8 @@ def folder() -> Iterator[Path]:
     finally:
         os.environ["GRADIO_TEMP_DIR"] = str(parent)
         shutil.rmtree(own, ignore_errors=True)  # where an upload that still runs is in the way, the next server removes it
-        if lock is not None:
-            os.close(lock)
+        if held is not None:
+            os.close(held)
 
 
 @contextmanager
@@ -81,30 +77,25 @@ def remove_old(place: Path, spared: Collection[Path], age: float) -> None:
 
 
 def _make(parent: Path) -> tuple[Path, int | None]:
-    """A new folder, and what holds its lock: the kernel lets go of that when the server ends, killed or not."""
+    """A new folder, and what holds its lock; None where there are no locks, and what a killed server leaves stays there."""
     fresh = Path(tempfile.mkdtemp(dir=parent))
-    if not fcntl:
-        return fresh, None
-    lock = os.open(fresh, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError:  # a file system without such locks
-        os.close(lock)
+        held = os.open(fresh, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return fresh, None
+    if not lock(held):
+        os.close(held)
         return fresh, None
     # Only now does it get a name by which others look, so none can take it for abandoned.
-    return fresh.rename(parent / f"{_PREFIX}{fresh.name}"), lock
+    return fresh.rename(parent / f"{_PREFIX}{fresh.name}"), held
 
 
 def _remove_abandoned(parent: Path) -> None:
-    for place in parent.glob(f"{_PREFIX}*") if fcntl else ():
+    for place in parent.glob(f"{_PREFIX}*"):
         try:
-            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            found = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
             continue  # another user's, or another server has just removed it
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock(found):  # its server has ended
             shutil.rmtree(place, ignore_errors=True)
-        except OSError:
-            pass  # its server is alive, or nobody can tell
-        finally:
-            os.close(lock)
+        os.close(found)
