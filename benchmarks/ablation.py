@@ -2,10 +2,10 @@
 
     python benchmarks/ablation.py --table corners=corners.parquet,pairs.parquet --table whole=whole.parquet
 
-The first table (or tables, taken together) is the default's: the training side alone, with degraded copies and with pairs (a real
-picture and its reconstruction in one group). Of it, each part is changed in turn; of any other table (another encoder on the same
-pictures) the full recipe is measured. What is left out is left out of learning only, so all rows are tested on the same pictures, by
-the folds of `evaluate.py --protocol` and `train`:
+The first table (or tables, taken together) is what the default learns from, the corners: the training side alone, with degraded copies
+and with pairs (a real picture and its reconstruction in one group). Of it, each part is changed in turn; of any other table (another
+encoder on the same pictures) the full recipe is measured. What its second look gives is the question of looks.py. What is left out is
+left out of learning only, so all rows are tested on the same pictures, by the folds of `evaluate.py --protocol` and `train`:
 
     unseen generator     mean AUROC over generators, each left out
     both unseen          the same over pairs of a generator and a real source, both left out

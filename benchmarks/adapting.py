@@ -1,8 +1,8 @@
 """What ten, thirty or a hundred pictures of something new are worth: AUROC on what a model has not seen, before and after `adapt`.
 
-    python benchmarks/adapting.py TABLE [TABLE ...] [--C 0.003] [--draws 5]
+    python benchmarks/adapting.py TABLE [TABLE ...] [--head two_looks] [--C 0.003] [--draws 5]
 
-For each source of real pictures and each generator a logistic head is trained without both; then `adapt` shows it some of the
+For each source of real pictures and each generator a linear head is trained without both; then `adapt` shows it some of the
 source's photographs, of the generator's fakes, or of both, drawn by chance, and it ranks others of the generator's fakes among others
 of the source. "whole" is the head trained anew with the photographs, which needs the training table. "pairs" are other photographs of
 the source against fakes remade of them: a head that had only learnt to know the source by sight would not tell these better. The
@@ -22,11 +22,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from deepfake_detector import split, table  # noqa: E402
+from deepfake_detector import registry, split, table  # noqa: E402
 from deepfake_detector.adapt import adapt  # noqa: E402
 from deepfake_detector.bundle import Bundle  # noqa: E402
 from deepfake_detector.calibration import Calibration  # noqa: E402
-from deepfake_detector.heads.logistic import Head  # noqa: E402
+from deepfake_detector.heads import EmbeddingHead  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.recall import remember  # noqa: E402
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds  # noqa: E402
@@ -47,13 +47,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+")
     parser.add_argument("--draws", type=int, default=5, help="how often the shown pictures are drawn anew (default: %(default)s)")
+    parser.add_argument("--head", default="two_looks", help="a linear one (default: %(default)s, as models/default)")
     parser.add_argument("--C", type=float, default=3e-3, help="of the head (default: %(default)s, as models/default)")
     arguments = parser.parse_args()
     if arguments.draws < 1:
         parser.error(f"--draws should be 1 or more. Received: {arguments.draws}.")
     data = table.read_all(arguments.tables)
     training = data.take(split.train_test(data.rows, 0)[0])
-    learning = Learning(training, arguments.C)
+    learning = Learning(training, arguments.head, arguments.C)
 
     print(f"{'real source left out':28}" + "".join(f"{column:>11}" for column in COLUMNS), flush=True)
     found = [one for draw in range(arguments.draws) for one in both_left_out(training, learning, draw)]
@@ -121,8 +122,8 @@ def say_means(found: list[tuple[int, list[float]]]) -> None:
 
 
 class Learning:
-    def __init__(self, training: Embeddings, C: float):
-        self.training, self.C = training, C
+    def __init__(self, training: Embeddings, head: str, C: float):
+        self.training, self.head, self.C = training, head, C
 
     def both_left_out(self, learn, reals, fakes, groups, remade) -> list[float]:
         asked_reals, asked_fakes = reals[max(REALS) :], apart(fakes[max(FAKES) :], fakes[: max(FAKES)], groups)
@@ -143,22 +144,22 @@ class Learning:
         model = self.model(head, learn)
         return [self.area(one, reals, asked) for one in (head, *(self.shown(model, fakes[:n]) for n in FAKES))]
 
-    def fit(self, rows: np.ndarray) -> Head:
+    def fit(self, rows: np.ndarray) -> EmbeddingHead:
         part = self.training.take(rows)
-        return Head(C=self.C).fit(part.X, part.rows["label"].to_numpy(), split.weights(part.rows))
+        return registry.load("heads", self.head).Head(C=self.C).fit(part.X, part.rows["label"].to_numpy(), split.weights(part.rows))
 
-    def model(self, head: Head, learn: np.ndarray) -> Bundle:
+    def model(self, head: EmbeddingHead, learn: np.ndarray) -> Bundle:
         recall = remember(head, self.training.take(learn), seed=0)
         manifest = {"training": {"train": {name: {} for name in LABEL_NAMES}}}
         spec, crop = self.training.spec, self.training.crop
-        return Bundle("m", head, "logistic", spec, crop, Calibration(1, 0), Thresholds(0.3, 0.7), manifest, remembered=recall)
+        return Bundle("m", head, self.head, spec, crop, Calibration(1, 0), Thresholds(0.3, 0.7), manifest, remembered=recall)
 
-    def shown(self, model: Bundle, rows: np.ndarray) -> Head:
+    def shown(self, model: Bundle, rows: np.ndarray) -> EmbeddingHead:
         part = self.training.take(rows)
         part = replace(part, rows=part.rows.assign(group=part.rows["path"]))  # a visitor's pictures carry no groups
         return adapt(model, part, "m").bundle.head
 
-    def area(self, head: Head, reals: np.ndarray, fakes: np.ndarray) -> float:
+    def area(self, head: EmbeddingHead, reals: np.ndarray, fakes: np.ndarray) -> float:
         truth = np.repeat([REAL, FAKE], [len(reals), len(fakes)])
         return auroc(truth, head.p_fake(self.training.X[np.concatenate([reals, fakes])]))
 

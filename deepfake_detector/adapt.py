@@ -68,7 +68,7 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     groups = split.whole_groups(pictures.rows)
     labels, origin = pictures.rows["label"].to_numpy(), pictures.rows["generator"].to_numpy()
     _check(model, recall, pictures.rows, groups)
-    X = (model.head.pipeline_[0].transform(np.asarray(pictures.X)) @ recall.basis).astype(np.float32)
+    X = (model.head.pipeline_[0].transform(model.head.learnt(np.asarray(pictures.X))) @ recall.basis).astype(np.float32)
     apart = [f"{place} {group}" for place, group in zip(origin, groups, strict=True)]  # from the groups of the pictures that are kept
     new = pd.DataFrame(
         {"label": labels, "generator": origin, "group": apart, "split": "train", "sha256": pictures.rows["sha256"].to_numpy()}
@@ -106,7 +106,7 @@ def recall_of(model: Bundle) -> Recall:
     """What the model keeps to learn by; raises TrainingError for one that keeps nothing."""
     if model.recall is None:
         raise TrainingError(
-            f"The model {model.name} keeps nothing of its training pictures to learn by; logistic heads that this version has "
+            f"The model {model.name} keeps nothing of its training pictures to learn by; linear heads that this version has "
             f"trained do, its head is {model.head_name}. Train one again with --head logistic, or on a second table of your own beside."
         )
     return model.recall

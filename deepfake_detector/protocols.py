@@ -63,7 +63,7 @@ def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Map
     """
     if protocol not in PROTOCOLS:
         raise TrainingError(f"There is no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}.")
-    check_trainable(data)
+    check_trainable(data, head)
     fit = _Fit(head, seed, settings or {})
     rows = PROTOCOLS[protocol](data, fit)
     done = {"protocol": protocol, "head": head, "settings": dict(settings or {}), "encoder": data.spec.name, "rows": rows}

@@ -82,7 +82,7 @@ def remember(head: Head, data: Embeddings, seed: int) -> Recall:
     kept = _some_groups(split.whole_groups(data.rows), MOST_ROWS, seed)
     rows = data.rows.iloc[kept][["label", "generator", "group", "split", "sha256"]].reset_index(drop=True)
     scaler, linear = (step for _, step in head.pipeline_.steps)
-    X = scaler.transform(np.asarray(data.X[kept]))
+    X = scaler.transform(head.learnt(np.asarray(data.X[kept])))
     few = np.random.default_rng(seed).permutation(len(X))[:_FOR_VARIANCE]
     count = min(DIRECTIONS, X.shape[1], len(few) - 1)
     places = [X[(rows["generator"] == name).to_numpy()].mean(axis=0) for name in sorted(set(rows["generator"]))]

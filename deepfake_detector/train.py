@@ -61,7 +61,7 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     The test side is looked at once, to report. Raises TrainingError for a table that can't be learnt from.
     """
     module = registry.load("heads", head_name)
-    check_trainable(data)
+    check_trainable(data, head_name)
     learn, test, how = split.train_test(data.rows, seed)
     training, testing = data.take(learn), data.take(test)
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
@@ -82,7 +82,7 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
         "versions": versions(),
     }
     family = family_head.fit(training, seed)
-    recall = remember(fitted.head, training, seed) if head_name == "logistic" else None
+    recall = remember(fitted.head, training, seed) if fitted.head.teachable else None
     bundle = Bundle(
         name,
         fitted.head,
@@ -205,8 +205,11 @@ def unseen_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, learn:
     return head_of().fit(data.X[learn], rows["label"].to_numpy(), split.weights(rows)).p_fake(data.X[score])
 
 
-def check_trainable(data: Embeddings) -> None:
-    """Raise TrainingError for one class alone, or too few rows."""
+def check_trainable(data: Embeddings, head_name: str) -> None:
+    """Raise TrainingError for one class alone, too few rows, or embeddings that this head can't make sense of."""
+    encoder = getattr(registry.load("heads", head_name), "ENCODER", data.spec.name)
+    if data.spec.name != encoder:
+        raise TrainingError(f"The head {head_name} learns from embeddings of {encoder} alone; the table has those of {data.spec.name}.")
     present = sorted(data.rows["label"].unique())
     if len(present) < 2:
         raise TrainingError(

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from deepfake_detector import registry, weights
-from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_l14
+from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_looks, clip_vit_l14
 from deepfake_detector.errors import DetectorError, WeightsUnavailable
 from deepfake_detector.ui.tabs.picture import EXAMPLES
 from tests import tiny_clip as tiny
@@ -211,6 +211,16 @@ def test_two_corners_are_averaged_block_by_block():
     expected = (mean / np.linalg.norm(mean, axis=1, keepdims=True)).ravel()
     np.testing.assert_allclose(corners.embed_batch([picture])[0], expected, atol=1e-5)
     assert corners.spec.key != blocks.spec.key
+
+
+def test_the_second_look_is_the_middle_of_the_picture_at_half_its_size():
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (448, 600, 3), dtype=np.uint8))
+    blocks, corners, looks = (module.Encoder(device="cpu") for module in (clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_looks))
+    half = picture.resize((300, 224), Image.Resampling.BICUBIC)
+    first, second = np.split(looks.embed_batch([picture])[0], 2)
+    np.testing.assert_allclose(first, corners.embed_batch([picture])[0], atol=1e-5)
+    np.testing.assert_allclose(second, blocks.embed_batch([half.crop((32, 0, 256, 224))])[0], atol=1e-5)  # in steps of 16 pixels
 
 
 @pytest.mark.parametrize("size", [(448, 448), (4000, 3000), (100, 50), (33, 1000), (449, 601), (451, 601)])

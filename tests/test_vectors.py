@@ -91,6 +91,14 @@ def test_a_head_learns_the_same_from_memory_and_from_disk(both, head):
     assert evaluate_scores(a.test.rows, a.p_fake, a.bundle.thresholds)["overall"]["auroc"] > 0.95
 
 
+def test_a_head_that_learns_from_a_part_of_each_row_learns_the_same_from_disk(both):
+    from deepfake_detector.heads.two_looks import Head
+
+    y = both[0].rows["label"].to_numpy()
+    a, b = (Head().fit(data.X, y).p_fake(data.X) for data in both)
+    np.testing.assert_array_equal(a, b)
+
+
 def test_protocols_and_views_work_from_disk(both):
     done = [protocols.run("leave-one-generator-out", data, "logistic") for data in both]
     assert done[0] == done[1]

@@ -45,8 +45,17 @@ class Encoder(BlocksEncoder):
 
     def encode(self, prepared: np.ndarray) -> np.ndarray:
         """(n, 2, 3, 224, 224) uint8 → (n, 12·768) float32."""
-        tokens = super().encode(prepared.reshape(-1, *prepared.shape[2:])).reshape(-1, len(CORNERS), BLOCKS, WIDTH).mean(axis=1)
-        return (tokens / np.linalg.norm(tokens, axis=-1, keepdims=True)).reshape(-1, BLOCKS * WIDTH)
+        return self.mean(self.tokens(prepared))
+
+    def tokens(self, prepared: np.ndarray) -> np.ndarray:
+        """(n, windows, 3, 224, 224) uint8 → (n, windows, 12, 768) float32, each token a unit vector."""
+        return super().encode(prepared.reshape(-1, *prepared.shape[2:])).reshape(*prepared.shape[:2], BLOCKS, WIDTH)
+
+    @staticmethod
+    def mean(tokens: np.ndarray) -> np.ndarray:
+        """(n, windows, 12, 768) → (n, 12·768), each block's mean a unit vector."""
+        mean = tokens.mean(axis=1)
+        return (mean / np.linalg.norm(mean, axis=-1, keepdims=True)).reshape(len(tokens), -1)
 
 
 def window(picture: Image, across: float, down: float) -> Image:

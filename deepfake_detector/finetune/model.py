@@ -125,7 +125,7 @@ def finetune(
     untuned = Embedder(clip_vit_b16_corners.Encoder(settings.device), crop, cache)
     log.info("embedding %d pictures, untuned", len(samples))
     data, skipped = embed_samples(listing, untuned, bar(len(samples)))
-    check_trainable(data)
+    check_trainable(data, "logistic")
     learn, test, how = split.train_test(data.rows, settings.seed)
     training, testing = data.take(learn), data.take(test)
     plan = split.left_out_folds(training.rows, folds)  # before hours of work: it may not be possible

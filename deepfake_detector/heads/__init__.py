@@ -1,6 +1,7 @@
 """Vectors → probability of being fake: one file a head, each with a class `Head`.
 
-A file may offer `CHOICES`, settings of its head (keyword arguments) among which `train_classifier.py --choose` chooses.
+A file may offer `CHOICES`, settings of its head (keyword arguments) among which `train_classifier.py --choose` chooses, and name the one
+`ENCODER` whose embeddings it learns from.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class EmbeddingHead(ABC):
 
     history_: dict[str, list[float]] = {}
     width_: int
+    teachable = False  # whether it can be taught more sources and generators by what a model keeps (recall.py, adapt.py)
 
     def __init__(self, seed: int = 0):
         self.seed = seed

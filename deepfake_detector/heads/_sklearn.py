@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +20,26 @@ class SklearnHead(EmbeddingHead):
     def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
         raise NotImplementedError
 
+    def learnt(self, X: np.ndarray) -> np.ndarray:
+        """(n, width_) → what of it is learnt from, (n, k)."""
+        return X
+
+    def asked(self, X: np.ndarray) -> np.ndarray:
+        """(n, width_) → what the answer is about, (n, k)."""
+        return X
+
     def fit(
         self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None
     ) -> SklearnHead:
         self.width_ = X.shape[1]
-        scaler = standardiser(X)
-        learnt = make_pipeline(*self.steps(X.shape))
-        learnt.fit(_standardised(X, scaler), y, **{f"{learnt.steps[-1][0]}__sample_weight": weight})
-        self.pipeline_ = make_pipeline(scaler, *(step for _, step in learnt.steps))
+        scaler = standardiser(X, self.learnt)
+        pipeline = make_pipeline(*self.steps((len(X), scaler.n_features_in_)))
+        pipeline.fit(self._standardised(X, scaler), y, **{f"{pipeline.steps[-1][0]}__sample_weight": weight})
+        self.pipeline_ = make_pipeline(scaler, *(step for _, step in pipeline.steps))
         return self
 
     def scores(self, X: np.ndarray) -> np.ndarray:
-        return self.pipeline_.predict_proba(X)[:, 1]
+        return self.pipeline_.predict_proba(self.asked(X))[:, 1]
 
     def save(self, folder: Path) -> None:
         import skops.io
@@ -46,19 +55,18 @@ class SklearnHead(EmbeddingHead):
         head.width_ = head.pipeline_.n_features_in_
         return head
 
+    def _standardised(self, X: Vectors, scaler: StandardScaler) -> np.ndarray:
+        """What is learnt, float32, as one array for scikit-learn; of too many rows, one that the system reads from disk as it is used."""
+        collected = Collector((len(X), scaler.n_features_in_), folder_of(X))
+        for _, part in batches(X):
+            collected.add(scaler.transform(self.learnt(part)))
+        kept = collected.finish()
+        return kept.mapped() if isinstance(kept, OnDisk) else kept
 
-def standardiser(X: Vectors) -> StandardScaler:
-    """Fitted to all rows of (n, dim), some of them at a time."""
+
+def standardiser(X: Vectors, learnt: Callable[[np.ndarray], np.ndarray] = lambda part: part) -> StandardScaler:
+    """Fitted to all rows of (n, dim), some of them at a time; `learnt` says what of them."""
     scaler = StandardScaler()
     for _, part in batches(X):
-        scaler.partial_fit(part)
+        scaler.partial_fit(learnt(part))
     return scaler
-
-
-def _standardised(X: Vectors, scaler: StandardScaler) -> np.ndarray:
-    """(n, dim) float32 as one array for scikit-learn; where that is too many, an array that the system reads from disk as it is used."""
-    collected = Collector(X.shape, folder_of(X))
-    for _, part in batches(X):
-        collected.add(scaler.transform(part))
-    kept = collected.finish()
-    return kept.mapped() if isinstance(kept, OnDisk) else kept

@@ -13,6 +13,8 @@ CHOICES = tuple({"C": C} for C in (3e-4, 1e-3, 3e-3, 1e-2))
 class Head(SklearnHead):
     """`C` is the inverse of the L2 penalty."""
 
+    teachable = True
+
     def __init__(self, seed: int = 0, C: float = 1e-2):
         super().__init__(seed)
         self.C = C

@@ -1,0 +1,48 @@
+"""clip_vit_b16_corners, and beside it a second look: the middle of the same picture at half its size, for a head to be asked about.
+
+What a head has learnt of the corners holds at a coarser scale too, where it finds what the corners hide: fakes that their makers had
+reduced already, and traces in pictures that came small. Learning from the second look is another matter: there a head sees what a
+picture is about (see heads/two_looks.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepfake_detector.degrade import resize
+from deepfake_detector.encoders.clip_vit_b16_corners import Encoder as CornersEncoder
+from deepfake_detector.encoders.clip_vit_b16_corners import window
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from deepfake_detector.types import EncoderSpec
+
+
+class Encoder(CornersEncoder):
+    """The first 12·768 numbers are those of clip_vit_b16_corners, the others the class tokens of the second look, block by block."""
+
+    @cached_property
+    def spec(self) -> EncoderSpec:
+        one = super().spec
+        return replace(
+            one,
+            name="clip_vit_b16_looks",
+            layers=f"{one.layers}; then of a third window",
+            preprocessing=f"{one.preprocessing}; the third from the middle of the picture at half its size (bicubic)",
+            dim=2 * one.dim,
+        )
+
+    def prepare(self, picture: Image) -> np.ndarray:
+        """RGB picture → (3, 3, 224, 224) uint8."""
+        middle = np.asarray(window(resize(picture, 0.5), 0.5, 0.5)).transpose(2, 0, 1)
+        return np.concatenate([super().prepare(picture), middle[None]])
+
+    def encode(self, prepared: np.ndarray) -> np.ndarray:
+        """(n, 3, 3, 224, 224) uint8 → (n, 2·12·768) float32."""
+        tokens = self.tokens(prepared)
+        return np.concatenate([self.mean(tokens[:, :-1]), tokens[:, -1].reshape(len(tokens), -1)], axis=1)
