@@ -150,6 +150,7 @@ def load(folder: str | Path) -> Bundle:
             f"{manifest.get('label_order')!r}. Train the model again."
         )
     try:
+        _ = manifest["promise"], manifest["training"]  # shown beside every answer
         head = registry.load("heads", manifest["head"]).Head.load(folder)
         bundle = Bundle(
             name=folder.resolve().name,
@@ -176,5 +177,8 @@ def load(folder: str | Path) -> Bundle:
 
 
 def _numbers(fields: dict[str, Any]) -> dict[str, float]:
-    """All of them as numbers, or one of the errors that mean damage: now, rather than at the first picture."""
-    return {name: float(value) for name, value in fields.items()}
+    """All of them as finite numbers, or one of the errors that mean damage: now, rather than at the first picture."""
+    numbers = {name: float(value) for name, value in fields.items()}
+    if not np.isfinite(list(numbers.values())).all():
+        raise ValueError(f"not all of {numbers} are finite")
+    return numbers

@@ -444,6 +444,8 @@ def test_damaged_models_are_refused(model, tmp_path):
         (lambda m: m | {"thresholds": m["thresholds"] | {"real": "a"}}, "damaged.*'a'"),
         (lambda m: m | {"thresholds": m["thresholds"] | {"fake": None}}, "damaged"),
         (lambda m: m | {"calibration": []}, "damaged"),
+        (lambda m: m | {"thresholds": m["thresholds"] | {"real": float("nan")}}, "damaged.*finite"),
+        (lambda m: {k: v for k, v in m.items() if k != "promise"}, "damaged.*promise"),
     ):
         copy = tmp_path / "copy"
         shutil.copytree(model, copy, dirs_exist_ok=True)
