@@ -34,7 +34,13 @@ def main() -> None:
     parser.add_argument("--ask", nargs="+", default=[], metavar="TABLE")
     arguments = parser.parse_args()
     data, *others = reduced(table.read_all(arguments.tables), [table.read(one) for one in arguments.ask])
-    print("| head | " + " | ".join([*COLUMNS, *arguments.ask]) + " |\n|---|" + "---|" * (len(COLUMNS) + len(others)), flush=True)
+    print(
+        "| head | "
+        + " | ".join([*COLUMNS, *(Path(one).stem for one in arguments.ask)])
+        + " |\n|---|"
+        + "---|" * (len(COLUMNS) + len(others)),
+        flush=True,
+    )
     everything = np.arange(len(data))
     for words, fit in recipes(data):
         figures = measure(data, fit)

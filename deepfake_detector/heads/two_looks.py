@@ -1,6 +1,6 @@
 """Logistic regression that learns from a picture's first look alone, and is asked about both: for clip_vit_b16_looks.
 
-Of generators and sources that it has not learnt from it answers better so than by the first look, and far better than if it
+Of generators and sources that it has not learnt from it answers better so than by the first look alone, and better than if it
 learnt from both (benchmarks/looks.py).
 """
 
