@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,10 @@ from deepfake_detector import split, table  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.protocols import PROTOCOLS  # noqa: E402
 from deepfake_detector.types import FAKE, VIEW, Embeddings  # noqa: E402
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
 
 DIMENSIONS = 1024
 PENALTY = 3e-3  # C of models/default
@@ -60,29 +65,53 @@ def main() -> None:
 
 def reduced(data: Embeddings) -> Embeddings:
     """The same rows as at most so many principal components of the standardised numbers, (n, DIMENSIONS) float32."""
+    X = np.asarray(data.X)
+    X = reduction(X.shape).fit_transform(X)
+    return Embeddings(data.rows.reset_index(drop=True), X.astype(np.float32), replace(data.spec, dim=X.shape[1]), data.crop)
+
+
+def reduction(shape: tuple[int, int]) -> Pipeline:
+    """What turns numbers of this shape to at most so many components, not fitted yet."""
     from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    X = StandardScaler().fit_transform(np.asarray(data.X))
-    X = PCA(min(DIMENSIONS, *X.shape), svd_solver="randomized", random_state=0, iterated_power=1).fit_transform(X)
-    return Embeddings(data.rows.reset_index(drop=True), X.astype(np.float32), replace(data.spec, dim=X.shape[1]), data.crop)
+    return make_pipeline(StandardScaler(), PCA(min(DIMENSIONS, *shape), svd_solver="randomized", random_state=0, iterated_power=1))
+
+
+Look = Callable[[np.ndarray], np.ndarray]
+
+
+def as_they_are(X: np.ndarray) -> np.ndarray:
+    return X
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Trains on those of the given rows that may be learnt from, scores others: what a protocol asks for."""
+    """Trains on those of the given rows that may be learnt from, scores others: what a protocol asks for.
+
+    `learnt` and `asked` say what of each row's numbers.
+    """
 
     use: np.ndarray  # (n,) bool
     weights: Callable[[pd.DataFrame], np.ndarray] = split.weights
     seed: int = 0
+    learnt: Look = as_they_are
+    asked: Look = as_they_are
 
     def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
+        return self.p_fake(self.head(data, learn), data.X[score])
+
+    def p_fake(self, head: LogisticRegression, X: np.ndarray) -> np.ndarray:
+        return head.predict_proba(self.asked(X))[:, 1]
+
+    def head(self, data: Embeddings, learn: np.ndarray) -> LogisticRegression:
         from sklearn.linear_model import LogisticRegression
 
         learn = learn[self.use[learn]]
         rows = data.rows.iloc[learn]
         head = LogisticRegression(C=PENALTY, max_iter=2000, random_state=self.seed)
-        return head.fit(data.X[learn], rows["label"], self.weights(rows)).predict_proba(data.X[score])[:, 1]
+        return head.fit(self.learnt(data.X[learn]), rows["label"], self.weights(rows))
 
 
 def recipes(data: Embeddings) -> list[tuple[str, Fit]]:
