@@ -39,9 +39,15 @@ def webp(picture: Picture, quality: int) -> Picture:
 
 def resize(picture: Picture, factor: float, resampling: Resampling = Resampling.BICUBIC) -> Picture:
     """Both sides times the factor, as far as the limits allow."""
-    short, long = sorted(picture.size)
+    return picture.resize(resized(picture.size, factor), resampling)
+
+
+def resized(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """The width and height that `resize` gives a picture of this width and height."""
+    short, long = sorted(size)
     factor = min(max(factor, min(1.0, _SMALLEST / short)), max(1.0, _LARGEST / long))
-    return picture.resize([max(1, round(side * factor)) for side in picture.size], resampling)
+    width, height = (max(1, round(side * factor)) for side in size)
+    return width, height
 
 
 def centre_crop(picture: Picture, share: float) -> Picture:

@@ -61,11 +61,20 @@ class Encoder(BlocksEncoder):
 def window(picture: Image, across: float, down: float) -> Image:
     """224×224 pixels out of the picture, as if a shorter side above 448 were scaled down to 448, or one below 224 up to 224.
 
-    `across` and `down` say where: 0 is left or top, 1 right or bottom. Where pixels stay as they are it begins with one of JPEG's blocks,
-    or else how these lie in a window would tell pictures apart by their size.
+    `across` and `down` say where: 0 is left or top, 1 right or bottom.
     """
-    short = min(picture.size)
-    side = PIXELS * short / min(max(short, PIXELS), SHORT)  # in the picture's own pixels
-    step = _BLOCK if side == PIXELS else 1
-    left, top = (int((length - side) * share) // step * step for length, share in zip(picture.size, (across, down), strict=True))
+    left, top, side = place(picture.size, across, down)
     return picture.resize((PIXELS, PIXELS), Resampling.LANCZOS, (left, top, left + side, top + side))
+
+
+def place(size: tuple[int, int], across: float, down: float) -> tuple[int, int, float]:
+    """Left, top and side of a window, in pixels of a picture of this width and height.
+
+    Where pixels stay as they are it begins with one of JPEG's blocks, or else how these lie in a window would tell pictures apart by
+    their size.
+    """
+    short = min(size)
+    side = PIXELS * short / min(max(short, PIXELS), SHORT)
+    step = _BLOCK if side == PIXELS else 1
+    left, top = (int((length - side) * share) // step * step for length, share in zip(size, (across, down), strict=True))
+    return left, top, side

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL.Image import Resampling
 
-from deepfake_detector.degrade import resize
+from deepfake_detector.degrade import resized
+from deepfake_detector.encoders._open_clip import PIXELS
 from deepfake_detector.encoders.clip_vit_b16_corners import Encoder as CornersEncoder
-from deepfake_detector.encoders.clip_vit_b16_corners import window
+from deepfake_detector.encoders.clip_vit_b16_corners import place
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,10 +42,24 @@ class Encoder(CornersEncoder):
 
     def prepare(self, picture: Image) -> np.ndarray:
         """RGB picture → (3, 3, 224, 224) uint8."""
-        middle = np.asarray(window(resize(picture, 0.5), 0.5, 0.5)).transpose(2, 0, 1)
+        middle = np.asarray(_middle_of_half(picture)).transpose(2, 0, 1)
         return np.concatenate([super().prepare(picture), middle[None]])
 
     def encode(self, prepared: np.ndarray) -> np.ndarray:
         """(n, 3, 3, 224, 224) uint8 → (n, 2·12·768) float32."""
         tokens = self.tokens(prepared)
         return np.concatenate([self.mean(tokens[:, :-1]), tokens[:, -1].reshape(len(tokens), -1)], axis=1)
+
+
+def _middle_of_half(picture: Image) -> Image:
+    """window(resize(picture, 0.5), 0.5, 0.5), of which no more is scaled than the window takes in: a photograph's half is megapixels."""
+    half = resized(picture.size, 0.5)
+    left, top, side = place(half, 0.5, 0.5)
+    reach = ceil(3 * max(1, side / PIXELS)) + 1  # how far Lanczos looks beyond the window
+    x0, y0 = max(0, left - reach), max(0, top - reach)
+    x1, y1 = (min(length, ceil(start + side) + reach) for length, start in zip(half, (left, top), strict=True))
+    across, down = (length / halved for length, halved in zip(picture.size, half, strict=True))
+    within = (x0 * across, y0 * down, min(x1 * across, picture.width), min(y1 * down, picture.height))
+    part = picture.resize((x1 - x0, y1 - y0), Resampling.BICUBIC, within)
+    left, top = left - x0, top - y0
+    return part.resize((PIXELS, PIXELS), Resampling.LANCZOS, (left, top, left + side, top + side))
