@@ -206,17 +206,22 @@ def unseen_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, learn:
 
 
 def check_trainable(data: Embeddings, head_name: str) -> None:
-    """Raise TrainingError for one class alone, too few rows, or embeddings that this head can't make sense of."""
+    """Raise TrainingError for degraded copies or one class alone, too few rows, or embeddings that this head can't make sense of."""
     encoder = getattr(registry.load("heads", head_name), "ENCODER", data.spec.name)
     if data.spec.name != encoder:
         raise TrainingError(f"The head {head_name} learns from embeddings of {encoder} alone; the table has those of {data.spec.name}.")
-    present = sorted(data.rows["label"].unique())
-    if len(present) < 2:
+    pictures = data.rows["label"][data.rows["split"] != VIEW]
+    if pictures.empty:
         raise TrainingError(
-            f"All {len(data)} pictures of the table are {LABEL_NAMES[present[0]]}; a detector needs both real and fake ones to learn from."
+            "The table has degraded copies alone, and these are only learnt from. Give the table of what they were made of, too."
         )
-    if len(data) < MIN_ROWS:
-        raise TrainingError(f"The table has {len(data)} rows; training needs at least {MIN_ROWS}. Extract more pictures.")
+    if pictures.nunique() < 2:
+        label = LABEL_NAMES[pictures.iloc[0]]
+        raise TrainingError(
+            f"All {len(pictures)} pictures of the table are {label}; a detector needs both real and fake ones to learn from."
+        )
+    if len(pictures) < MIN_ROWS:
+        raise TrainingError(f"The table has {len(pictures)} pictures; training needs at least {MIN_ROWS}. Extract more pictures.")
 
 
 def counts(data: Embeddings) -> dict[str, dict[str, int]]:

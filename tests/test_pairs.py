@@ -208,6 +208,41 @@ def test_detail_is_drawn_anew_and_what_was_learnt_is_kept(tmp_path, little_to_le
         scan(redraw=True)
 
 
+def test_finer_pairs_are_kept_smaller_than_they_were_rebuilt(photographs, tmp_path, monkeypatch):
+    """An autoencoder that changes nothing: then the two pictures of a pair are one, and only the sizes it was given tell."""
+    given = []
+
+    class Unchanged(nn.Module):
+        def forward(self, pixels):
+            given.append(tuple(pixels.shape[:1:-1]))
+            return pixels
+
+    unchanged = reconstruct.Autoencoder("unchanged", "0", 8, lambda: nn.Sequential(Unchanged(), nn.Identity()))
+    monkeypatch.setattr(reconstruct, "find", lambda place: unchanged)
+    monkeypatch.setattr(_pairs.os, "cpu_count", lambda: 1)  # one after the other
+    draw(photographs / "large.png", 0, 9, (400, 300))
+
+    def scan(**options):
+        return aligned.scan(photographs, "unchanged", max_side=200, made=tmp_path / "made", **options).samples
+
+    found = scan(finer=True)
+    assert [s.name for s in found[:2]] == ["a.jpg#finer", "a.jpg#unchanged_finer_recon"]
+    assert {s.split for s in found} == {"view"}, "learnt from, not tested on"
+    assert is_remade(found[1].generator)
+    times = []
+    for real, fake, size in zip(found[::2], found[1::2], given, strict=True):
+        with Image.open(real.path) as a, Image.open(fake.path) as b:
+            assert a.tobytes() == b.tobytes(), "the real one went through the same"
+            times.append(size[0] / a.width)
+            assert times[-1] == pytest.approx(size[1] / a.height, rel=0.05)
+    assert all(1.45 < one < 2.55 for one in times)
+    assert len(set(times)) > 2, "by another factor each"
+    assert given[3] == (192, 144), "400 x 300 came down to 200, and was cut to multiples of 16"
+    assert all(min(size) > 48 and max(size) <= 200 for size in given), "the small ones were enlarged"
+    assert scan(finer=True) == found
+    assert not {s.path for s in found} & {s.path for s in scan()}
+
+
 def test_what_is_decoded_is_what_was_redrawn(tmp_path, little_to_learn):
     """Latents that are the pixels themselves: then the picture shows what became of them."""
     photographs = [lambda i=i: draw_picture(i) for i in range(photograph_parts.FEWEST)]

@@ -17,7 +17,7 @@ from deepfake_detector.errors import BundleError, TableError, TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.metrics import clopper_pearson, effective_count
 from deepfake_detector.train import fit_promise, judged, train
-from deepfake_detector.types import Embeddings, EncoderSpec, Sample, Thresholds
+from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Sample, Thresholds
 from tests.conftest import ROOT, script
 
 
@@ -406,8 +406,12 @@ def test_what_cant_be_learnt_is_said(embeddings_csv, tmp_path):
     labels = data.rows["label"].to_numpy()
     with pytest.raises(TrainingError, match="All 40 pictures of the table are fake"):
         train(data.take(labels == 1), "logistic", "m")
-    with pytest.raises(TrainingError, match="at least 40"):
-        train(data.take(np.arange(20, 60)[::2]), "logistic", "m")
+    few = data.take(np.arange(20, 60)[::2])
+    copies = Embeddings(data.rows.assign(split=VIEW), data.X, data.spec, data.crop)
+    with pytest.raises(TrainingError, match="The table has 20 pictures; training needs at least 40"):
+        train(table.joined([few, copies]), "logistic", "m")
+    with pytest.raises(TrainingError, match="degraded copies alone"):
+        train(copies, "logistic", "m")
     one_group = Embeddings(data.rows.assign(group=np.where(labels == 0, "same", data.rows["group"])), data.X, data.spec, data.crop)
     with pytest.raises(TrainingError):
         train(one_group, "logistic", "m")
