@@ -406,6 +406,17 @@ def test_pictures_of_one_group_are_degraded_without_intervals(world):
     assert all(view["auroc"] is not None for view in views.values())
 
 
+def test_the_card_says_how_many_degraded_copies_were_learnt_from(world, full, tmp_path):
+    manifest_file = shutil.copytree(world / "logistic", tmp_path / "m") / "manifest.json"
+    manifest = json.loads(manifest_file.read_text())
+    manifest["training"]["views"] = 7
+    manifest_file.write_text(json.dumps(manifest))
+    assert cli.evaluate(["--model", str(tmp_path / "m"), "--data", str(world / "t.csv"), "--out", str(tmp_path / "r")]) == 0
+    words = "not recorded |\n\nAnd on 7 degraded copies of these, each of which counts a fifth of a picture.\n\n## Measured"
+    assert words in (tmp_path / "r/model_card.md").read_text()
+    assert "degraded copies of these" not in (full / "model_card_logistic.md").read_text()
+
+
 def test_a_manifest_that_says_little_still_makes_a_card(tmp_path):
     p = np.array([0.1, 0.2, 0.8, 0.9])
     for manifest in ({"head": "svm", "encoder": Encoder().spec.to_json()}, {"promise": {"false_positive_rate": 0.05}}):
