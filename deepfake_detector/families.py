@@ -41,6 +41,7 @@ _NAMES = {
         "STGAN": "st_?gan",
         "WGAN": "wgan(_?gp)?",
         "GANformer": "gans?former",
+        "repainted": "repainted",  # by a small GAN that is learnt on the photographs (see repaint.py)
     },
     LATENT: {
         # GLID-3-XL is the LDM's text-to-image network, trained on.
@@ -132,7 +133,7 @@ def line_of(generator: str) -> Line | None:
 def is_remade(generator: str) -> bool:
     """Whether its fakes are real pictures remade to learn from (reconstructions, self-blended faces), which nobody passes off as others."""
     words = _words(generator)
-    return any(pattern.search(words) for _, line, pattern in _PATTERNS if line in ("autoencoder", "self-blended"))
+    return any(pattern.search(words) for _, line, pattern in _PATTERNS if line in ("autoencoder", "self-blended", "repainted"))
 
 
 def _words(generator: str) -> str:

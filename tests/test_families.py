@@ -113,7 +113,14 @@ def test_families_are_those_that_are_answered():
 
 @pytest.mark.parametrize(
     ("name", "remade"),
-    [("flux2_vae_recon", True), ("taef2_stylegan2_recon", True), ("self_blended", True), ("reconnaissance", False), ("sdxl", False)],
+    [
+        ("flux2_vae_recon", True),
+        ("taef2_stylegan2_recon", True),
+        ("self_blended", True),
+        ("repainted", True),
+        ("reconnaissance", False),
+        ("sdxl", False),
+    ],
 )
 def test_what_is_remade_of_real_pictures_is_known_by_name(name, remade):
     assert is_remade(name) == remade

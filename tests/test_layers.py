@@ -31,7 +31,7 @@ LAYERS = [
         "picture_store",
         "photograph_parts",
     },
-    {"video", "fetch", "taesd", "redecode", "redraw"},
+    {"video", "fetch", "taesd", "redecode", "redraw", "repaint"},
     {"calibration", "crops", "encoders", "heads", "comparison"},
     {"family_head", "recall"},
     {"embed", "bundle", "evaluate", "reconstruct", "self_blend"},

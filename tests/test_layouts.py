@@ -9,7 +9,9 @@ from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL
 
 PUBLISHED = [
-    name for name in registry.names("datasets") if name not in ("folder", "elsa_d3", "aligned", "self_blended", "hub", "hemg", "webdataset")
+    name
+    for name in registry.names("datasets")
+    if name not in ("folder", "elsa_d3", "aligned", "repainted", "self_blended", "hub", "hemg", "webdataset")
 ]
 
 

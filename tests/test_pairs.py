@@ -14,8 +14,8 @@ import torch
 from PIL import Image, JpegImagePlugin
 from torch import nn
 
-from deepfake_detector import photograph_parts, reconstruct, redecode, redraw, self_blend, taesd
-from deepfake_detector.datasets import _pairs, aligned, self_blended
+from deepfake_detector import photograph_parts, reconstruct, redecode, redraw, repaint, self_blend, taesd
+from deepfake_detector.datasets import _pairs, aligned, repainted, self_blended
 from deepfake_detector.datasets._pairs import Recipe, pairs
 from deepfake_detector.errors import DatasetError, UnusablePicture, WeightsUnavailable
 from deepfake_detector.families import is_remade
@@ -142,6 +142,8 @@ def little_to_learn(monkeypatch):
         monkeypatch.setattr(photograph_parts, name, value)
     for name, value in {"_STEPS": 24, "_BATCH": 4, "_CROP": 32}.items():
         monkeypatch.setattr(redecode, name, value)
+    for name, value in {"_STEPS": 60, "_WARM_UP": 40, "_BATCH": 2, "_CROP": 32}.items():
+        monkeypatch.setattr(repaint, name, value)
 
 
 def test_another_decoder_is_learnt_once_and_kept(tmp_path, little_to_learn, caplog):
@@ -289,6 +291,64 @@ def test_small_latents_are_learnt_from_and_redrawn_too(tmp_path, learnt, drawn):
     made = redraw.redrawing(tmp_path / "kept")(torch.randn(1, 2, *drawn, generator=draws), 0)
     assert made.shape == (1, 2, *drawn)
     assert 0.3 < made.std().item() < 1.7, "nothing is lost in a band of which nothing was learnt"
+
+
+def test_photographs_are_painted_anew_by_what_was_learnt_on_them_once(tmp_path, little_to_learn, caplog):
+    for i in range(photograph_parts.FEWEST):
+        draw(tmp_path / f"photographs/{i:02}.jpg", 0, i, (96, 80))
+    draw(tmp_path / "photographs/thin.jpg", 0, 99, (200, 10))
+
+    def scan(folder="photographs", **options):
+        return repainted.scan(tmp_path / folder, made=tmp_path / "made", **options)
+
+    with caplog.at_level("INFO"):
+        found, again = scan(), scan()
+    assert caplog.text.count("learning to paint on 4 photographs") == 1
+    off = [float(one) for one in re.findall(r"off by (\d\.\d+)", caplog.text)]
+    assert off[-1] < 0.7 * off[0]
+    assert [(s.name, s.label, s.generator, s.group) for s in found.samples[:2]] == [
+        ("00.jpg", REAL, "real", "00.jpg"),
+        ("00.jpg#repainted", FAKE, "repainted", "00.jpg"),
+    ]
+    assert again.samples == found.samples
+    sizes = set()
+    for real, fake in zip(found.samples[::2], found.samples[1::2], strict=True):
+        with Image.open(real.path) as a, Image.open(fake.path) as b:
+            assert (a.size, a.mode, a.format, a.quantization) == (b.size, b.mode, b.format, b.quantization)
+            assert a.tobytes() != b.tobytes()
+            sizes.add(a.size)
+    assert len(sizes) > 1, "painted at sizes of their own"
+    assert all(80 <= width <= 97 and 64 <= height <= 81 for width, height in sizes), "and shown as large as they were"
+
+    draw(tmp_path / "more/one.jpg", 0, 7, (64, 64))
+    assert len(scan("more").samples) == 2, "it is there; nothing need be learnt"
+    with pytest.raises(DatasetError, match="--max-side should be at least 64 pixels; received 63"):
+        scan(max_side=63)
+    (kept,) = (tmp_path / "made").glob("painter-*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-9])
+    with pytest.raises(WeightsUnavailable, match="holds nothing learnt of painting.*Delete it"):
+        scan("more")
+
+
+def test_what_is_painted_has_the_photographs_forms_and_a_seeds_detail(tmp_path, little_to_learn):
+    photographs = [lambda i=i: draw_picture(i) for i in range(photograph_parts.FEWEST)]
+    for name in ("a", "b"):
+        torch.rand(3)  # what was drawn before does not matter
+        repaint.learn(photographs, tmp_path / name, "cpu")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    paint, given = repaint.painting(tmp_path / "a", "cpu"), draw_picture(9).resize((8, 8)).resize((64, 64))
+    made = [paint(given, seed) for seed in (1, 1, 2**70)]
+    assert made[0].tobytes() == made[1].tobytes()
+    assert made[0].tobytes() != made[2].tobytes()
+    assert made[0].size == given.size
+
+    forms = [np.asarray(picture.reduce(repaint.FACTOR), float).ravel() for picture in (given, made[0])]
+    assert np.corrcoef(forms)[0, 1] > 0.7
+
+
+def test_painting_is_not_learnt_from_few_photographs(photographs, tmp_path):
+    with pytest.raises(DatasetError, match="Learning to paint takes at least 20 photographs of 192 pixels a side; found 0"):
+        repainted.scan(photographs, made=tmp_path / "made")
 
 
 def test_a_decoder_is_not_learnt_from_few_photographs_nor_for_diffusers(autoencoders, photographs, tmp_path):
@@ -581,5 +641,5 @@ def test_a_mistake_is_one_line(photographs, tmp_path):
 
 
 def test_help_of_the_data_set_needs_no_torch():
-    check = "import sys; from deepfake_detector.datasets import aligned, self_blended; sys.exit('torch' in sys.modules)"
+    check = "import sys; from deepfake_detector.datasets import aligned, repainted, self_blended; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0

@@ -28,6 +28,7 @@ from deepfake_detector.types import FAKE, REAL, Sample
 
 log = logging.getLogger(__name__)
 
+SMALLEST = 64  # that a --max-side may be
 _SAY_EVERY = 30  # seconds
 _LOSSLESS = (b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*")  # PNG, BMP, GIF and TIFF begin so
 
@@ -48,6 +49,12 @@ class Recipe:
 def add_made(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--made", default="embeddings/made", metavar="FOLDER", help="where the pictures that are made are kept (default: %(default)s)"
+    )
+
+
+def add_max_side(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-side", type=int, default=1024, metavar="PIXELS", help="scale larger photographs down to this (default: %(default)s)"
     )
 
 
@@ -111,6 +118,41 @@ def _pair(recipe: Recipe, kept: Path, photograph: Sample) -> tuple[Path, Path] |
             f"{kept} can't be written to ({error.strerror or error}). Make room, or choose another folder with --made."
         ) from error
     return files
+
+
+def opened(path: str, max_side: int, step: int) -> Image.Image | None:
+    """A photograph as `fitted` gives it, or None for one that can't be used; the listing will say why."""
+    try:
+        return fitted(open_picture(read_file(path)).image, max_side, step)
+    except (UnusablePicture, OSError):
+        return None
+
+
+def fitted(photograph: Image.Image, max_side: int, step: int) -> Image.Image:
+    """Scaled down to `max_side` and cut at its right and lower edge to multiples of `step`; raises UnusablePicture."""
+    if max(photograph.size) > max_side:
+        photograph = _scaled(photograph, max_side / max(photograph.size))
+    width, height = (n // step * step for n in photograph.size)
+    if min(width, height) < step:
+        raise UnusablePicture(f"too small to be rebuilt: {photograph.width} x {photograph.height}, at least {step} pixels a side")
+    return photograph.crop((0, 0, width, height))
+
+
+def shown_smaller(
+    photograph: Image.Image, times: float, max_side: int, step: int, rebuild: Callable[[Image.Image], Image.Image]
+) -> tuple[Image.Image, Image.Image]:
+    """The photograph and what `rebuild` makes of it at so many times its size, at most `max_side`; both then reduced by as much.
+
+    The real picture goes through the same, as it would else be told by that alone.
+    """
+    large = fitted(_scaled(photograph, min(times, max_side / max(photograph.size))), max_side, step)
+    size = [max(1, round(n / times)) for n in large.size]
+    real, fake = (picture.resize(size, Image.Resampling.LANCZOS) for picture in (large, rebuild(large)))
+    return real, fake
+
+
+def _scaled(photograph: Image.Image, times: float) -> Image.Image:
+    return photograph.resize([max(1, round(n * times)) for n in photograph.size], Image.Resampling.LANCZOS)
 
 
 def _encoding(content: bytes) -> tuple[str, dict[str, Any]]:

@@ -12,19 +12,16 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from PIL.Image import Resampling
-
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets._pairs import Recipe, add_made, pairs
+from deepfake_detector.datasets._pairs import SMALLEST, Recipe, add_made, add_max_side, fitted, opened, pairs, shown_smaller
 from deepfake_detector.datasets.folder import pictures_of
-from deepfake_detector.errors import DatasetError, UnusablePicture
+from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import REAL, VIEW, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _GRID = 16  # what JPEG's blocks and the models that work on latents' patches take in whole
-_SMALLEST = 64
 _FINER = (1.5, 2.5)  # times as large
 
 
@@ -34,9 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PLACE",
         help="needed: a folder of diffusers' AutoencoderKL or AutoencoderTiny, OWNER/NAME or OWNER/NAME/vae on the hub, TAESD's .pth files",
     )
-    parser.add_argument(
-        "--max-side", type=int, default=1024, metavar="PIXELS", help="scale larger photographs down to this (default: %(default)s)"
-    )
+    add_max_side(parser)
     parser.add_argument(
         "--decoder",
         choices=("own", "stylegan2"),
@@ -72,35 +67,31 @@ def scan(
     `made`, for these and later photographs.
 
     A photograph is brought to `max_side` and cut at its right and lower edge to multiples of 16 pixels, so that JPEG's blocks
-    stay where they were. With `finer`, fakes are of NAME_finer_recon: the photograph is first enlarged (at most to `max_side`), and
-    what was rebuilt is reduced by 1.5 to 2.5 again; so is the real picture, which would else be told by that alone. The traces that
-    are left are those of generators whose pictures are shown smaller than they were made. Such pairs are degraded copies (but those
-    of the test split, which are tested on): what a protocol tests stays the same with and without them.
+    stay where they were. With `finer`, fakes are of NAME_finer_recon: photographs are rebuilt 1.5 to 2.5 times as large as both
+    pictures are then kept. The traces that are left are those of generators whose pictures are shown smaller than they were made.
+    Such pairs are degraded copies (but those of the test split, which are tested on): what a protocol tests stays the same with and
+    without them.
     """
     if not autoencoder:
         raise DatasetError("The data set 'aligned' needs an autoencoder; say which with --autoencoder FOLDER or --autoencoder OWNER/NAME.")
-    if max_side < _SMALLEST:
-        raise DatasetError(f"--max-side should be at least {_SMALLEST} pixels; received {max_side}.")
+    if max_side < SMALLEST:
+        raise DatasetError(f"--max-side should be at least {SMALLEST} pixels; received {max_side}.")
     from deepfake_detector.reconstruct import find
 
     model = find(autoencoder)
     step = max(_GRID, model.factor)  # both are powers of two
     if decoder == "stylegan2" or redraw:
-        found = [partial(_opened, sample.path, max_side, step) for sample in pictures_of(REAL, root).samples]
+        found = [partial(opened, sample.path, max_side, step) for sample in pictures_of(REAL, root).samples]
         kept = Path(made).expanduser()
         model = model.with_learnt_decoder(kept, found) if decoder == "stylegan2" else model
         model = model.with_redrawn_latents(kept, found) if redraw else model
 
     def make(photograph: Image, seed: int) -> tuple[Image, Image]:
-        real = _fit(photograph, max_side, step)
+        real = fitted(photograph, max_side, step)
         return real, model.reconstruct(real, seed)
 
     def make_finer(photograph: Image, seed: int) -> tuple[Image, Image]:
-        times = Random(seed).uniform(*_FINER)
-        large = _fit(_scaled(photograph, min(times, max_side / max(photograph.size))), max_side, step)
-        size = [max(1, round(n / times)) for n in large.size]
-        real, fake = (picture.resize(size, Resampling.LANCZOS) for picture in (large, model.reconstruct(large, seed)))
-        return real, fake
+        return shown_smaller(photograph, Random(seed).uniform(*_FINER), max_side, step, partial(model.reconstruct, seed=seed))
 
     settings = f"aligned 1, autoencoder sha256:{model.sha256}, {max_side}/{step}"
     if finer:
@@ -112,26 +103,3 @@ def scan(
 def _copy(sample: Sample) -> Sample:
     name = f"{sample.name}#finer" if sample.label == REAL else sample.name
     return replace(sample, name=name, split=sample.split if sample.split == "test" else VIEW)
-
-
-def _opened(path: str, max_side: int, step: int) -> Image | None:
-    from deepfake_detector.embed import read_file
-    from deepfake_detector.images import open_picture
-
-    try:
-        return _fit(open_picture(read_file(path)).image, max_side, step)
-    except (UnusablePicture, OSError):
-        return None  # the listing will say why
-
-
-def _scaled(photograph: Image, times: float) -> Image:
-    return photograph.resize([max(1, round(n * times)) for n in photograph.size], Resampling.LANCZOS)
-
-
-def _fit(photograph: Image, max_side: int, step: int) -> Image:
-    if max(photograph.size) > max_side:
-        photograph = _scaled(photograph, max_side / max(photograph.size))
-    width, height = (n // step * step for n in photograph.size)
-    if min(width, height) < step:
-        raise UnusablePicture(f"too small for this autoencoder: {photograph.width} x {photograph.height}, at least {step} pixels a side")
-    return photograph.crop((0, 0, width, height))

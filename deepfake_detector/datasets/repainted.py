@@ -1,0 +1,53 @@
+"""Photographs, and the same painted anew from an eighth of their size by a GAN that is learnt on them: pairs of one content."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from deepfake_detector.datasets import Listing
+from deepfake_detector.datasets._pairs import SMALLEST, Recipe, add_made, add_max_side, opened, pairs, shown_smaller
+from deepfake_detector.datasets.folder import pictures_of
+from deepfake_detector.errors import DatasetError
+from deepfake_detector.types import REAL
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_GRID = 16  # JPEG's, with halved colours; a multiple of repaint.FACTOR
+_LARGER = (1.0, 2.3)  # times; the most is from 448 pixels to the 1,024 of face GANs
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_max_side(parser)
+    add_made(parser)
+
+
+def scan(root: str | Path, max_side: int = 1024, made: str | Path = "embeddings/made") -> Listing:
+    """Make the pairs of the real photographs in a folder or manifest, and list them; fakes are of the generator `repainted`.
+
+    What paints them is learnt on them first, and kept in `made` for these and later photographs. A photograph is painted up to 2.3
+    times as large as it is (at most `max_side`) and reduced again, and so is the real picture: with the factor varies at which size
+    the painted detail begins. Raises DatasetError.
+    """
+    if max_side < SMALLEST:
+        raise DatasetError(f"--max-side should be at least {SMALLEST} pixels; received {max_side}.")
+    from deepfake_detector import repaint
+    from deepfake_detector.encoders._open_clip import pick_device
+    from deepfake_detector.weights import file_sha256
+
+    kept = Path(made).expanduser() / f"painter-{hashlib.sha256(repaint.RECIPE.encode()).hexdigest()[:12]}.safetensors"
+    device = pick_device("auto")
+    if not kept.is_file():
+        repaint.learn([partial(opened, sample.path, max_side, _GRID) for sample in pictures_of(REAL, root).samples], kept, device)
+    paint = repaint.painting(kept, device)
+
+    def make(photograph: Image, seed: int) -> tuple[Image, Image]:
+        return shown_smaller(photograph, Random(seed).uniform(*_LARGER), max_side, _GRID, partial(paint, seed=seed))
+
+    settings = f"repainted 1, painter sha256:{file_sha256(kept)}, {max_side}/{_GRID}, larger {_LARGER}"
+    return pairs(root, Recipe("repainted", settings, make), made)
