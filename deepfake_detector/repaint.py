@@ -98,7 +98,7 @@ class _Critic(nn.Module):
 def learn(photographs: Sequence[Callable[[], Image.Image | None]], kept: Path, device: str) -> None:
     """Learn to paint on parts of the photographs (see random_parts) and write the weights to a file; raises DatasetError."""
     parts = torch.cat(random_parts(photographs, "to paint", "make pairs with --dataset aligned"))
-    log.info("learning to paint on %d photographs, once; about ten minutes without a GPU", len(parts))
+    log.info("learning to paint on %d photographs, once; a quarter of an hour without a GPU", len(parts))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         painter = _fitted(parts, device)
