@@ -20,6 +20,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +50,10 @@ def main() -> None:
     if hashlib.sha256(wheel.read_bytes()).hexdigest() != SHA256:
         sys.exit(f"{wheel} is not the release that this script was written for. Delete it, and run this again.")
     paint = painter(wheel, np.random.default_rng(arguments.seed))
-    for number in range(arguments.faces):
-        kind = list(KINDS)[number % len(KINDS)]
+    for number, (kind, psi) in zip(range(arguments.faces), cycle(KINDS.items()), strict=False):
         file = arguments.out / "fake" / kind / f"{arguments.seed}-{number:04}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
-        face = paint(KINDS[kind])
-        face.resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(file, quality=QUALITY, subsampling="4:2:0")
+        paint(psi).resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(file, quality=QUALITY, subsampling="4:2:0")
     beside = arguments.out / "real" / arguments.real.name
     beside.mkdir(parents=True, exist_ok=True)
     for one in photographs:

@@ -131,7 +131,7 @@ def line_of(generator: str) -> Line | None:
 
 
 def is_remade(generator: str) -> bool:
-    """Whether its fakes are real pictures remade to learn from (reconstructions, self-blended faces), which nobody passes off as others."""
+    """Whether its fakes are real pictures remade to learn from (rebuilt, repainted, self-blended), which nobody passes off as others."""
     words = _words(generator)
     return any(pattern.search(words) for _, line, pattern in _PATTERNS if line in ("autoencoder", "self-blended", "repainted"))
 

@@ -1,15 +1,17 @@
-"""Parts cut at random out of photographs, for what is learnt on a user's own pictures before fakes are made of them."""
+"""What is learnt on a user's own pictures before fakes are made of them: the parts that it is learnt from, and its file."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL.Image import Image
 
-from deepfake_detector.errors import DatasetError
+from deepfake_detector.errors import DatasetError, WeightsUnavailable
 
 FEWEST, MOST = 20, 500  # photographs to learn from
 SIDE = 192  # pixels of the part of each; a multiple of every autoencoder's factor
@@ -38,3 +40,13 @@ def random_parts(photographs: Sequence[Callable[[], Image | None]], learnt: str,
             f"Add photographs, or {instead}."
         )
     return parts
+
+
+@contextmanager
+def reading(kept: Path, otherwise: str) -> Iterator[None]:
+    """Around what reads the file of something learnt: raises WeightsUnavailable for a damaged one, which holds `otherwise`."""
+    try:
+        yield
+    except Exception as error:  # safetensors and torch each raise their own
+        said = str(error).splitlines()[-1].strip()
+        raise WeightsUnavailable(f"{kept} holds {otherwise} ({said}). Delete it: the next run learns it again.") from error

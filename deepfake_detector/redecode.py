@@ -19,9 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
-from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.files import write_atomically
-from deepfake_detector.photograph_parts import random_parts
+from deepfake_detector.photograph_parts import random_parts, reading
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +65,8 @@ def _stages() -> nn.Sequential:
 def redecoded(autoencoder: nn.Module, kept: Path) -> nn.Module:
     """A TAESD network (see taesd.load) with the learnt stages of a file in place of its last two; raises WeightsUnavailable."""
     stages = _stages()
-    try:
+    with reading(kept, "no learnt decoder"):
         stages.load_state_dict(load_file(kept))
-    except Exception as error:  # safetensors and torch each raise their own
-        said = str(error).splitlines()[-1].strip()
-        raise WeightsUnavailable(f"{kept} holds no learnt decoder ({said}). Delete it: the next run learns it again.") from error
     encoder, decoder = autoencoder
     return nn.Sequential(encoder, nn.Sequential(decoder[: _second(decoder)], stages))
 

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import one_hot, pad
 
-from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.files import write_atomically
+from deepfake_detector.photograph_parts import reading
 
 RECIPE = "gaussian 1"  # what is below
 _BANDS = 16
@@ -46,12 +46,9 @@ def learn(latents: Iterable[torch.Tensor], kept: Path) -> None:
 
 def redrawing(kept: Path) -> Callable[[torch.Tensor, int], torch.Tensor]:
     """(latents (1, c, h, w), seed) → others of their shape, by what was learnt; raises WeightsUnavailable."""
-    try:
+    with reading(kept, "nothing learnt of latents"):
         state = load_file(kept)
         covariance, deviation = state["covariance"], state["deviation"]
-    except Exception as error:  # safetensors raises its own
-        said = str(error).splitlines()[-1].strip()
-        raise WeightsUnavailable(f"{kept} holds nothing learnt of latents ({said}). Delete it: the next run learns it again.") from error
     return partial(_redrawn, covariance, float(deviation))
 
 

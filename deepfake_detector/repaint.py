@@ -22,9 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import interpolate, leaky_relu, softplus
 
-from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.files import write_atomically
-from deepfake_detector.photograph_parts import random_parts
+from deepfake_detector.photograph_parts import random_parts, reading
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class _Noise(nn.Module):
 
 
 class _Stage(nn.Module):
-    """(n, i, h, w) → (n, o, h, w), with noise after the second convolution, or after both."""
+    """(n, i, h, w) → (n, o, h, w), with noise after each convolution."""
 
     def __init__(self, i: int, o: int):
         super().__init__()
@@ -109,11 +108,8 @@ def learn(photographs: Sequence[Callable[[], Image.Image | None]], kept: Path, d
 def painting(kept: Path, device: str) -> Callable[[Image.Image, int], Image.Image]:
     """What paints an RGB picture anew, its sides multiples of 8, by a seed and from any thread; raises WeightsUnavailable."""
     painter = _Painter()
-    try:
+    with reading(kept, "nothing learnt of painting"):
         painter.load_state_dict(load_file(kept))
-    except Exception as error:  # safetensors and torch each raise their own
-        said = str(error).splitlines()[-1].strip()
-        raise WeightsUnavailable(f"{kept} holds nothing learnt of painting ({said}). Delete it: the next run learns it again.") from error
     painter = painter.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     one_at_a_time = threading.Lock()
 
@@ -155,13 +151,12 @@ def _fitted(parts: torch.Tensor, device: str) -> _Painter:
 
 
 def _critic_loss(critic: _Critic, real: torch.Tensor, made: torch.Tensor, slope_too: bool) -> torch.Tensor:
-    real = real.requires_grad_(slope_too)
+    real = real.detach().requires_grad_(slope_too)
     told = critic(real)
     loss = softplus(-told).mean() + softplus(critic(made)).mean()
     if slope_too:
         (slope,) = torch.autograd.grad(told.sum(), real, create_graph=True)
         loss = loss + _SLOPE * slope.square().sum((1, 2, 3)).mean()
-    real.requires_grad_(False)
     return loss
 
 

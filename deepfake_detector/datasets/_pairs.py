@@ -28,7 +28,8 @@ from deepfake_detector.types import FAKE, REAL, Sample
 
 log = logging.getLogger(__name__)
 
-SMALLEST = 64  # that a --max-side may be
+GRID = 16  # what JPEG's blocks and the models that work on latents' patches take in whole
+_SMALLEST = 64  # that a --max-side may be
 _SAY_EVERY = 30  # seconds
 _LOSSLESS = (b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*")  # PNG, BMP, GIF and TIFF begin so
 
@@ -120,12 +121,22 @@ def _pair(recipe: Recipe, kept: Path, photograph: Sample) -> tuple[Path, Path] |
     return files
 
 
-def opened(path: str, max_side: int, step: int) -> Image.Image | None:
-    """A photograph as `fitted` gives it, or None for one that can't be used; the listing will say why."""
-    try:
-        return fitted(open_picture(read_file(path)).image, max_side, step)
-    except (UnusablePicture, OSError):
-        return None
+def photographs_to_learn(root: str | Path, max_side: int, step: int) -> list[Callable[[], Image.Image | None]]:
+    """What opens each real photograph of a folder or manifest as `fitted` gives it, or gives None; the listing will say why."""
+
+    def opened(path: str) -> Image.Image | None:
+        try:
+            return fitted(open_picture(read_file(path)).image, max_side, step)
+        except (UnusablePicture, OSError):
+            return None
+
+    return [partial(opened, sample.path) for sample in pictures_of(REAL, root).samples]
+
+
+def check_max_side(max_side: int) -> None:
+    """Raise DatasetError for one that leaves too little of a photograph."""
+    if max_side < _SMALLEST:
+        raise DatasetError(f"--max-side should be at least {_SMALLEST} pixels; received {max_side}.")
 
 
 def fitted(photograph: Image.Image, max_side: int, step: int) -> Image.Image:

@@ -13,15 +13,23 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets._pairs import SMALLEST, Recipe, add_made, add_max_side, fitted, opened, pairs, shown_smaller
-from deepfake_detector.datasets.folder import pictures_of
+from deepfake_detector.datasets._pairs import (
+    GRID,
+    Recipe,
+    add_made,
+    add_max_side,
+    check_max_side,
+    fitted,
+    pairs,
+    photographs_to_learn,
+    shown_smaller,
+)
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import REAL, VIEW, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_GRID = 16  # what JPEG's blocks and the models that work on latents' patches take in whole
 _FINER = (1.5, 2.5)  # times as large
 
 
@@ -74,14 +82,13 @@ def scan(
     """
     if not autoencoder:
         raise DatasetError("The data set 'aligned' needs an autoencoder; say which with --autoencoder FOLDER or --autoencoder OWNER/NAME.")
-    if max_side < SMALLEST:
-        raise DatasetError(f"--max-side should be at least {SMALLEST} pixels; received {max_side}.")
+    check_max_side(max_side)
     from deepfake_detector.reconstruct import find
 
     model = find(autoencoder)
-    step = max(_GRID, model.factor)  # both are powers of two
+    step = max(GRID, model.factor)  # both are powers of two
     if decoder == "stylegan2" or redraw:
-        found = [partial(opened, sample.path, max_side, step) for sample in pictures_of(REAL, root).samples]
+        found = photographs_to_learn(root, max_side, step)
         kept = Path(made).expanduser()
         model = model.with_learnt_decoder(kept, found) if decoder == "stylegan2" else model
         model = model.with_redrawn_latents(kept, found) if redraw else model

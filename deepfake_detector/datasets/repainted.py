@@ -10,15 +10,20 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets._pairs import SMALLEST, Recipe, add_made, add_max_side, opened, pairs, shown_smaller
-from deepfake_detector.datasets.folder import pictures_of
-from deepfake_detector.errors import DatasetError
-from deepfake_detector.types import REAL
+from deepfake_detector.datasets._pairs import (
+    GRID,
+    Recipe,
+    add_made,
+    add_max_side,
+    check_max_side,
+    pairs,
+    photographs_to_learn,
+    shown_smaller,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_GRID = 16  # JPEG's, with halved colours; a multiple of repaint.FACTOR
 _LARGER = (1.0, 2.3)  # times; the most is from 448 pixels to the 1,024 of face GANs
 
 
@@ -34,8 +39,7 @@ def scan(root: str | Path, max_side: int = 1024, made: str | Path = "embeddings/
     times as large as it is (at most `max_side`) and reduced again, and so is the real picture: with the factor varies at which size
     the painted detail begins. Raises DatasetError.
     """
-    if max_side < SMALLEST:
-        raise DatasetError(f"--max-side should be at least {SMALLEST} pixels; received {max_side}.")
+    check_max_side(max_side)
     from deepfake_detector import repaint
     from deepfake_detector.encoders._open_clip import pick_device
     from deepfake_detector.weights import file_sha256
@@ -43,11 +47,11 @@ def scan(root: str | Path, max_side: int = 1024, made: str | Path = "embeddings/
     kept = Path(made).expanduser() / f"painter-{hashlib.sha256(repaint.RECIPE.encode()).hexdigest()[:12]}.safetensors"
     device = pick_device("auto")
     if not kept.is_file():
-        repaint.learn([partial(opened, sample.path, max_side, _GRID) for sample in pictures_of(REAL, root).samples], kept, device)
+        repaint.learn(photographs_to_learn(root, max_side, GRID), kept, device)
     paint = repaint.painting(kept, device)
 
     def make(photograph: Image, seed: int) -> tuple[Image, Image]:
-        return shown_smaller(photograph, Random(seed).uniform(*_LARGER), max_side, _GRID, partial(paint, seed=seed))
+        return shown_smaller(photograph, Random(seed).uniform(*_LARGER), max_side, GRID, partial(paint, seed=seed))
 
-    settings = f"repainted 1, painter sha256:{file_sha256(kept)}, {max_side}/{_GRID}, larger {_LARGER}"
+    settings = f"repainted 1, painter sha256:{file_sha256(kept)}, {max_side}/{GRID}, larger {_LARGER}"
     return pairs(root, Recipe("repainted", settings, make), made)
