@@ -146,7 +146,7 @@ class Learning:
 
     def fit(self, rows: np.ndarray) -> EmbeddingHead:
         part = self.training.take(rows)
-        return registry.load("heads", self.head).Head(C=self.C).fit(part.X, part.rows["label"].to_numpy(), split.weights(part.rows))
+        return registry.load("heads", self.head).Head(C=self.C).learn(part.X, part.rows)
 
     def model(self, head: EmbeddingHead, learn: np.ndarray) -> Bundle:
         recall = remember(head, self.training.take(learn), seed=0)

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
 
 from deepfake_detector import split
 from deepfake_detector.bundle import Bundle, fingerprints
@@ -30,6 +29,7 @@ from deepfake_detector.extract import embed_samples
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import Recall
 from deepfake_detector.types import LABEL_NAMES, Embeddings
+from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
 
 FEWEST = 10
@@ -68,21 +68,20 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     groups = split.whole_groups(pictures.rows)
     labels, origin = pictures.rows["label"].to_numpy(), pictures.rows["generator"].to_numpy()
     _check(model, recall, pictures.rows, groups)
-    X = (model.head.pipeline_[0].transform(model.head.learnt(np.asarray(pictures.X))) @ recall.basis).astype(np.float32)
     apart = [f"{place} {group}" for place, group in zip(origin, groups, strict=True)]  # from the groups of the pictures that are kept
     new = pd.DataFrame(
         {"label": labels, "generator": origin, "group": apart, "split": "train", "sha256": pictures.rows["sha256"].to_numpy()}
     )
     fold, after = groups % _FOLDS, np.empty(len(new), object)
     for i in range(_FOLDS):
-        fitted = _fit(model, recall, recall.joined(X[fold != i], new[fold != i]))
+        fitted = _fit(model, recall, _joined(model, recall, pictures.X[fold != i], new[fold != i]))
         after[fold == i] = _answers(model, fitted.p_fake(pictures.X[fold == i]))
     before = _answers(model, model.head.p_fake(pictures.X))
     shown = [
         Shown(place, int(label), len(own), dict(Counter(before[own])), dict(Counter(after[own])))
         for (label, place), own in sorted(pictures.rows.groupby(["label", "generator"]).indices.items())
     ]
-    joined = recall.joined(X, new)
+    joined = _joined(model, recall, pictures.X, new)
     manifest = _manifest(model, shown, command)
     learnt = None if model.learnt is None else np.union1d(model.learnt, fingerprints(pictures.rows["sha256"]))
     bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined, learnt=learnt)
@@ -143,13 +142,14 @@ def _answers(model: Bundle, scores: np.ndarray) -> np.ndarray:
     return np.array([model.thresholds.answer(p) for p in model.calibration(scores)], object)
 
 
+def _joined(model: Bundle, recall: Recall, X: Vectors, rows: pd.DataFrame) -> Recall:
+    """What is kept, and what the head learns of more pictures."""
+    looks, lessons = model.head.lessons(X, rows)
+    return recall.joined((looks @ recall.basis).astype(np.float32), lessons)
+
+
 def _fit(model: Bundle, recall: Recall, joined: Recall) -> EmbeddingHead:
     """The model's head, learnt anew inside the directions that were kept; `joined` has the new pictures among the others."""
     head = copy.deepcopy(model.head)
-    whole = head.pipeline_[-1]
-    C = whole.C * recall.learnt_from / len(recall.rows)  # as if all training pictures were there
-    linear = LogisticRegression(C=C, solver="newton-cholesky")  # few numbers, many rows: the quickest by far
-    linear.fit(joined.X, joined.rows["label"], split.weights(joined.rows))
-    whole.coef_ = linear.coef_ @ recall.basis.T.astype(np.float64)
-    whole.intercept_ = linear.intercept_
+    head.learn_again(joined.X, joined.rows, recall.basis, recall.learnt_from / len(recall.rows))  # as if all training pictures were there
     return head

@@ -136,6 +136,12 @@ def is_remade(generator: str) -> bool:
     return any(pattern.search(words) for _, line, pattern in _PATTERNS if line in ("autoencoder", "self-blended", "repainted"))
 
 
+def is_repainted(generator: str) -> bool:
+    """Whether its fakes are photographs painted anew by a GAN (see repaint.py)."""
+    line = line_of(generator)
+    return line is not None and line.name == "repainted"
+
+
 def _words(generator: str) -> str:
     """`stabilityai/stable-diffusion-2-1` → `stabilityai_stable_diffusion_2_1`."""
     return re.sub(r"[^a-z0-9]+", "_", generator.lower()).strip("_")

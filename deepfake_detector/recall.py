@@ -25,9 +25,9 @@ _FOR_VARIANCE = 2_000  # rows are enough for its greatest directions
 
 @dataclass(frozen=True)
 class Recall:
-    """`basis` (dim, k) has orthonormal columns, in the head's standardised numbers; `X` (n, k) are the training pictures in it.
+    """`basis` (dim, k) has orthonormal columns, in the head's standardised numbers; `X` (n, k) are the head's lessons in it.
 
-    `rows` has label, generator, group, split and sha256 of each; `learnt_from` is how many there were.
+    `rows` has label, generator, group, split, sha256 and look of each; `learnt_from` is how many there were.
     """
 
     basis: np.ndarray
@@ -45,6 +45,7 @@ class Recall:
             "place": places.astype(np.uint16),
             "group": split.whole_groups(self.rows).astype(np.uint32),
             "view": (self.rows["split"] == VIEW).to_numpy(),
+            "look": self.rows["look"].to_numpy().astype(np.uint8),
             "learnt_from": np.array(self.learnt_from),
         }
         np.savez_compressed(folder / FILE, **parts)
@@ -62,6 +63,7 @@ class Recall:
                         "group": group,
                         "split": np.where(parts["view"], VIEW, "train"),
                         "sha256": np.char.add("recalled ", group),  # equal pictures are in one group already
+                        "look": parts["look"].astype(np.int64),
                     }
                 )
                 return cls(parts["basis"].astype(np.float32), parts["X"].astype(np.float32), rows, int(parts["learnt_from"]))
@@ -81,14 +83,13 @@ def remember(head: Head, data: Embeddings, seed: int) -> Recall:
 
     kept = _some_groups(split.whole_groups(data.rows), MOST_ROWS, seed)
     rows = data.rows.iloc[kept][["label", "generator", "group", "split", "sha256"]].reset_index(drop=True)
-    scaler, linear = (step for _, step in head.pipeline_.steps)
-    X = scaler.transform(head.learnt(np.asarray(data.X[kept])))
+    X, rows = head.lessons(data.X[kept], rows)
     few = np.random.default_rng(seed).permutation(len(X))[:_FOR_VARIANCE]
     count = min(DIRECTIONS, X.shape[1], len(few) - 1)
     places = [X[(rows["generator"] == name).to_numpy()].mean(axis=0) for name in sorted(set(rows["generator"]))]
     variance = PCA(count, svd_solver="randomized", random_state=seed).fit(X[few]).components_
-    basis, _ = np.linalg.qr(np.vstack([linear.coef_, *places, variance]).T)
-    return Recall(basis.astype(np.float32), (X @ basis).astype(np.float32), rows, len(data))
+    basis, _ = np.linalg.qr(np.vstack([head.directions, *places, variance]).T)
+    return Recall(basis.astype(np.float32), (X @ basis).astype(np.float32), rows, round(len(rows) * len(data) / len(kept)))
 
 
 def _some_groups(groups: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -113,7 +113,7 @@ def fit_calibrated(
     asked = ((known, REAL), (new_source, REAL), (known, FAKE), (new_generator, FAKE))
     calibration, thresholds, promise = fit_promise(*(judged(rows, groups, scores, labels == label) for scores, label in asked))
     log.info("fitting the head on %d pictures", len(training))
-    head = head_of().fit(training.X, labels, split.weights(rows), held_out=watched)
+    head = head_of().learn(training.X, rows, watched)
     return Fitted(head, calibration, thresholds, promise)
 
 
@@ -201,8 +201,7 @@ def _held_out_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, fol
 
 def unseen_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
     """(len(score),) a head's own scores of some rows, learnt from others; both index arrays."""
-    rows = data.rows.iloc[learn]
-    return head_of().fit(data.X[learn], rows["label"].to_numpy(), split.weights(rows)).p_fake(data.X[score])
+    return head_of().learn(data.X[learn], data.rows.iloc[learn]).p_fake(data.X[score])
 
 
 def check_trainable(data: Embeddings, head_name: str) -> None:

@@ -11,9 +11,10 @@ from deepfake_detector import bundle, protocols
 from deepfake_detector.adapt import adapt
 from deepfake_detector.errors import TableError, TrainingError
 from deepfake_detector.heads import logistic, two_looks
-from deepfake_detector.metrics import log_odds
+from deepfake_detector.metrics import auroc, log_odds
+from deepfake_detector.recall import remember
 from deepfake_detector.train import train
-from deepfake_detector.types import Embeddings
+from deepfake_detector.types import FAKE, REAL, VIEW, Embeddings
 from tests.test_adapt import KNOWN, NEW, pictures
 
 
@@ -34,6 +35,66 @@ def test_it_learns_from_the_first_look_alone_and_answers_by_the_mean_of_three_wi
     np.testing.assert_allclose(log_odds(head.p_fake(data.X)), expected, atol=1e-4)
     other = np.hstack([first, np.zeros_like(second)])
     np.testing.assert_array_equal(two_looks.Head(C=0.1).fit(other, y).p_fake(data.X), head.p_fake(data.X))
+
+
+def opposite(n: int, seed: int = 0, gan: str = "repainted") -> Embeddings:
+    """The known places, and fakes whose trace is the opposite of theirs."""
+    return looked_at_twice(KNOWN | {gan: (FAKE, -3.0, 0.0)}, n, seed)
+
+
+def test_photographs_painted_anew_are_learnt_apart_since_what_they_show_is_the_opposite_of_other_fakes():
+    asked = opposite(200, seed=3)
+    truth, gan = asked.rows["label"].to_numpy(), (asked.rows["generator"] == "repainted").to_numpy()
+    apart, together = (
+        two_looks.Head().learn(data.X, data.rows).p_fake(asked.X) for data in (opposite(150), opposite(150, gan="as any other"))
+    )
+    assert auroc(truth[(truth == REAL) | gan], together[(truth == REAL) | gan]) < 0.6
+    assert auroc(truth[(truth == REAL) | gan], apart[(truth == REAL) | gan]) > 0.85
+    assert auroc(truth[~gan], apart[~gan]) > 0.85
+    assert auroc(truth, apart) > auroc(truth, together) + 0.05
+
+
+def test_the_second_look_teaches_nothing_of_other_fakes_or_copies():
+    data = opposite(60)
+    data.rows["split"] = np.where(np.arange(len(data)) % 3 == 0, VIEW, data.rows["split"])
+    of_copies_and_others = (data.rows["split"] == VIEW) | ~data.rows["generator"].isin(["a", "b", "c", "repainted"])
+    other = data.X.copy()
+    other[of_copies_and_others.to_numpy(), data.spec.dim // 2 :] = np.nan
+    head, same = (two_looks.Head().learn(X, data.rows) for X in (data.X, other))
+    asked = opposite(20, seed=5).X
+    np.testing.assert_array_equal(head.p_fake(asked), same.p_fake(asked))
+
+
+def test_where_all_fakes_are_painted_anew_they_are_fakes_like_any_other():
+    data = looked_at_twice({name: KNOWN[name] for name in "abc"} | {"repainted": (FAKE, -3.0, 0.0)}, 60)
+    head, plain = two_looks.Head().learn(data.X, data.rows), two_looks.Head().learn(data.X, data.rows.replace("repainted", "g"))
+    np.testing.assert_array_equal(head.p_fake(data.X), plain.p_fake(data.X))
+
+
+def test_taught_nothing_a_head_that_learnt_both_apart_answers_as_before():
+    """With as many directions as numbers nothing is lost, so that learning again from what is kept gives the same head."""
+    data, asked = opposite(150), opposite(50, seed=8)
+    head = two_looks.Head().learn(data.X, data.rows)
+    before, kept = head.p_fake(asked.X), remember(head, data, seed=0)
+    assert set(kept.rows["look"]) == {1, 2}
+    head.learn_again(kept.X, kept.rows, kept.basis, 1.0)
+    np.testing.assert_allclose(head.p_fake(asked.X), before, atol=2e-3)
+
+
+def test_a_head_that_learnt_both_apart_is_saved_loaded_and_taught(tmp_path):
+    """The new source's photographs show what until now only those painted anew have shown."""
+    done = train(opposite(150), "two_looks", "m")
+    bundle.save(done.bundle, tmp_path / "m")
+    model = bundle.load(tmp_path / "m")
+    new = {"archive": (REAL, -3.0, 3.0)}
+    asked = looked_at_twice(new, 50, seed=8)
+    np.testing.assert_array_equal(model.p_fake(asked.X), done.bundle.p_fake(asked.X))
+    taught = adapt(model, looked_at_twice(new, 30), "taught").bundle
+    assert taught.p_fake(asked.X).mean() < model.p_fake(asked.X).mean() - 0.1
+    known = opposite(100, seed=9)
+    assert auroc(known.rows["label"].to_numpy(), taught.p_fake(known.X)) > 0.85
+    bundle.save(taught, tmp_path / "taught")
+    np.testing.assert_allclose(bundle.load(tmp_path / "taught").p_fake(asked.X), taught.p_fake(asked.X), atol=1e-6)
 
 
 def test_a_model_is_saved_loaded_and_taught(tmp_path):

@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from deepfake_detector import split
 from deepfake_detector.errors import TableError, TrainingError
 from deepfake_detector.vectors import IN_MEMORY, OnDisk, Vectors, batches
 
@@ -37,6 +39,10 @@ class EmbeddingHead(ABC):
         `weight` (n,) says how much each row counts, 1 on average; None is 1 for all. `held_out` (X, y) is only watched for the
         curves, never learned from.
         """
+
+    def learn(self, X: Vectors, rows: pd.DataFrame, held_out: tuple[Vectors, np.ndarray] | None = None) -> EmbeddingHead:
+        """Fit to a table's embeddings and rows, both classes and their sources balanced (see split.weights)."""
+        return self.fit(X, rows["label"].to_numpy(), split.weights(rows), held_out)
 
     @abstractmethod
     def scores(self, X: np.ndarray) -> np.ndarray:

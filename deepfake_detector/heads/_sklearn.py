@@ -20,26 +20,18 @@ class SklearnHead(EmbeddingHead):
     def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
         raise NotImplementedError
 
-    def learnt(self, X: np.ndarray) -> np.ndarray:
-        """(n, width_) → what of it is learnt from, (n, k)."""
-        return X
-
-    def asked(self, X: np.ndarray) -> np.ndarray:
-        """(n, width_) → what the answer is about, (n, k)."""
-        return X
-
     def fit(
         self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None
     ) -> SklearnHead:
         self.width_ = X.shape[1]
-        scaler = standardiser(X, self.learnt)
-        pipeline = make_pipeline(*self.steps((len(X), scaler.n_features_in_)))
-        pipeline.fit(self._standardised(X, scaler), y, **{f"{pipeline.steps[-1][0]}__sample_weight": weight})
+        scaler = standardiser(X)
+        pipeline = make_pipeline(*self.steps(X.shape))
+        pipeline.fit(standardised(scaler, (X, _all)), y, **{f"{pipeline.steps[-1][0]}__sample_weight": weight})
         self.pipeline_ = make_pipeline(scaler, *(step for _, step in pipeline.steps))
         return self
 
     def scores(self, X: np.ndarray) -> np.ndarray:
-        return self.pipeline_.predict_proba(self.asked(X))[:, 1]
+        return self.pipeline_.predict_proba(X)[:, 1]
 
     def save(self, folder: Path) -> None:
         import skops.io
@@ -55,18 +47,28 @@ class SklearnHead(EmbeddingHead):
         head.width_ = head.pipeline_.n_features_in_
         return head
 
-    def _standardised(self, X: Vectors, scaler: StandardScaler) -> np.ndarray:
-        """What is learnt, float32, as one array for scikit-learn; of too many rows, one that the system reads from disk as it is used."""
-        collected = Collector((len(X), scaler.n_features_in_), folder_of(X))
-        for _, part in batches(X):
-            collected.add(scaler.transform(self.learnt(part)))
-        kept = collected.finish()
-        return kept.mapped() if isinstance(kept, OnDisk) else kept
+
+Look = Callable[[np.ndarray], np.ndarray]  # rows (n, dim) → what of them is learnt, (n, k)
 
 
-def standardiser(X: Vectors, learnt: Callable[[np.ndarray], np.ndarray] = lambda part: part) -> StandardScaler:
-    """Fitted to all rows of (n, dim), some of them at a time; `learnt` says what of them."""
+def _all(X: np.ndarray) -> np.ndarray:
+    return X
+
+
+def standardiser(X: Vectors, look: Look = _all) -> StandardScaler:
+    """Fitted to all rows, some of them at a time."""
     scaler = StandardScaler()
     for _, part in batches(X):
-        scaler.partial_fit(learnt(part))
+        scaler.partial_fit(look(part))
     return scaler
+
+
+def standardised(scaler: StandardScaler, *looks: tuple[Vectors, Look]) -> np.ndarray:
+    """(m, k) float32, look after look, for scikit-learn; of too many rows, what the system reads from disk as it is used."""
+    tables = [X for X, _ in looks]
+    collected = Collector((sum(map(len, tables)), scaler.n_features_in_), folder_of(*tables))
+    for X, look in looks:
+        for _, part in batches(X):
+            collected.add(scaler.transform(look(part)))
+    kept = collected.finish()
+    return kept.mapped() if isinstance(kept, OnDisk) else kept
