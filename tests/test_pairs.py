@@ -87,10 +87,10 @@ def test_every_kind_of_autoencoder(autoencoders, photographs, tmp_path, place):
     found = aligned.scan(photographs, str(autoencoders / place), max_side=100, made=tmp_path / "made")
     name = {"k": "kl", "t": "tiny", "p": "small"}[place[0]] + "_recon"
     assert [(s.name, s.label, s.generator, s.group) for s in found.samples[:2]] == [
-        ("a.jpg", REAL, "real", "a.jpg"),
+        (f"a.jpg#{name}:real", REAL, "real", "a.jpg"),
         (f"a.jpg#{name}", FAKE, name, "a.jpg"),
     ]
-    assert [s.name for s in found.samples[::2]] == ["a.jpg", "c.jpg", "d.webp", "trip/b.png"]
+    assert [s.group for s in found.samples[::2]] == ["a.jpg", "c.jpg", "d.webp", "trip/b.png"]
     sizes = []
     for real, fake in zip(found.samples[::2], found.samples[1::2], strict=True):
         with Image.open(real.path) as a, Image.open(fake.path) as b:
@@ -162,7 +162,7 @@ def test_another_decoder_is_learnt_once_and_kept(tmp_path, little_to_learn, capl
     assert caplog.text.count("learning a decoder for small") == 1
     losses = [float(loss) for loss in re.findall(r"loss (\d\.\d+)", caplog.text)]
     assert losses[-1] < 0.7 * losses[0]
-    assert [s.name for s in other.samples[:2]] == ["00.jpg", "00.jpg#small_stylegan2_recon"]
+    assert [s.name for s in other.samples[:2]] == ["00.jpg#small_stylegan2_recon:real", "00.jpg#small_stylegan2_recon"]
     assert len(other.samples) == len(own.samples) == 2 * (photograph_parts.FEWEST + 1), "a small photograph has its pair, too"
     assert again.samples == other.samples
     assert Path(own.samples[1].path).read_bytes() != Path(other.samples[1].path).read_bytes()
@@ -196,7 +196,7 @@ def test_detail_is_drawn_anew_and_what_was_learnt_is_kept(tmp_path, little_to_le
     with caplog.at_level("INFO"):
         plain, drawn, again = scan(), scan(redraw=True), scan(redraw=True)
     assert caplog.text.count("learning what the latents of small look like on 4 photographs") == 1
-    assert [s.name for s in drawn.samples[:2]] == ["00.jpg", "00.jpg#small_redrawn_recon"]
+    assert [s.name for s in drawn.samples[:2]] == ["00.jpg#small_redrawn_recon:real", "00.jpg#small_redrawn_recon"]
     assert again.samples == drawn.samples
     assert len(drawn.samples) == len(plain.samples)
     both = scan(redraw=True, decoder="stylegan2").samples[1]
@@ -228,7 +228,7 @@ def test_finer_pairs_are_kept_smaller_than_they_were_rebuilt(photographs, tmp_pa
         return aligned.scan(photographs, "unchanged", max_side=200, made=tmp_path / "made", **options).samples
 
     found = scan(finer=True)
-    assert [s.name for s in found[:2]] == ["a.jpg#finer", "a.jpg#unchanged_finer_recon"]
+    assert [s.name for s in found[:2]] == ["a.jpg#unchanged_finer_recon:real", "a.jpg#unchanged_finer_recon"]
     assert {s.split for s in found} == {"view"}, "learnt from, not tested on"
     assert is_remade(found[1].generator)
     times = []
@@ -307,7 +307,7 @@ def test_photographs_are_painted_anew_by_what_was_learnt_on_them_once(tmp_path, 
     off = [float(one) for one in re.findall(r"off by (\d\.\d+)", caplog.text)]
     assert off[-1] < 0.7 * off[0]
     assert [(s.name, s.label, s.generator, s.group) for s in found.samples[:2]] == [
-        ("00.jpg", REAL, "real", "00.jpg"),
+        ("00.jpg#repainted:real", REAL, "real", "00.jpg"),
         ("00.jpg#repainted", FAKE, "repainted", "00.jpg"),
     ]
     assert again.samples == found.samples
@@ -373,7 +373,7 @@ def test_self_blended(monkeypatch, tmp_path):
     Image.new("RGB", (64, 64)).save(root / "none.jpg")
     found = self_blended.scan(root, made=tmp_path / "made")
     assert [(s.name, s.label, s.generator) for s in found.samples] == [
-        ("face.jpg", REAL, "real"),
+        ("face.jpg#self_blended:real", REAL, "real"),
         ("face.jpg#self_blended", FAKE, "self_blended"),
     ]
     assert [name for name, reason in found.skipped if "no face" in reason] == ["none.jpg"]
@@ -449,15 +449,15 @@ def test_labels_groups_and_splits_of_a_data_set_are_kept_and_its_fakes_are_left_
         draw(tmp_path / "in" / name, 0, len(name))
     found = pairs(tmp_path / "in", darker(), tmp_path / "made")
     assert [(s.name, s.generator, s.split) for s in found.samples[::2]] == [
-        ("loose.png", "real", ""),
-        ("real/camera/a.png", "camera", ""),
-        ("train/real/b.png", "real", "train"),
+        ("loose.png#dark:real", "real", ""),
+        ("real/camera/a.png#dark:real", "camera", ""),
+        ("train/real/b.png#dark:real", "real", "train"),
     ]
     assert found.skipped == [("fake/gan/c.png", "called fake; real pictures are asked for")]
 
     (tmp_path / "in/manifest.csv").write_text("path,label,group,split\nloose.png,real,g,test\nfake/gan/c.png,fake,g,test\n")
     found = pairs(tmp_path / "in", darker(), tmp_path / "made")
-    assert [(s.name, s.group, s.split) for s in found.samples] == [("loose.png", "g", "test"), ("loose.png#dark", "g", "test")]
+    assert [(s.name, s.group, s.split) for s in found.samples] == [("loose.png#dark:real", "g", "test"), ("loose.png#dark", "g", "test")]
 
 
 def test_bad_photographs_are_left_out_with_their_reasons(photographs, tmp_path):
@@ -625,7 +625,7 @@ def test_extract_embeddings(autoencoders, photographs, tmp_path):
     assert len({(tmp_path / f"{name}.csv").read_bytes() for name in "ab"}) == 1
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert [(r["path"], r["label"], r["generator"], r["group"]) for r in rows[:2]] == [
-        ("a.jpg", "0", "real", "a.jpg"),
+        ("a.jpg#small_recon:real", "0", "real", "a.jpg"),
         ("a.jpg#small_recon", "1", "small_recon", "a.jpg"),
     ]
     facts = json.loads((tmp_path / "a.csv.json").read_text())["facts"]["made"]

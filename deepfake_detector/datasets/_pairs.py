@@ -64,8 +64,8 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
 
     Both pictures of a pair are new files that were cut, coloured and encoded in the same way, so that a file tells nothing:
     as JPEG with the photograph's own tables if it is one, as PNG if it is free of loss, else as JPEG 90. Kept in `made` by the
-    photograph's content and the recipe; whatever is killed goes on where it was. The name of the fake is the photograph's
-    with `#` and the generator.
+    photograph's content and the recipe; whatever is killed goes on where it was. The names are the photograph's
+    with `#` and the generator, and `:real` for the real one, which is another picture than the photograph.
     """
     photographs = pictures_of(REAL, root)
     kept = Path(made).expanduser() / f"{recipe.generator}-{hashlib.sha256(recipe.settings.encode()).hexdigest()[:12]}"
@@ -80,7 +80,7 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
                 continue
             real, fake = map(str, outcome)
             name = f"{photograph.name}#{recipe.generator}"
-            found.samples.append(replace(photograph, path=real))
+            found.samples.append(replace(photograph, path=real, name=f"{name}:real"))
             found.samples.append(replace(photograph, path=fake, name=name, label=FAKE, generator=recipe.generator))
             if time.monotonic() - said > _SAY_EVERY:
                 said = time.monotonic()

@@ -25,7 +25,7 @@ from deepfake_detector.datasets._pairs import (
     shown_smaller,
 )
 from deepfake_detector.errors import DatasetError
-from deepfake_detector.types import REAL, VIEW, Sample
+from deepfake_detector.types import VIEW
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -103,10 +103,6 @@ def scan(
     settings = f"aligned 1, autoencoder sha256:{model.sha256}, {max_side}/{step}"
     if finer:
         listing = pairs(root, Recipe(f"{model.name}_finer_recon", f"{settings}, finer {_FINER}", make_finer), made)
-        return replace(listing, samples=[_copy(sample) for sample in listing.samples])
+        copies = [replace(sample, split=sample.split if sample.split == "test" else VIEW) for sample in listing.samples]
+        return replace(listing, samples=copies)
     return pairs(root, Recipe(f"{model.name}_recon", settings, make), made)
-
-
-def _copy(sample: Sample) -> Sample:
-    name = f"{sample.name}#finer" if sample.label == REAL else sample.name
-    return replace(sample, name=name, split=sample.split if sample.split == "test" else VIEW)
