@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deepfake_detector.heads.logistic import Head
 
 FILE = "recall.npz"
-DIRECTIONS = 64  # of the greatest variance, beside the head's own and each source's: 2.2 MB in models/default
+DIRECTIONS = 64  # of the greatest variance, beside the head's own and each source's: 2.6 MB in models/default
 MOST_ROWS = 10_000  # kept, whole groups at a time
 _FOR_VARIANCE = 2_000  # rows are enough for its greatest directions
 

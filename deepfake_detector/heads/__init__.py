@@ -25,7 +25,9 @@ class EmbeddingHead(ABC):
 
     history_: dict[str, list[float]] = {}
     width_: int
-    teachable = False  # whether it can be taught more sources and generators by what a model keeps (recall.py, adapt.py)
+    # Whether it can be taught more sources and generators by what a model keeps (recall.py, adapt.py), and so has `lessons`,
+    # `directions` and `learn_again` (see logistic.py).
+    teachable = False
 
     def __init__(self, seed: int = 0):
         self.seed = seed
