@@ -69,6 +69,9 @@ def test_where_all_fakes_are_painted_anew_they_are_fakes_like_any_other():
     data = looked_at_twice({name: KNOWN[name] for name in "abc"} | {"repainted": (FAKE, -3.0, 0.0)}, 60)
     head, plain = two_looks.Head().learn(data.X, data.rows), two_looks.Head().learn(data.X, data.rows.replace("repainted", "g"))
     np.testing.assert_array_equal(head.p_fake(data.X), plain.p_fake(data.X))
+    taught = adapt(train(data, "two_looks", "m").bundle, looked_at_twice({"h": KNOWN["h"]}, 30), "taught").bundle
+    asked = looked_at_twice({name: KNOWN[name] for name in "abch"}, 100, seed=4)
+    assert auroc(asked.rows["label"].to_numpy(), taught.p_fake(asked.X)) > 0.85
 
 
 def test_taught_nothing_a_head_that_learnt_both_apart_answers_as_before():

@@ -90,9 +90,10 @@ class Head(EmbeddingHead):
         return head
 
     def lessons(self, X: Vectors, rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
-        """All first looks, then the second ones of photographs and of those painted anew, but not of degraded copies."""
-        again = (rows["split"] != VIEW).to_numpy() & ((rows["label"] == REAL).to_numpy() | _repainted(rows))
-        again = np.flatnonzero(again)
+        """All first looks; then, where some learn apart, second ones of photographs and of those painted anew, not of degraded copies."""
+        apart, real = _repainted(rows), (rows["label"] == REAL).to_numpy()
+        taught_apart = apart.any() or len(self.experts_) > 1
+        again = np.flatnonzero((apart | real) & (rows["split"] != VIEW).to_numpy() & taught_apart)
         looks = standardised(self.scaler_, (X, _first), (X[again], _second))
         return looks, pd.concat([rows.assign(look=1), rows.iloc[again].assign(look=2)], ignore_index=True)
 
@@ -102,9 +103,11 @@ class Head(EmbeddingHead):
 
     def learn_again(self, looks: np.ndarray, lessons: pd.DataFrame, basis: np.ndarray, times: float) -> None:
         apart, real = _repainted(lessons), (lessons["label"] == REAL).to_numpy()
-        learnt = [(lessons["look"] == 1).to_numpy() & ~apart, apart | real]
-        for expert, which in zip(self.experts_, learnt, strict=False):
-            logistic.learn_within(expert, looks[which], lessons[which], basis, times)
+        first = (lessons["look"] == 1).to_numpy()
+        learnt = [first] if len(self.experts_) == 1 else [first & ~apart, apart | real]
+        for expert, which in zip(self.experts_, learnt, strict=True):
+            if lessons["label"][which].nunique() == 2:  # of many rows a model keeps some, and perhaps none painted anew
+                logistic.learn_within(expert, looks[which], lessons[which], basis, times)
 
     def _expert(self) -> LogisticRegression:
         return LogisticRegression(C=self.C, max_iter=2000, random_state=self.seed)
