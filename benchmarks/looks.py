@@ -20,15 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from ablation import COLUMNS, Fit, measure, reduction  # noqa: E402
 
 from deepfake_detector import table  # noqa: E402
-from deepfake_detector.heads.two_looks import Head  # noqa: E402
+from deepfake_detector.heads.two_looks import both, first, second  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.types import VIEW, Embeddings  # noqa: E402
-
-first, both = Head().learnt, Head().asked
-
-
-def second(X: np.ndarray) -> np.ndarray:
-    return X[:, X.shape[1] // 2 :]
 
 
 def main() -> None:
@@ -59,7 +53,7 @@ def recipes(data: Embeddings) -> list[tuple[str, Fit]]:
     found = [
         ("learnt from the first look, asked about the first", Fit(every, learnt=first, asked=first)),
         ("asked about the second", Fit(every, learnt=first, asked=second)),
-        ("asked about both (two_looks)", Fit(every, learnt=first, asked=both)),
+        ("asked about both (two_looks, the first of its regressions)", Fit(every, learnt=first, asked=both)),
     ]
     if not pictures.all():
         found.append(("asked about both, without degraded copies", Fit(pictures, learnt=first, asked=both)))

@@ -29,7 +29,6 @@ from deepfake_detector.extract import embed_samples
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import Recall
 from deepfake_detector.types import LABEL_NAMES, Embeddings
-from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
 
 FEWEST = 10
@@ -72,16 +71,19 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     new = pd.DataFrame(
         {"label": labels, "generator": origin, "group": apart, "split": "train", "sha256": pictures.rows["sha256"].to_numpy()}
     )
+    looks, lessons = model.head.lessons(pictures.X, new)
+    looks = (looks @ recall.basis).astype(np.float32)
     fold, after = groups % _FOLDS, np.empty(len(new), object)
+    of_lesson = lessons["group"].map(dict(zip(apart, fold, strict=True))).to_numpy()
     for i in range(_FOLDS):
-        fitted = _fit(model, recall, _joined(model, recall, pictures.X[fold != i], new[fold != i]))
+        fitted = _fit(model, recall, recall.joined(looks[of_lesson != i], lessons[of_lesson != i]))
         after[fold == i] = _answers(model, fitted.p_fake(pictures.X[fold == i]))
     before = _answers(model, model.head.p_fake(pictures.X))
     shown = [
         Shown(place, int(label), len(own), dict(Counter(before[own])), dict(Counter(after[own])))
         for (label, place), own in sorted(pictures.rows.groupby(["label", "generator"]).indices.items())
     ]
-    joined = _joined(model, recall, pictures.X, new)
+    joined = recall.joined(looks, lessons)
     manifest = _manifest(model, shown, command)
     learnt = None if model.learnt is None else np.union1d(model.learnt, fingerprints(pictures.rows["sha256"]))
     bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined, learnt=learnt)
@@ -140,12 +142,6 @@ def _manifest(model: Bundle, shown: list[Shown], command: str) -> dict[str, Any]
 def _answers(model: Bundle, scores: np.ndarray) -> np.ndarray:
     """(n,) of a head's scores what the model's calibration and thresholds make of them."""
     return np.array([model.thresholds.answer(p) for p in model.calibration(scores)], object)
-
-
-def _joined(model: Bundle, recall: Recall, X: Vectors, rows: pd.DataFrame) -> Recall:
-    """What is kept, and what the head learns of more pictures."""
-    looks, lessons = model.head.lessons(X, rows)
-    return recall.joined((looks @ recall.basis).astype(np.float32), lessons)
 
 
 def _fit(model: Bundle, recall: Recall, joined: Recall) -> EmbeddingHead:

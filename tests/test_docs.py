@@ -77,3 +77,10 @@ def test_the_crop_that_the_help_shows_can_be_had():
 def test_every_figure_file_and_picture_that_the_readme_names_is_there():
     for place in re.findall(r"\]\((?!http)([^)#]+)\)|src=\"([^\"]+)\"", README):
         assert (ROOT / (place[0] or place[1])).exists(), place
+
+
+def test_every_benchmark_finds_what_it_calls():
+    """They are run seldom and by hand, so a name that the package no longer has would be noticed late."""
+    names = [file.stem for file in sorted((ROOT / "benchmarks").glob("*.py"))]
+    run = subprocess.run([sys.executable, "-c", f"import {', '.join(names)}"], cwd=ROOT / "benchmarks", capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

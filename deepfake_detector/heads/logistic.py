@@ -24,7 +24,7 @@ class Head(SklearnHead):
         self.C = C
 
     def steps(self, shape: tuple[int, int]) -> list[BaseEstimator]:
-        return [LogisticRegression(C=self.C, max_iter=2000, random_state=self.seed)]
+        return [regression(self.C, self.seed)]
 
     def lessons(self, X: Vectors, rows: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
         """What is learnt of a table, standardised, (m, k), and of which row each is; `look` counts from 1 where a row is learnt twice."""
@@ -38,6 +38,10 @@ class Head(SklearnHead):
     def learn_again(self, looks: np.ndarray, lessons: pd.DataFrame, basis: np.ndarray, times: float) -> None:
         """Anew, inside the directions of `basis` (k, d) alone: `looks` (m, d) lie in it, and stand for `times` as many."""
         learn_within(self.pipeline_[-1], looks, lessons, basis, times)
+
+
+def regression(C: float, seed: int) -> LogisticRegression:
+    return LogisticRegression(C=C, max_iter=2000, random_state=seed)
 
 
 def learn_within(fitted: LogisticRegression, looks: np.ndarray, lessons: pd.DataFrame, basis: np.ndarray, times: float) -> None:

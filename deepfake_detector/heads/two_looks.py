@@ -52,22 +52,21 @@ class Head(EmbeddingHead):
         super().learn(X[own], rows.iloc[own])
         looks, lessons = self.lessons(X[beside], rows.iloc[beside])
         self.experts_.append(self._expert().fit(looks, lessons["label"], split.weights(lessons)))
-        photographs, first = (lessons["label"] == REAL).to_numpy(), (lessons["look"] == 1).to_numpy()
-        pictures = (lessons["split"] != VIEW).to_numpy()
-        twice = [looks[photographs & pictures & look] for look in (first, ~first)]
-        answers = np.stack([_both(*(expert.decision_function(look) for look in twice)) for expert in self.experts_])
+        photographs = (lessons["label"] == REAL).to_numpy() & (lessons["split"] != VIEW).to_numpy()
+        asked = both(np.hstack([looks[photographs & (lessons["look"] == look).to_numpy()] for look in (1, 2)]))
+        answers = np.stack([expert.decision_function(asked) for expert in self.experts_])
         self.placed_ = np.stack([np.median(answers, axis=1), answers.std(axis=1)])
         return self
 
     def fit(self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
         self.width_ = X.shape[1]
-        self.scaler_ = standardiser(X, _first)
-        self.experts_ = [self._expert().fit(standardised(self.scaler_, (X, _first)), y, weight)]
+        self.scaler_ = standardiser(X, first)
+        self.experts_ = [self._expert().fit(standardised(self.scaler_, (X, first)), y, weight)]
         self.placed_ = np.array([[0.0], [1.0]])  # a single answer is taken as it is
         return self
 
     def scores(self, X: np.ndarray) -> np.ndarray:
-        looks = self.scaler_.transform(_both(_first(X), _second(X)))
+        looks = self.scaler_.transform(both(X))
         answers = np.stack([expert.decision_function(looks) for expert in self.experts_])
         middle, deviation = self.placed_[..., None]
         suspicion = (answers - middle) / deviation
@@ -94,7 +93,7 @@ class Head(EmbeddingHead):
         apart, real = _repainted(rows), (rows["label"] == REAL).to_numpy()
         taught_apart = apart.any() or len(self.experts_) > 1
         again = np.flatnonzero((apart | real) & (rows["split"] != VIEW).to_numpy() & taught_apart)
-        looks = standardised(self.scaler_, (X, _first), (X[again], _second))
+        looks = standardised(self.scaler_, (X, first), (X[again], second))
         return looks, pd.concat([rows.assign(look=1), rows.iloc[again].assign(look=2)], ignore_index=True)
 
     @property
@@ -103,27 +102,27 @@ class Head(EmbeddingHead):
 
     def learn_again(self, looks: np.ndarray, lessons: pd.DataFrame, basis: np.ndarray, times: float) -> None:
         apart, real = _repainted(lessons), (lessons["label"] == REAL).to_numpy()
-        first = (lessons["look"] == 1).to_numpy()
-        learnt = [first] if len(self.experts_) == 1 else [first & ~apart, apart | real]
+        once = (lessons["look"] == 1).to_numpy()
+        learnt = [once] if len(self.experts_) == 1 else [once & ~apart, apart | real]
         for expert, which in zip(self.experts_, learnt, strict=True):
             if lessons["label"][which].nunique() == 2:  # of many rows a model keeps some, and perhaps none painted anew
                 logistic.learn_within(expert, looks[which], lessons[which], basis, times)
 
     def _expert(self) -> LogisticRegression:
-        return LogisticRegression(C=self.C, max_iter=2000, random_state=self.seed)
+        return logistic.regression(self.C, self.seed)
 
 
-def _first(X: np.ndarray) -> np.ndarray:
+def first(X: np.ndarray) -> np.ndarray:
     return X[:, : X.shape[1] // 2]
 
 
-def _second(X: np.ndarray) -> np.ndarray:
+def second(X: np.ndarray) -> np.ndarray:
     return X[:, X.shape[1] // 2 :]
 
 
-def _both(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The mean over all three windows; so is what a linear head answers about it, in log-odds."""
-    return (2 * first + second) / 3
+def both(X: np.ndarray) -> np.ndarray:
+    """The mean over all three windows, of which a linear head's log-odds are the mean of its three answers."""
+    return (2 * first(X) + second(X)) / 3
 
 
 def _repainted(rows: pd.DataFrame) -> np.ndarray:
