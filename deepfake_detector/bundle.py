@@ -20,6 +20,7 @@ from deepfake_detector.calibration import Calibration
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.family_head import FamilyHead
+from deepfake_detector.files import write_atomically
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
@@ -128,6 +129,17 @@ def save(bundle: Bundle, folder: str | Path) -> None:
         if folder.exists():
             folder.rename(Path(part) / "replaced")
         fresh.rename(folder)
+
+
+def keep_figures(folder: str | Path, name: str, figures: dict[str, Any]) -> None:
+    """Add to a model's manifest how it does on pictures from elsewhere, in place of what it had under this name. Raises BundleError."""
+    place = Path(folder) / "manifest.json"
+    try:
+        manifest = json.loads(place.read_text())
+        manifest["elsewhere"] = manifest.get("elsewhere", {}) | {name: figures}
+        write_atomically(place, lambda part: part.write_text(json.dumps(manifest, indent=2) + "\n"))
+    except OSError as error:
+        raise BundleError(f"{place} can't be written ({error.strerror or error}), so the model keeps no figures of {name!r}.") from error
 
 
 def load(folder: str | Path) -> Bundle:

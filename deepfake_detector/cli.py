@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -406,12 +407,17 @@ def evaluate(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", metavar="FOLDER", help="write report.html, report.json and the model card there")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    parser.add_argument(
+        "--keep-as", metavar="NAME", help="keep how it does on these in the model: its page and card then say so, by this name"
+    )
     _add_engine(parser)
     return _run(_evaluate, parser, argv)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from deepfake_detector import bundle
     from deepfake_detector.detect import DEFAULT_MODEL
+    from deepfake_detector.evaluate import in_short
     from deepfake_detector.report.build import measure, write
     from deepfake_detector.report.gather import Request, gather, is_table
 
@@ -421,11 +427,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise DetectorError(
             f"--head {arguments.head} is for --protocol to train, and none is given; name one, or leave --head out: a model has its own."
         )
+    if arguments.keep_as is not None and not re.fullmatch(r"[^\W_][^|<>`*\r\n]*", arguments.keep_as):
+        raise DetectorError(f"--keep-as should be a plain name such as 'faces by a GAN'; received {arguments.keep_as!r}.")
     if arguments.protocol and not arguments.model and all(map(is_table, arguments.data)):
         return _protocols_alone(arguments)
+    models = arguments.model or [str(DEFAULT_MODEL)]
     content = gather(
         Request(
-            models=arguments.model or [str(DEFAULT_MODEL)],
+            models=models,
             data=arguments.data,
             embedder=_embedders(arguments),
             bar=lambda total: _progress(total).update,
@@ -468,6 +477,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         print(report["audit"]["sentence"])
     if arguments.out:
         print(f"{arguments.out}: report.html, report.json and the model card")
+    if arguments.keep_as:
+        for folder, (name, learnt_from) in zip(models, content.learnt.items(), strict=True):
+            bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": learnt_from})
+            print(f"{folder} keeps this as {arguments.keep_as!r}; its card will have it the next time that --out writes one.")
     return 0
 
 
@@ -476,7 +489,11 @@ def _protocols_alone(arguments: argparse.Namespace) -> int:
     from deepfake_detector import protocols, table
     from deepfake_detector.report.words import not_left_out
 
-    of_models = [f"--{option}" for option in ("out", "pictures", "split", "kind", "scores", "robustness") if getattr(arguments, option)]
+    of_models = [
+        f"--{option.replace('_', '-')}"
+        for option in ("out", "pictures", "split", "kind", "scores", "robustness", "keep_as")
+        if getattr(arguments, option)
+    ]
     if of_models:
         raise DetectorError(
             f"--protocol on tables without --model trains heads and nothing else; received also {', '.join(of_models)}. "

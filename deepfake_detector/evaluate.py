@@ -78,6 +78,17 @@ def evaluate_scores(
     return report
 
 
+def in_short(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what `evaluate_scores` found, what a model keeps: AUROC with its interval, and of each class the share of each answer."""
+    overall = scores["overall"]
+    found = {"auroc": overall["auroc"], "interval": overall["intervals"].get("auroc")}
+    for label, places in (("real", scores["real_sources"].values()), ("fake", scores["generators"].values())):
+        n = sum(one["n"] for one in places)
+        answers = ("fake", "unsure", "real")
+        found[label] = {"n": n} | {answer: sum(one["n"] * one[answer] for one in places) / n if n else None for answer in answers}
+    return found
+
+
 def promise_kept(
     rows: pd.DataFrame, p_fake: np.ndarray, thresholds: Thresholds, promised: float, learnt_from: Collection[str]
 ) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from deepfake_detector.report.gather import Request, gather
 from deepfake_detector.report.words import counted, weaknesses
 from deepfake_detector.robustness import robustness
 from deepfake_detector.types import Sample, Thresholds
+from deepfake_detector.ui.tabs.model import describe
 from tests.conftest import draw
 
 
@@ -163,6 +164,8 @@ def test_protocols_alone_need_no_model(world, capsys):
         (["--protocol=matched", "--out=r", "--pictures=data"], "--out, --pictures"),
         (["--model=logistic", "--head=svm"], "--head svm is for --protocol to train"),
         (["--model=logistic", "--robustness=-5"], "0 for none; received -5"),
+        (["--model=logistic", "--keep-as=a|b"], "plain name such as 'faces by a GAN'; received 'a|b'"),
+        (["--protocol=matched", "--keep-as=phones"], "received also --keep-as"),
     ],
 )
 def test_an_option_that_would_be_passed_over_is_refused(world, monkeypatch, capsys, given, said):
@@ -465,10 +468,56 @@ def test_weaknesses_are_named_or_their_absence_is_not_boasted_of():
 def test_a_model_that_is_good_at_what_it_knows_says_how_far_it_gets_with_what_is_new():
     scores = evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6))
     tried = [{"settings": {"C": 1}, "unseen_auroc": 0.95}, {"settings": {"C": 2}, "unseen_auroc": 0.693}]
-    (said,) = weaknesses(scores, [], None, {"settings": {"C": 2}, "settings_tried": tried})
+    (said,) = weaknesses(scores, [], None, {"training": {"settings": {"C": 2}, "settings_tried": tried}})
     assert "AUROC 0.69 on average" in said
-    (said,) = weaknesses(scores, [], None, {"settings": {"C": 1}, "settings_tried": tried})
+    (said,) = weaknesses(scores, [], None, {"training": {"settings": {"C": 1}, "settings_tried": tried}})
     assert "Nothing in these figures" in said
     runs = [{"generators": [*name], "fakes": {"called_real": share}} for name, share in (("a", 0.1), ("bc", 0.25), ("d", 0.5))]
-    (said,) = weaknesses(scores, [], None, {"settings": {}, "left_out": runs})
+    (said,) = weaknesses(scores, [], None, {"training": {"settings": {}, "left_out": runs}})
     assert "called many fakes real: 50% of d and 25% of b and c." in said
+
+
+def test_what_a_model_keeps_of_pictures_from_elsewhere_is_on_its_card_and_page(world, tmp_path, capsys):
+    shutil.copytree(world / "other", tmp_path / "m")
+    asked = [f"--model={tmp_path / 'm'}", f"--data={world / 't.csv'}"]
+    assert cli.evaluate([*asked, "--split=test", "--keep-as=phones, 2026"]) == 0
+    assert cli.evaluate([*asked, "--split=train", "--keep-as=known"]) == 0
+    assert cli.evaluate([*asked, "--split=test", "--keep-as=phones, 2026", f"--out={tmp_path / 'r'}"]) == 0
+    assert "keeps this as" in capsys.readouterr().out
+    kept = bundle.load(tmp_path / "m")
+    figures = kept.manifest["elsewhere"]
+    assert list(figures) == ["phones, 2026", "known"]
+    measured = json.loads((tmp_path / "r" / "report.json").read_text())["detectors"]["m"]
+    new = figures["phones, 2026"]
+    assert new["auroc"] == measured["overall"]["auroc"]
+    assert (new["real"]["n"], new["fake"]["n"], new["learnt_from"]) == (16, 16, 0)
+    sources = measured["real_sources"].values()
+    assert new["real"]["unsure"] == pytest.approx(sum(s["n"] * s["unsure"] for s in sources) / 16)
+    assert figures["known"]["learnt_from"] > 0
+    for text in ((tmp_path / "r" / "model_card.md").read_text(), describe(kept.manifest)):
+        assert "phones, 2026" in text
+    assert "learnt from" in (tmp_path / "r" / "model_card.md").read_text().split("elsewhere")[1]
+    with_scores = [f"--scores=peer={world / 'peer.csv'}", f"--data={world / 'data'}", f"--cache={world / 'c.sqlite'}"]
+    assert cli.evaluate([f"--model={tmp_path / 'm'}", *with_scores, "--keep-as=beside a peer"]) == 0
+    assert "beside a peer" in bundle.load(tmp_path / "m").manifest["elsewhere"]
+
+
+def test_what_is_bad_elsewhere_is_among_the_weaknesses():
+    scores = evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6))
+    good = {
+        "auroc": 0.95,
+        "real": {"n": 9, "fake": 0.0, "unsure": 0.5, "real": 0.5},
+        "fake": {"n": 9, "fake": 0.5, "unsure": 0.5, "real": 0.0},
+    }
+    bad = {
+        "auroc": 0.6,
+        "real": {"n": 9, "fake": 0.3, "unsure": 0.7, "real": 0.0},
+        "fake": {"n": 9, "fake": 0.2, "unsure": 0.3, "real": 0.5},
+    }
+    reals_alone = {"auroc": None, "real": good["real"], "fake": {"n": 0, "fake": None, "unsure": None, "real": None}}
+    said = " ".join(weaknesses(scores, [], None, {"elsewhere": {"A": good, "B": bad, "C": reals_alone}}))
+    assert "less well: B (AUROC 0.60)." in said
+    assert "many real: 50% of the fakes in B." in said
+    assert "many fake: 30% of the real pictures in B." in said
+    (said,) = weaknesses(scores, [], None, {"elsewhere": {"A": good, "C": reals_alone}})
+    assert "Nothing in these figures" in said

@@ -42,7 +42,8 @@ class Content:
     """All that a report is made of. `detectors` scored the same rows in the same order; `files` finds a row's picture.
 
     `audit` is what the shortcut audit found, or why there is none, as it stands behind a colon.
-    `notes` are things that a reader should know first: what was left out, and why a part is missing.
+    `notes` are things that a reader should know first: what was left out, and why a part is missing. `learnt` says of how many of the
+    pictures each of our own models has learnt.
     """
 
     detectors: Sequence[Scored]
@@ -52,6 +53,7 @@ class Content:
     robustness: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    learnt: Mapping[str, int] = field(default_factory=dict)
     skipped: Sequence[tuple[str, str]] = ()
     data: str = ""
     command: str = ""
@@ -72,7 +74,7 @@ def measure(content: Content) -> dict[str, Any]:
             kept = promise_kept(rows, detector.p_fake, detector.thresholds, promise["false_positive_rate"], seen)
         robust = content.robustness.get(detector.name)
         detectors[detector.name] = scores | {
-            "weaknesses": weaknesses(scores, kept, robust, training),
+            "weaknesses": weaknesses(scores, kept, robust, detector.manifest),
             "promise": promise,
             "promise_kept": kept,
             "training": training,
@@ -81,6 +83,7 @@ def measure(content: Content) -> dict[str, Any]:
             "crop": detector.manifest.get("crop"),
             "robustness": robust,
             "family": detector.manifest.get("family"),
+            "elsewhere": detector.manifest.get("elsewhere", {}),
             "family_answers": {} if detector.families is None else family_answers(detector.families),
         }
     return {

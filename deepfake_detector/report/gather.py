@@ -67,7 +67,8 @@ def gather(request: Request) -> Content:
     source.check_all_used(models)
     detectors = [_score(name, model, embedded[name], request) for name, model in models.items()]
     _check_names(detectors[0].rows, request)
-    notes += [note for (name, model), one in zip(models.items(), detectors, strict=True) if (note := _learnt(name, model, one.rows))]
+    learnt = {name: _learnt_from(model, one.rows) for (name, model), one in zip(models.items(), detectors, strict=True)}
+    notes += [_flatters(name, known, len(detectors[0].rows)) for name, known in learnt.items() if known]
     detectors += [read_scores(name, file, detectors[0].rows) for name, file in request.scores.items()]
     detectors, left_out = on_common_pictures(detectors)
     if left_out:
@@ -87,6 +88,7 @@ def gather(request: Request) -> Content:
         robustness=_robustness(models, samples, request, notes) if request.robustness else {},
         files={sample.name: sample.path for sample in samples},
         notes=notes,
+        learnt=learnt,
         skipped=source.skipped,
         data=", ".join(Path(given).name for given in request.data) + (f" ({request.split})" if request.split else ""),
         command=request.command,
@@ -167,13 +169,14 @@ def _nothing_in(request: Request, splits: Iterable[str]) -> DatasetError:
     return DatasetError(f"{', '.join(request.data)} has no pictures in the split {request.split!r}; there are: {there}. Leave --split out.")
 
 
-def _learnt(name: str, model: Bundle, rows: pd.DataFrame) -> str:
-    """What to say where a model is measured on pictures that it learnt from, "" where it is not, or nobody kept which these were."""
-    known = 0 if model.learnt is None else int(np.isin(fingerprints(rows["sha256"]), model.learnt).sum())
-    if not known:
-        return ""
+def _learnt_from(model: Bundle, rows: pd.DataFrame) -> int:
+    """Of how many of these pictures a model is known to have learnt."""
+    return 0 if model.learnt is None else int(np.isin(fingerprints(rows["sha256"]), model.learnt).sum())
+
+
+def _flatters(name: str, known: int, pictures: int) -> str:
     return (
-        f"{name} learnt from {known} of these {len(rows)} pictures, so its figures flatter. Measure it on others: by --split test where "
+        f"{name} learnt from {known} of these {pictures} pictures, so its figures flatter. Measure it on others: by --split test where "
         "the data has one, and otherwise go by what training printed, or by pictures from elsewhere."
     )
 

@@ -10,10 +10,10 @@ WEAK_SHARE = 0.1
 
 
 def weaknesses(
-    scores: dict[str, Any], promise: Sequence[dict[str, Any]], robustness: dict[str, Any] | None, training: dict[str, Any]
+    scores: dict[str, Any], promise: Sequence[dict[str, Any]], robustness: dict[str, Any] | None, manifest: dict[str, Any]
 ) -> list[str]:
-    """The worst first; one sentence that says so where nothing is found wanting. `training` is the manifest's."""
-    found = _on_the_unseen(training)
+    """The worst first; one sentence that says so where nothing is found wanting. `manifest` is the model's."""
+    found = _on_the_unseen(manifest.get("training", {})) + _elsewhere(manifest.get("elsewhere", {}))
     weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
     if weak:
         found.append(f"It tells these generators from photographs poorly: {_list(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
@@ -54,6 +54,21 @@ def _on_the_unseen(training: dict[str, Any]) -> list[str]:
     if missed:
         shares = _list(f"{share:.0%} of {' and '.join(names)}" for share, names in missed)
         found.append(f"Of generators that it had not been tuned on it called many fakes real: {shares}.")
+    return found
+
+
+def _elsewhere(figures: dict[str, Any]) -> list[str]:
+    """How it does on pictures of other places, where the model keeps that (evaluate.py --keep-as)."""
+    weak = sorted((one["auroc"], name) for name, one in figures.items() if one["auroc"] is not None and one["auroc"] < WEAK_AUROC)
+    found = []
+    if weak:
+        places = _list(f"{name} (AUROC {area:.2f})" for area, name in weak)
+        found.append(f"On pictures from elsewhere it tells fakes from photographs less well: {places}.")
+    for label, wrong, what in (("fake", "real", "of the fakes"), ("real", "fake", "of the real pictures")):
+        shares = sorted(((one[label][wrong] or 0.0, name) for name, one in figures.items()), reverse=True)
+        shares = [(share, name) for share, name in shares if share > WEAK_SHARE]
+        if shares:
+            found.append(f"There it calls many {wrong}: {_list(f'{share:.0%} {what} in {name}' for share, name in shares)}.")
     return found
 
 

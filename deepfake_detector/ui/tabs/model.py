@@ -33,14 +33,14 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
 
 def describe(manifest: dict[str, Any]) -> str:
     """A bundle's manifest as Markdown, weaknesses first."""
-    scores = manifest.get("scores")
+    scores, elsewhere = manifest.get("scores"), _elsewhere(manifest.get("elsewhere", {}))
     if not scores:
-        return _taught(manifest["training"]) or "This model carries no measurements."
+        return "\n".join([_taught(manifest["training"]) or "Of its own test pictures this model carries no measurements.", *elsewhere])
     generators = sorted(scores["generators"].items(), key=lambda item: item[1]["fake"])
     sources = sorted(scores["real_sources"].items(), key=lambda item: -item[1]["fake"])
     promise = manifest["promise"]
     lines = [
-        f"**What it is bad at.** {' '.join(weaknesses(scores, [], None, manifest['training']))}",
+        f"**What it is bad at.** {' '.join(weaknesses(scores, [], None, manifest))}",
         "",
         "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
         f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
@@ -54,10 +54,32 @@ def describe(manifest: dict[str, Any]) -> str:
         "| real source | test pictures | called fake | unsure | called real |",
         "|---|---|---|---|---|",
         *(f"| {n} | {s['n']} | {s['fake']:.0%} | {s['unsure']:.0%} | {s['real']:.0%} |" for n, s in sources),
+        *elsewhere,
         "",
         f"Head: {manifest['head']}; encoder: {manifest['encoder']['name']}; split: {manifest['training']['split']}.",
     ]
     return "\n".join(lines)
+
+
+def _elsewhere(figures: dict[str, Any]) -> list[str]:
+    """A table of what the model keeps of pictures from other places, where it keeps any."""
+    if not figures:
+        return []
+    lines = [
+        "",
+        "| pictures from elsewhere | AUROC | real ones called fake, unsure, real | fakes called fake, unsure, real |",
+        "|---|---|---|---|",
+    ]
+    for name, one in figures.items():
+        area = "–" if one["auroc"] is None else f"{one['auroc']:.3f}"
+        lines.append(f"| {name} | {area} | {_answers(one['real'])} | {_answers(one['fake'])} |")
+    return lines
+
+
+def _answers(one: dict[str, Any]) -> str:
+    if not one["n"]:
+        return "–"
+    return f"{one['fake']:.0%}, {one['unsure']:.0%}, {one['real']:.0%} of {one['n']}"
 
 
 def _taught(training: dict[str, Any]) -> str:
