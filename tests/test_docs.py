@@ -1,4 +1,4 @@
-"""What README and CONTRIBUTING say is what happens."""
+"""What README, CONTRIBUTING and docs say is what happens."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from deepfake_detector import crops, table
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+PAGES = {file.relative_to(ROOT).as_posix(): file.read_text() for file in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
 
 
 def test_the_worked_example_of_contributing_works(dataset, tmp_path):
@@ -29,14 +30,14 @@ def test_the_worked_example_of_contributing_works(dataset, tmp_path):
     assert table.read(copy / "embeddings/colours.csv").X.shape == (80, 3)
 
 
-@pytest.mark.parametrize("script", sorted(set(re.findall(r"python (\w+\.py)", README))))
-def test_each_option_in_the_readme_exists(script):
-    for line in re.findall(rf"python {re.escape(script)}(.*)", README):
+@pytest.mark.parametrize("script", sorted(set(re.findall(r"python (\w+\.py)", "".join(PAGES.values())))))
+def test_each_option_that_is_named_exists(script):
+    for line in re.findall(rf"python {re.escape(script)}(.*)", "\n".join(PAGES.values())):
         data_set = re.findall(r"--dataset (\w+)", line)
         command = [sys.executable, script, *(["--dataset", *data_set] if data_set else []), "--help"]
         help_text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for option in re.findall(r"--[\w-]+", line):
-            assert option in help_text, f"README: {script} {option}"
+            assert option in help_text, f"{script} {option}"
 
 
 def test_a_benchmark_without_options_explains_itself_and_refuses_what_it_does_not_know():
@@ -70,13 +71,18 @@ def test_a_space_can_install_the_requirements():
 def test_the_crop_that_the_help_shows_can_be_had():
     helped = subprocess.run([sys.executable, ROOT / "extract_embeddings.py", "--help"], capture_output=True, text=True, check=True).stdout
     shown = re.search(r"faces:\S+", helped)[0]
-    assert f"`{shown}`" in README
+    assert f"`{shown}`" in PAGES["docs/training.md"]
     crops.load(shown)
 
 
-def test_every_figure_file_and_picture_that_the_readme_names_is_there():
-    for place in re.findall(r"\]\((?!http)([^)#]+)\)|src=\"([^\"]+)\"", README):
-        assert (ROOT / (place[0] or place[1])).exists(), place
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_and_heading_that_a_page_names_is_there(page):
+    for place, heading in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", PAGES[page]):
+        named = (ROOT / page).parent / place if place else ROOT / page
+        assert named.exists(), place
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", named.read_text(), re.M)
+            assert heading in {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}, heading
 
 
 def test_every_benchmark_finds_what_it_calls():
