@@ -487,7 +487,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _protocols_alone(arguments: argparse.Namespace) -> int:
     """`--protocol` on tables without a model: nothing but heads trained anew."""
     from deepfake_detector import protocols, table
-    from deepfake_detector.report.words import not_left_out
+    from deepfake_detector.report.words import left_out
 
     of_models = [
         f"--{option.replace('_', '-')}"
@@ -502,7 +502,7 @@ def _protocols_alone(arguments: argparse.Namespace) -> int:
     data = table.read_all(arguments.data)
     done = [protocols.run(protocol, data, arguments.head or "logistic") for protocol in arguments.protocol]
     _write_json(arguments.json, {"protocols": done})
-    for note in (not_left_out(one) for one in done if one["not_left_out"]):
+    for note in (note for one in done for note in left_out(one)):
         print(note)
     _print_protocols(done)
     return 0

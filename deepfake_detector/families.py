@@ -130,6 +130,12 @@ def line_of(generator: str) -> Line | None:
     return found[0] if len({line.family for line in found}) == 1 else None
 
 
+def unseen_with(generator: str) -> str:
+    """What has to be left out as a whole for this generator to count as unseen: the line's name or, of one not known, its own."""
+    line = line_of(generator)
+    return line.name if line else generator
+
+
 def is_remade(generator: str) -> bool:
     """Whether its fakes are real pictures remade to learn from (rebuilt, repainted, self-blended), which nobody passes off as others."""
     words = _words(generator)

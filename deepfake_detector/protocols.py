@@ -1,6 +1,6 @@
 """Generalisation protocols: a head is trained again and again, each time without what it is then asked about.
 
-    leave-one-generator-out    the fakes of a generator that it never saw, among reals that it never saw
+    leave-one-generator-out    the fakes of a generator, of whose model line it never saw any, among reals that it never saw
     leave-one-source-out       the reals of a source that it never saw: how many are called fake?
     leave-both-out             the fakes of the one among the reals of the other, neither of them ever seen
     matched                    fakes against the real pictures of their own groups (a reconstruction and its original)
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_OF_GENERATORS = ("leave-one-generator-out", "leave-both-out", "promise-unseen-generator")
+
 PROMISED = 0.05  # the false-positive rate on known sources at which a held-out source is judged
 TOLERATED = 1.5  # times the promised rate, on what was never seen, still counts as keeping it
 PROMISES = {"promise-unseen-source": REAL, "promise-unseen-generator": FAKE}
@@ -55,8 +57,8 @@ _PROMISED_OF = {
 
 
 def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """{"protocol", "head", "rows": [one a held-out thing], "not_left_out": names, …}, ready for JSON; raises TrainingError where it
-    can't be done.
+    """{"protocol", "head", "rows": [one a held-out thing], "not_left_out": names, "left_out_together": [names of one model line], …},
+    ready for JSON; raises TrainingError where it can't be done.
 
     Beside them stands the rows' "mean_auroc" or, of a promise, "wrong" (the verdict that it is about), "promised" (at most how often
     it is given) and "kept" (for how many rows). `settings` are the head's; degraded copies in `data` are learnt from, never tested on.
@@ -67,7 +69,7 @@ def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Map
     fit = _Fit(head, seed, settings or {})
     rows = PROTOCOLS[protocol](data, fit)
     done = {"protocol": protocol, "head": head, "settings": dict(settings or {}), "encoder": data.spec.name, "rows": rows}
-    done |= {"not_left_out": sorted(fit.not_left_out)}
+    done |= {"not_left_out": sorted(fit.not_left_out), "left_out_together": split.sisters(data.rows) if protocol in _OF_GENERATORS else []}
     if protocol in PROMISES:
         wrong, promised, *_ = _PROMISED_OF[PROMISES[protocol]]
         return done | {"wrong": wrong, "promised": promised, "kept": sum(row["answer"] == "kept" for row in rows)}
@@ -93,21 +95,21 @@ class _Fit:
 
 
 def _leave_one_generator_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
-    return [_ranked(data, name, tested, p, FAKE, learnt) for name, tested, p, learnt in _hold_out(data, fit, FAKE)]
+    return [_ranked(name, pictures, p, FAKE, learnt) for name, pictures, p, learnt in _hold_out(data, fit, FAKE)]
 
 
 def _leave_one_source_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     rows = []
-    for name, tested, p, learnt in _hold_out(data, fit, REAL):
-        labels, source = (data.rows[column].to_numpy()[tested] for column in ("label", "generator"))
-        own = (labels == REAL) & (source == name)
+    for name, pictures, p, learnt in _hold_out(data, fit, REAL):
+        labels = pictures["label"].to_numpy()
+        own = (labels == REAL) & (pictures["generator"] == name).to_numpy()
         known = np.sort(p[(labels == REAL) & ~own])
         keep = (labels == FAKE) | own
-        row = _ranked(data, name, tested[keep], p[keep], REAL, learnt)
+        row = _ranked(name, pictures[keep], p[keep], REAL, learnt)
         # The threshold above which at most 5 % of the known sources' test pictures lie; what does it do to this one?
         if len(known):
             threshold = np.nextafter(known[-1 - int(PROMISED * len(known))], 2)
-            groups = split.whole_groups(data.rows)[tested][own]
+            groups = pictures["group"].to_numpy()[own]
             at = {"fpr": lambda curve, t=threshold: curve.confusion(t).fpr}
             row |= {
                 "known_reals": len(known),
@@ -118,31 +120,36 @@ def _leave_one_source_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     return rows
 
 
-def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, np.ndarray, np.ndarray, int]]:
-    """(source, rows tested, their scores, how many rows were learnt from at most) for each source of a class held out.
+def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, pd.DataFrame, np.ndarray, int]]:
+    """(source, pictures tested, their scores, how many rows were learnt from at most) for each source of a class held out.
 
-    Tested are its pictures, and those from elsewhere: each of the latter once, by the fold that did not learn from its group. Its own
-    pictures are asked about in every fold, and their scores averaged, so that no figure hangs on one draw of a test side.
+    Tested are its pictures, and those from elsewhere; each once, and the latter by the fold that did not learn from their group. So all
+    were scored by as many heads: by the mean of several, which varies less, its own would lie apart from the others for that alone.
     """
     labels, groups, done = data.rows["label"].to_numpy(), split.whole_groups(data.rows), []
-    elsewhere = (labels == REAL) | (label == REAL)
     folds = split.test_folds(data.rows, fit.seed)
     for name in _names(data.rows, label):
-        total, asked, learnt = np.zeros(len(data)), np.zeros(len(data)), 0
-        for learnable, testable in folds:
+        elsewhere = (labels == REAL) if label == FAKE else (labels == FAKE) | (data.rows["generator"] != name).to_numpy()
+        scores, learnt = np.full(len(data), np.nan), 0
+        for turn, (learnable, testable) in enumerate(folds):
             own, learn = _without(data.rows, groups, label, name, learnable, testable)
             if not len(own):
                 continue
+            if not np.isin(own, testable).all():
+                own = own[groups[own] % len(folds) == turn]
             score = np.union1d(own, testable[elsewhere[testable]])
-            total[score] += fit(data, learn, score)
-            asked[score] += 1
+            scores[score] = fit(data, learn, score)
             learnt = max(learnt, len(learn))
-        tested = np.flatnonzero(asked)
-        if len(tested):
-            done.append((name, tested, total[tested] / asked[tested], learnt))
+        if learnt:
+            done.append((name, *_per_picture(data, ~np.isnan(scores), scores), learnt))
         else:
             fit.not_left_out.add(name)
     return _some(done)
+
+
+def _per_picture(data: Embeddings, tested: np.ndarray, scores: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """Of the rows `tested` (n,) bool one a picture, as a verdict takes it, their groups as numbers; and the scores (n,) of these."""
+    return per_picture(data.rows.assign(group=split.whole_groups(data.rows))[tested], scores[tested])
 
 
 def _some(done: list[T]) -> list[T]:
@@ -166,15 +173,16 @@ def _names(rows: pd.DataFrame, label: int) -> list[str]:
 def _without(
     rows: pd.DataFrame, groups: np.ndarray, label: int, name: str, learnable: np.ndarray, testable: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(a source's pictures, the learnable rows without it and its groups), as index arrays.
+    """(a source's pictures, the learnable rows without it, its model line and its groups), as index arrays.
 
     Where its groups take along all that is real (every real picture was rebuilt by that generator), only those of its pictures on
     the test side are; none, where that leaves nothing to test or to learn from.
     """
     labels = rows["label"].to_numpy()
-    left_out = (labels == label) & (rows["generator"] == name).to_numpy()
-    pictures = left_out & (rows["split"] != VIEW).to_numpy()
-    for own in (np.flatnonzero(pictures), testable[left_out[testable]]):
+    named = (labels == label) & (rows["generator"] == name).to_numpy()
+    pictures, kin = named & (rows["split"] != VIEW).to_numpy(), split.kin(rows)
+    left_out = (labels == label) & np.isin(kin, kin[named])
+    for own in (np.flatnonzero(pictures), testable[named[testable]]):
         learn = learnable[~left_out[learnable] & ~np.isin(groups[learnable], groups[own])]
         if len(own) and len(np.unique(labels[learn])) == 2:
             return own, learn
@@ -185,7 +193,12 @@ def _leave_both_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     folds = split.unseen_folds(data.rows)
     if not folds:
         raise TrainingError("Leaving out a generator and a real source needs at least two of each; add pictures from other places.")
-    return [_ranked(data, f"{f.generator} × {f.source}", f.score, fit(data, f.learn, f.score), FAKE, len(f.learn)) for f in folds]
+    done = []
+    for fold in folds:
+        scores, tested = np.full(len(data), np.nan), np.zeros(len(data), bool)
+        scores[fold.score], tested[fold.score] = fit(data, fold.learn, fold.score), True
+        done.append(_ranked(f"{fold.generator} × {fold.source}", *_per_picture(data, tested, scores), FAKE, len(fold.learn)))
+    return done
 
 
 def _matched(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
@@ -205,11 +218,9 @@ def _matched(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     rows = []
     for name in sorted(set(source[usable & (labels == FAKE)])):
         own = usable & (labels == FAKE) & (source == name)
-        tested = np.flatnonzero(own | (usable & (labels == REAL) & np.isin(groups, groups[own])))
-        wins = (
-            pd.DataFrame({"g": groups[tested], "fake": labels[tested] == FAKE, "p": p[tested]}).groupby(["g", "fake"])["p"].mean().unstack()
-        )
-        row = _ranked(data, name, tested, p[tested], FAKE, learnt)
+        pictures, scores = _per_picture(data, own | (usable & (labels == REAL) & np.isin(groups, groups[own])), p)
+        wins = pictures.assign(fake=pictures["label"] == FAKE, p=scores).groupby(["group", "fake"])["p"].mean().unstack()
+        row = _ranked(name, pictures, scores, FAKE, learnt)
         rows.append(row | {"pairs": len(wins), "pairs_won": float(((wins[True] > wins[False]) + (wins[True] == wins[False]) / 2).mean())})
     return rows
 
@@ -225,10 +236,12 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
             fit.not_left_out.add(name)
             continue
         fitted = fit.calibrated(data, learn)
-        pictures, p_fake = per_picture(data.rows.iloc[own], fitted.calibration(fitted.head.p_fake(data.X[own])))
+        tested, scores = np.isin(np.arange(len(data)), own), np.full(len(data), np.nan)
+        scores[own] = fitted.calibration(fitted.head.p_fake(data.X[own]))
+        pictures, p_fake = _per_picture(data, tested, scores)
         count, n = Counter(fitted.thresholds.answer(p) for p in p_fake), len(pictures)
         rate = count[wrong] / n
-        counted_as = effective_count(p_fake, split.whole_groups(pictures))
+        counted_as = effective_count(p_fake, pictures["group"].to_numpy())
         interval = clopper_pearson_interval(rate * counted_as, counted_as) if counted_as > 1 else None
         rows.append(
             {"held_out": name, "n": n, "learnt_from": len(learn), "thresholds": asdict(fitted.thresholds)}
@@ -239,8 +252,8 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
     return _some(rows)
 
 
-def _ranked(data: Embeddings, name: str, tested: np.ndarray, p: np.ndarray, held_out: int, learnt: int) -> dict[str, Any]:
-    labels, groups = data.rows["label"].to_numpy()[tested], split.whole_groups(data.rows)[tested]
+def _ranked(name: str, pictures: pd.DataFrame, p: np.ndarray, held_out: int, learnt: int) -> dict[str, Any]:
+    labels, groups = pictures["label"].to_numpy(), pictures["group"].to_numpy()
     curve = Curve.of(labels, p)
     values = {key: float(statistic(curve)[0]) for key, statistic in RANKING.items()}
     return {

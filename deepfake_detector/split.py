@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.families import is_remade
+from deepfake_detector.families import is_remade, unseen_with
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW
 
 FOLDS = 5
@@ -157,20 +157,20 @@ def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]
 
 
 def generator_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds (learn, score) that each hold out whole generators, a fifth of them or one; none where there are fewer than three.
+    """Folds (learn, score) that each hold out whole lines of generators, a fifth of them or one; none where there are fewer than three.
 
     Fakes of a generator that it never saw are what a detector meets in use, and what it misses. Real pictures remade for training
     are learnt from, but not scored. Groups that have pictures from elsewhere too are scored in two halves, or nothing might be left to
     learn from.
     """
-    origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
+    lines, labels, groups = kin(rows), rows["label"].to_numpy(), whole_groups(rows)
     pictures = (rows["split"] != VIEW).to_numpy()
-    names = sorted(name for name in set(origin[labels == FAKE]) if not is_remade(name))
+    names = sorted({unseen_with(name) for name in set(rows["generator"][labels == FAKE]) if not is_remade(name)})
     if len(names) < 3:
         return []
     folds = []
     for i in range(min(FOLDS, len(names))):
-        new = (labels == FAKE) & np.isin(origin, names[i::FOLDS])
+        new = (labels == FAKE) & np.isin(lines, names[i::FOLDS])
         half = np.where(np.isin(groups, groups[~new]), groups % 2, 0)
         for part in (0, 1):
             scored = new & pictures & (half == part)
@@ -178,6 +178,12 @@ def generator_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
             if scored.any() and len(set(labels[learn])) == 2:
                 folds.append((np.flatnonzero(learn), np.flatnonzero(scored)))
     return folds
+
+
+def kin(rows: pd.DataFrame) -> np.ndarray:
+    """(n,) what is left out together, or it would be half known: of a fake its generator's line, of a real picture its source."""
+    of = {name: unseen_with(name) for name in set(rows["generator"][rows["label"] == FAKE])}
+    return np.where(rows["label"] == FAKE, rows["generator"].map(of), rows["generator"])
 
 
 def generators_to_leave_out(rows: pd.DataFrame) -> list[str]:
@@ -191,9 +197,15 @@ def generators_to_leave_out(rows: pd.DataFrame) -> list[str]:
     return own if len(own) > 1 else names
 
 
+def sisters(rows: pd.DataFrame) -> list[list[str]]:
+    """Of the generators to leave out those that are of one line, and so are left out together."""
+    names = pd.Series(generators_to_leave_out(rows))
+    return [list(line) for _, line in names.groupby(names.map(unseen_with)) if len(line) > 1]
+
+
 @dataclass(frozen=True)
 class Unseen:
-    """A fold in which neither the scored fakes' generator nor the scored reals' source is learnt from; index arrays."""
+    """A fold that learns neither from the line of the scored fakes' generator nor from the scored reals' source; index arrays."""
 
     generator: str
     source: str
@@ -207,7 +219,7 @@ def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
     A fake made of a real picture (it shares its group) is scored beside its own source only. Pairs of which nothing would
     be left to score, or to learn from, give no fold.
     """
-    origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
+    origin, labels, groups, lines = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows), kin(rows)
     pictures = (rows["split"] != VIEW).to_numpy()
     generators, sources = generators_to_leave_out(rows), sorted(set(origin[labels == REAL]))
     folds = []
@@ -217,7 +229,7 @@ def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
         for generator in generators:
             fakes = (labels == FAKE) & (origin == generator)
             scored = (reals | (fakes & ~of_others)) & pictures
-            learn = ~reals & ~fakes & ~np.isin(groups, groups[scored])
+            learn = ~reals & ~((labels == FAKE) & (lines == unseen_with(generator))) & ~np.isin(groups, groups[scored])
             if len(set(labels[scored])) == 2 and len(set(labels[learn])) == 2:
                 folds.append(Unseen(generator, source, np.flatnonzero(learn), np.flatnonzero(scored)))
     return folds
@@ -241,18 +253,18 @@ _KEPT_APART = 3  # of so many groups, one is in some fold's `known`
 
 
 def left_out_folds(rows: pd.DataFrame, count: int) -> list[LeftOut]:
-    """`count` folds that together leave out every generator and every real source once, and a third of the groups beside.
+    """`count` folds that together leave out every generator, with its line, and every real source once, and a third of the groups beside.
 
     A fake made of a real picture (it shares its group) is new only where that picture's source is left out as well. Raises
     TrainingError where a fold would have a class missing.
     """
-    origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
+    origin, labels, groups, lines = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows), kin(rows)
     pictures = (rows["split"] != VIEW).to_numpy()
-    generators, sources = (sorted(set(origin[labels == label])) for label in (FAKE, REAL))
+    of_fakes, sources = (sorted(set(lines[labels == label])) for label in (FAKE, REAL))
     folds = []
     for i in range(count):
-        reals = (labels == REAL) & np.isin(origin, sources[i::count])
-        fakes = (labels == FAKE) & np.isin(origin, generators[i::count])
+        reals = (labels == REAL) & np.isin(lines, sources[i::count])
+        fakes = (labels == FAKE) & np.isin(lines, of_fakes[i::count])
         of_others = np.isin(groups, groups[(labels == REAL) & ~reals])
         new = (reals | (fakes & ~of_others)) & pictures
         learnable = ~reals & ~fakes & ~np.isin(groups, groups[new])
@@ -260,8 +272,8 @@ def left_out_folds(rows: pd.DataFrame, count: int) -> list[LeftOut]:
         learn = learnable & ~np.isin(groups, groups[known])
         if any(len(set(labels[part])) < 2 for part in (learn, new, known)):
             raise TrainingError(
-                f"{len(generators)} generators and {len(sources)} sources of real pictures can't be left out in {count} folds, each with "
-                "both classes to learn from and to score. Take fewer folds (two at least), or add pictures, generators and sources."
+                f"{len(of_fakes)} lines of generators and {len(sources)} sources of real pictures can't be left out in {count} folds, each "
+                "with both classes to learn from and to score. Take fewer folds (two at least), or add pictures, generators and sources."
             )
-        folds.append(LeftOut(generators[i::count], sources[i::count], *(np.flatnonzero(part) for part in (learn, new, known))))
+        folds.append(LeftOut(sorted(set(origin[fakes])), sources[i::count], *(np.flatnonzero(part) for part in (learn, new, known))))
     return folds

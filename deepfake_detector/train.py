@@ -224,8 +224,8 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
 
 
 def counts(data: Embeddings) -> dict[str, dict[str, int]]:
-    """Pictures by class and source, without their degraded copies."""
-    rows = data.rows[data.rows["split"] != VIEW]
+    """Pictures by class and source, each once however many regions it has, and without degraded copies."""
+    rows = data.rows[data.rows["split"] != VIEW].drop_duplicates(["path", "sha256"])
     return {name: rows[rows["label"] == label]["generator"].value_counts().sort_index().to_dict() for label, name in enumerate(LABEL_NAMES)}
 
 

@@ -202,6 +202,7 @@ def test_of_a_split_only_its_own_pictures_are_embedded(world, monkeypatch, capsy
 def test_a_protocol_figure_that_is_undefined_is_printed_as_a_dash(world, monkeypatch, capsys):
     undefined = {"held_out": "gan", "n": 3, "auroc": None, "tpr_at_5_fpr": None, "intervals": {"auroc": None}}
     done = {"protocol": "matched", "head": "svm", "encoder": "none", "mean_auroc": None, "rows": [undefined], "not_left_out": ["diff"]}
+    done |= {"left_out_together": []}
     monkeypatch.setattr(protocols, "run", lambda *_: done)
     assert cli.evaluate([f"--data={world / 't.csv'}", "--protocol=matched"]) == 0
     printed = capsys.readouterr().out

@@ -124,6 +124,18 @@ def test_many_generators_are_held_out_in_five_folds():
     assert sorted(i for _, scored in folds for i in scored) == list(range(13, 26))
 
 
+def test_generators_of_one_line_are_held_out_together():
+    names = ["sd14", "stable_diffusion_v1_5", "progan", "glide"]
+    origin = ["photo"] * 12 + names * 3
+    table = rows([0] * 12 + [1] * 12, generators=origin)
+    held_out = [{origin[i] for i in scored} for _, scored in split.generator_folds(table)]
+    assert sorted(map(sorted, held_out)) == [["glide"], ["progan"], ["sd14", "stable_diffusion_v1_5"]]
+    assert split.generator_folds(table[table["generator"] != "glide"]) == []  # two lines are too few
+    both = rows([0] * 12 + [1] * 12, generators=["a", "b"] * 6 + names * 3)
+    for fold in split.left_out_folds(both, 2):
+        assert {"sd14", "stable_diffusion_v1_5"} <= set(fold.generators) or not {"sd14", "stable_diffusion_v1_5"} & set(fold.generators)
+
+
 def apart(p_fake: np.ndarray) -> Scores:
     """Scores of pictures that have nothing to do with each other."""
     return Scores(p_fake, np.arange(len(p_fake)))

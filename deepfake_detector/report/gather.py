@@ -24,7 +24,7 @@ from deepfake_detector.errors import DatasetError, TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.report.build import Content
-from deepfake_detector.report.words import not_left_out
+from deepfake_detector.report.words import left_out
 from deepfake_detector.types import FAKE, Embeddings, Sample
 from deepfake_detector.video import Sampling, is_video
 
@@ -243,7 +243,7 @@ def _protocols(models: dict[str, Bundle], embedded: dict[str, Embeddings], reque
         try:
             settings = {} if request.head else model.manifest["training"].get("settings", {})
             done.append(protocols.run(protocol, embedded[name], request.head or model.head_name, settings=settings))
-            notes += [not_left_out(done[-1])] if done[-1]["not_left_out"] else []
+            notes += left_out(done[-1])
         except TrainingError as error:
             notes.append(f"{protocol} could not be done on the embeddings of {name}: {error}")
     return done

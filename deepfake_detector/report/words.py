@@ -79,10 +79,16 @@ def counted(promise: dict[str, Any], label: str) -> str:
     return f"{pictures} in {groups} groups" if groups < pictures else f"{pictures}"
 
 
-def not_left_out(protocol: dict[str, Any]) -> str:
-    """What of a protocol's sources or generators it says nothing of, and why."""
-    names = _list(protocol["not_left_out"])
-    return f"{protocol['protocol']} says nothing of {names}: without it nothing would be left to test or to learn from."
+def left_out(protocol: dict[str, Any]) -> list[str]:
+    """What a reader of a protocol has to know of what it left out: what it could not, and what only together."""
+    said = []
+    if protocol["not_left_out"]:
+        names = _list(protocol["not_left_out"])
+        said.append(f"{protocol['protocol']} says nothing of {names}: without it nothing would be left to test or to learn from.")
+    if protocol["left_out_together"]:
+        lines = "; ".join(_list(line) for line in protocol["left_out_together"])
+        said.append(f"{protocol['protocol']} learns from none of a model line when it asks about one of it: {lines}.")
+    return said
 
 
 def promise_on_unseen(protocol: dict[str, Any]) -> str:
