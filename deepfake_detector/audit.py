@@ -92,7 +92,7 @@ def conclude(classes: list[Finding], controls: dict[str, list[Finding]], matched
         return "can't tell", f"Whether this benchmark is to be trusted can't be told: each class needs at least {ENOUGH} pictures."
     found = sorted((f for f in classes if f.found), key=lambda f: -f.auroc)
     files = [f for f in found if f.stage == "raw" and f.features not in (COLOUR, LOW_LEVEL)]
-    content = [f for f in found if f.stage == "re-encoded" and f.features != LOW_LEVEL]
+    content = [f for f in found if f.features == COLOUR or (f.stage == "re-encoded" and f.features != LOW_LEVEL)]
     if files:
         single = [f.features for f in files if f.features != FACTS] or [FACTS]
         return "no", (
@@ -102,15 +102,16 @@ def conclude(classes: list[Finding], controls: dict[str, list[Finding]], matched
         )
     if content:
         trust: Trust = "no" if content[0].auroc >= 0.8 and not matched else "with care"
+        even = " even after one common re-encoding" if content[0].stage == "re-encoded" else ""
         return trust, (
             f"This benchmark is {'not to be trusted' if trust == 'no' else 'to be trusted with care'}: real and fake pictures differ in "
-            f"colour or complexity ({_and([f.features for f in content])} alone: AUROC {content[0].auroc:.2f} even after one common "
-            "re-encoding), so prefer content-matched figures to the overall one."
+            f"colour or complexity ({_and(list(dict.fromkeys(f.features for f in content)))} alone: AUROC {content[0].auroc:.2f}{even}), "
+            "so prefer content-matched figures to the overall one."
         )
-    if any(f.features == LOW_LEVEL for f in found) and not matched:
-        return _on_low_level(classes, controls)
     if max((f.interval[1] - f.interval[0] for f in classes if f.interval), default=1.0) > 0.4:
         return "can't tell", "Whether this benchmark is to be trusted can't be told: it has too few pictures for the audit to see anything."
+    if any(f.features == LOW_LEVEL for f in found) and not matched:
+        return _on_low_level(classes, controls)
     best = max((f for f in classes if f.features != LOW_LEVEL), key=lambda f: f.auroc)
     most = f", at most {best.interval[1]:.2f}" if best.interval else ""
     traces = max(f.auroc for f in classes if f.features == LOW_LEVEL)
@@ -142,6 +143,11 @@ def _on_low_level(classes: list[Finding], controls: dict[str, list[Finding]]) ->
         return "with care", (
             f"This benchmark is to be trusted with care: {reach}, and without two real sources to compare it can't be told whether "
             "these are traces of generation or of a source."
+        )
+    if any(f.interval is None or f.interval[1] >= after.auroc for f in between_reals):
+        return "with care", (
+            f"This benchmark is to be trusted with care: {reach}, and the real sources have too few pictures to tell whether these are "
+            "traces of generation or of a source."
         )
     return "yes", (
         f"This benchmark is to be trusted: files and colours tell nothing, and though {reach}, they do not tell the real sources from each "
@@ -243,7 +249,7 @@ def _tell_apart(rows: pd.DataFrame, X: np.ndarray, name: str, stage: Any, seed: 
     labels = rows["label"].to_numpy()
     counts = np.bincount(labels, minlength=2)
     scores = cross_validated(rows, X, seed)
-    interval = bootstrap(labels, scores, {"auroc": Curve.auroc}, draws=400, groups=pd.factorize(rows["group"])[0])["auroc"]
+    interval = bootstrap(labels, scores, {"auroc": Curve.auroc}, draws=400, groups=whole_groups(rows))["auroc"]
     return Finding(name, stage, float(Curve.of(labels, scores).auroc()[0]), interval, int(counts[0]), int(counts[1]))
 
 
@@ -288,8 +294,11 @@ def _at_most(limit: int, samples: Sequence[Sample], seed: int) -> list[Sample]:
     rows = pd.DataFrame({"group": [s.group for s in samples], "source": [(s.label, s.generator) for s in samples]})
     groups = rows.groupby("group", sort=False).agg(n=("source", "size"), source=("source", "first")).sample(frac=1, random_state=seed)
     turn = groups.groupby("source").cumcount()
-    drawn = groups.iloc[np.argsort(turn.to_numpy(), kind="stable")]
-    kept = set(drawn[drawn["n"].cumsum() <= limit].index)
+    drawn, kept, left = groups.iloc[np.argsort(turn.to_numpy(), kind="stable")], set(), limit
+    for group, n in drawn["n"].items():
+        if n <= left:  # one that is too large leaves room for others
+            kept.add(group)
+            left -= n
     return [s for s in samples if s.group in kept]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepfake_detector import split
 from deepfake_detector.errors import TableError
 from deepfake_detector.metrics import delong, paired_difference
 from deepfake_detector.types import Thresholds
@@ -107,18 +108,18 @@ def compare(detectors: list[Scored]) -> list[dict[str, Any]]:
     labels, source = rows["label"].to_numpy(), rows["generator"].to_numpy()
     if len(np.unique(labels)) < 2:
         return []
-    tiers: Mapping[str, np.ndarray] = {"overall": np.ones(len(rows), bool)} | {
-        name: (labels == 0) | ((labels == 1) & (source == name)) for name in sorted(set(source[labels == 1]))
-    }
-    groups = pd.factorize(rows["group"])[0]
+    tiers = [("overall", np.ones(len(rows), bool))]
+    tiers += [(name, (labels == 0) | ((labels == 1) & (source == name))) for name in sorted(set(source[labels == 1]))]
+    groups = split.whole_groups(rows)
     done = []
     for a, b in combinations(detectors, 2):
-        for tier, chosen in tiers.items():
+        for tier, chosen in tiers:
             one = labels[chosen], a.p_fake[chosen], b.p_fake[chosen]
             difference, interval = paired_difference(*one, groups=groups[chosen])
             independent = len(np.unique(groups[chosen])) == chosen.sum() and np.bincount(one[0]).min() > 1
+            p = delong(*one)[2] if independent else math.nan
             done.append(
                 {"a": a.name, "b": b.name, "on": tier, "n": int(chosen.sum()), "difference": difference, "interval": interval}
-                | {"delong_p": delong(*one)[2] if independent else None}
+                | {"delong_p": None if math.isnan(p) else p}
             )
     return done

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepfake_detector import split
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.families import line_of
-from deepfake_detector.metrics import Curve, Statistic, bootstrap, clopper_pearson, effective_count, figures, summary
+from deepfake_detector.metrics import Curve, Statistic, bootstrap, clopper_pearson, effective_count, figures, share_interval, summary
 from deepfake_detector.pooling import by_video
 from deepfake_detector.types import UNKNOWN, Thresholds
 
@@ -39,7 +40,7 @@ def evaluate_scores(
     is the most suspicious of a frame's `regions`, these (rows and scores) are pooled, each person apart.
     """
     labels, source = rows["label"].to_numpy(), rows["generator"].to_numpy()
-    groups = pd.factorize(rows["group"])[0]
+    groups = split.whole_groups(rows)
     report: dict[str, Any] = {
         "thresholds": {"real": thresholds.real, "fake": thresholds.fake},
         "overall": _all_figures(labels, p_fake, thresholds, groups),
@@ -93,7 +94,7 @@ def promise_kept(
     rows: pd.DataFrame, p_fake: np.ndarray, thresholds: Thresholds, promised: float, learnt_from: Collection[str]
 ) -> list[dict[str, Any]]:
     """For each real source: the share called fake, against the false-positive rate that the model promises."""
-    labels, source, groups = rows["label"].to_numpy(), rows["generator"].to_numpy(), pd.factorize(rows["group"])[0]
+    labels, source, groups = rows["label"].to_numpy(), rows["generator"].to_numpy(), split.whole_groups(rows)
     kept = []
     for name in sorted(set(source[labels == 0])):
         reals = (labels == 0) & (source == name)
@@ -156,12 +157,7 @@ def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tupl
 
 
 def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
-    """The share of each answer among pictures of one class, and the intervals."""
+    """The share of each answer among pictures of one class, and the intervals (Clopper and Pearson's, which hold for 0 and 1 too)."""
     fake, real = float((p_fake >= thresholds.fake).mean()), float(((p_fake <= thresholds.real) & (p_fake < thresholds.fake)).mean())
-    shares: dict[str, Statistic] = {
-        "fake": lambda curve: curve.confusion(thresholds.fake).fpr,
-        "unsure": lambda curve: curve.abstain_rate(thresholds),
-        "real": lambda curve: np.maximum(1 - curve.confusion(thresholds.fake).fpr - curve.abstain_rate(thresholds), 0),
-    }
-    intervals = bootstrap(np.zeros(len(p_fake), int), p_fake, shares, groups=groups)
-    return {"fake": fake, "real": real, "unsure": max(1 - fake - real, 0.0)}, intervals
+    shares = {"fake": fake, "real": real, "unsure": max(1 - fake - real, 0.0)}
+    return shares, {answer: share_interval(share, p_fake, groups) for answer, share in shares.items()}

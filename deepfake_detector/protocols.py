@@ -27,7 +27,7 @@ import pandas as pd
 from deepfake_detector import registry, split
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import RANKING, per_picture, promise_answer
-from deepfake_detector.metrics import Curve, bootstrap, clopper_pearson_interval, effective_count
+from deepfake_detector.metrics import Curve, bootstrap, effective_count, share_interval
 from deepfake_detector.train import (
     FALSE_NEGATIVE_RATE,
     FALSE_POSITIVE_RATE,
@@ -109,13 +109,9 @@ def _leave_one_source_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
         # The threshold above which at most 5 % of the known sources' test pictures lie; what does it do to this one?
         if len(known):
             threshold = np.nextafter(known[-1 - int(PROMISED * len(known))], 2)
-            groups = pictures["group"].to_numpy()[own]
-            at = {"fpr": lambda curve, t=threshold: curve.confusion(t).fpr}
-            row |= {
-                "known_reals": len(known),
-                "fpr_at_known_5": float((p[own] >= threshold).mean()),
-                "fpr_interval": bootstrap(labels[own], p[own], at, groups=groups)["fpr"],
-            }
+            called_fake = float((p[own] >= threshold).mean())
+            interval = share_interval(called_fake, p[own], pictures["group"].to_numpy()[own])
+            row |= {"known_reals": len(known), "fpr_at_known_5": called_fake, "fpr_interval": interval}
         rows.append(row)
     return rows
 
@@ -242,7 +238,7 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
         count, n = Counter(fitted.thresholds.answer(p) for p in p_fake), len(pictures)
         rate = count[wrong] / n
         counted_as = effective_count(p_fake, pictures["group"].to_numpy())
-        interval = clopper_pearson_interval(rate * counted_as, counted_as) if counted_as > 1 else None
+        interval = share_interval(rate, p_fake, pictures["group"].to_numpy())
         rows.append(
             {"held_out": name, "n": n, "learnt_from": len(learn), "thresholds": asdict(fitted.thresholds)}
             | {"promised_of_new": fitted.promise[place] == if_new}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake_detector import degrade
+from deepfake_detector import degrade, split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
@@ -38,7 +38,7 @@ def robustness(
         found, p = per_picture(data.rows, model.p_fake(data.X))
         scores[name] = pd.Series(p, found["path"])
         rows = found if rows is None else rows[rows["path"].isin(found["path"])]
-    labels, groups = rows["label"].to_numpy(), pd.factorize(rows["group"])[0]
+    labels, groups = rows["label"].to_numpy(), split.whole_groups(rows)
     before = _verdicts(model, scores["as it is"].loc[rows["path"]].to_numpy())
     views = {}
     for name, by_path in scores.items():

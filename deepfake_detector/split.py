@@ -61,11 +61,14 @@ def _own_test(rows: pd.DataFrame) -> np.ndarray | None:
 
 
 def whole_groups(rows: pd.DataFrame) -> np.ndarray:
-    """(n,) group numbers in which byte-identical files count as one group, whatever the table calls theirs."""
+    """(n,) group numbers in which byte-identical files, where `rows` tell these, count as one group, whatever the table calls theirs."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    group, file = (pd.factorize(rows[column])[0] for column in ("group", "sha256"))
+    group = pd.factorize(rows["group"])[0]
+    if "sha256" not in rows:
+        return group
+    file = pd.factorize(rows["sha256"])[0]
     size = group.max() + file.max() + 2
     links = coo_array((np.ones(len(rows)), (group, group.max() + 1 + file)), shape=(size, size))
     return connected_components(links, directed=False)[1][group]

@@ -334,7 +334,9 @@ def test_common_pictures_are_those_of_everyone():
 def test_a_better_detector_is_seen_to_be_better():
     rng = np.random.default_rng(0)
     n = 200
-    rows = pd.DataFrame({"path": range(n), "label": np.arange(n) % 2, "generator": "x", "group": range(n), "sha256": "s"})
+    rows = pd.DataFrame(
+        {"path": range(n), "label": np.arange(n) % 2, "generator": "x", "group": range(n), "sha256": [f"s{i}" for i in range(n)]}
+    )
     good, bad = (np.clip(rng.normal(0.3 + gap * rows["label"], 0.2), 0, 1) for gap in (0.5, 0.1))
     found = compare([Scored("good", rows, good), Scored("bad", rows, bad)])[0]
     assert found["difference"] > 0

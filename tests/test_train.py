@@ -131,7 +131,7 @@ def test_generators_of_one_line_are_held_out_together():
     held_out = [{origin[i] for i in scored} for _, scored in split.generator_folds(table)]
     assert sorted(map(sorted, held_out)) == [["glide"], ["progan"], ["sd14", "stable_diffusion_v1_5"]]
     assert split.generator_folds(table[table["generator"] != "glide"]) == []  # two lines are too few
-    both = rows([0] * 12 + [1] * 12, generators=["a", "b"] * 6 + names * 3)
+    both = rows([0] * 60 + [1] * 60, generators=["a"] * 30 + ["b"] * 30 + names * 15)
     for fold in split.left_out_folds(both, 2):
         assert {"sd14", "stable_diffusion_v1_5"} <= set(fold.generators) or not {"sd14", "stable_diffusion_v1_5"} & set(fold.generators)
 
