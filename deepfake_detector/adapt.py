@@ -100,7 +100,7 @@ def embed_shown(listing: Listing, embedder: Embedder, progress: Callable[[int], 
     if lost:
         name, reason = next(one for one in skipped if one[0].startswith(f"{lost[0]}/"))
         raise TrainingError(f"No picture of {lost[0]} can be used; {name}, for one: {reason}.")
-    return pictures, [*listing.skipped, *skipped]
+    return pictures, skipped
 
 
 def recall_of(model: Bundle) -> Recall:

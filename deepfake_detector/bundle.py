@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -20,16 +21,19 @@ from deepfake_detector.calibration import Calibration
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.family_head import FamilyHead
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import locked, write_atomically
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
 from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds, made_differently
 from deepfake_detector.vectors import Vectors
 
+log = logging.getLogger(__name__)
+
 _FORMAT = 1
 _ENCODER = "encoder.safetensors"
 _LEARNT = "learnt.npy"
+_OWN_FILE = re.compile(rf"manifest\.json|(head|family|encoder)\.\w+|{_LEARNT}|{_RECALL}|curves\.png")
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,22 @@ def fingerprints(files: pd.Series) -> np.ndarray:
 
 
 def check_target(folder: Path) -> None:
-    """Raise BundleError where no model can be saved, before hours are spent on one; the folder above is made if need be."""
+    """Raise BundleError where no model can be saved, before hours are spent on one; the folder above is made if need be.
+
+    An older model is replaced, but not one with something beside it, such as the cards of the shipped ones: that would be lost.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists() and not (folder / "manifest.json").is_file():
-        raise BundleError(f"{folder} exists and is no model (it has no manifest.json); choose another --out.")
+    if not folder.exists():
+        return
+    try:
+        own = json.loads((folder / "manifest.json").read_text())["label_order"] == list(LABEL_NAMES)
+    except (OSError, ValueError, KeyError, TypeError):
+        own = False
+    if not own:
+        raise BundleError(f"{folder} exists and is no model (it has no manifest.json of one); choose another --out.")
+    foreign = sorted(file.name for file in folder.iterdir() if not _OWN_FILE.fullmatch(file.name))
+    if foreign:
+        raise BundleError(f"{folder} holds more than a model ({', '.join(foreign[:3])}), which would be lost; choose another --out.")
 
 
 def save(bundle: Bundle, folder: str | Path) -> None:
@@ -135,9 +151,10 @@ def keep_figures(folder: str | Path, name: str, figures: dict[str, Any]) -> None
     """Add to a model's manifest how it does on pictures from elsewhere, in place of what it had under this name. Raises BundleError."""
     place = Path(folder) / "manifest.json"
     try:
-        manifest = json.loads(place.read_text())
-        manifest["elsewhere"] = manifest.get("elsewhere", {}) | {name: figures}
-        write_atomically(place, lambda part: part.write_text(json.dumps(manifest, indent=2) + "\n"))
+        with locked(place.parent):  # another may keep its own at the same time
+            manifest = json.loads(place.read_text())
+            manifest["elsewhere"] = manifest.get("elsewhere", {}) | {name: figures}
+            write_atomically(place, lambda part: part.write_text(json.dumps(manifest, indent=2) + "\n"))
     except OSError as error:
         raise BundleError(f"{place} can't be written ({error.strerror or error}), so the model keeps no figures of {name!r}.") from error
 
@@ -180,11 +197,18 @@ def load(folder: str | Path) -> Bundle:
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error
-    except (KeyError, TypeError, AttributeError, OSError, ValueError, BadZipFile) as error:  # both .keras and .skops are zip files
+    except Exception as error:  # what reads them (zip, keras, skops, safetensors, numpy) raises almost anything
         raise BundleError(f"The model at {folder} is damaged ({type(error).__name__}: {error}). Train it again.") from error
     for width in (head.width_, *([bundle.family.width] if bundle.family else [])):
         if width != bundle.spec.dim:
             raise BundleError(f"The head at {folder} takes {width} numbers, its encoder gives {bundle.spec.dim}. Train the model again.")
+    try:
+        answer = bundle.p_fake(np.zeros((1, bundle.spec.dim), np.float32))
+    except Exception as error:  # its files are of different models, say
+        answer = np.array([np.nan])
+        log.debug("asked about zeros, the model at %s raised %s: %s", folder, type(error).__name__, error)
+    if not np.isfinite(answer).all():
+        raise BundleError(f"The model at {folder} is damaged: its head gives no answer. Train it again.")
     return bundle
 
 

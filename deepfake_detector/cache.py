@@ -81,9 +81,13 @@ class Cache:
             if now - row[3] > _TOUCH_AFTER:
                 with suppress(sqlite3.Error):  # on a full disk it is known all the same
                     self._db.execute("UPDATE embeddings SET used = ? WHERE key = ?", (now, key))
-        boxes = np.frombuffer(row[1], "<i4").reshape(-1, 4)
-        vectors = np.frombuffer(row[0], "<f4").reshape(len(boxes), -1)
-        return Remembered(vectors, boxes, tuple(row[2].split("\n")) if row[2] else ())
+        try:
+            boxes = np.frombuffer(row[1], "<i4").reshape(-1, 4)
+            vectors = np.frombuffer(row[0], "<f4").reshape(len(boxes), -1)
+            notes = tuple(row[2].split("\n")) if row[2] else ()
+        except (TypeError, ValueError, AttributeError):
+            return None  # a damaged row: what it was is computed again, and written over it
+        return Remembered(vectors, boxes, notes) if vectors.size and np.isfinite(vectors).all() else None
 
     def put(self, encoder: str, entries: Mapping[bytes, Remembered] | Iterable[tuple[bytes, Remembered]]) -> None:
         """Remember a batch in one transaction: all of it or, after a kill, none of it."""

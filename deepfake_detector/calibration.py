@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -61,6 +62,11 @@ def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false
     if lower >= upper:  # the classes are so far apart that both promises hold anywhere between
         lower = upper = (lower + upper) / 2
     return Thresholds(real=lower, fake=upper)
+
+
+def fewest_for(rate: float) -> int:
+    """How many independent pictures it takes to promise a rate, none of them being wrong."""
+    return next(n for n in itertools.count(1) if clopper_pearson(0, n, CONFIDENCE) <= rate)
 
 
 def allowed_errors(pictures: Scores, rate: float) -> int:

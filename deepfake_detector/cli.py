@@ -276,6 +276,7 @@ def _save_and_tell(done: Training, out: Path) -> None:
     from sklearn.metrics import classification_report, confusion_matrix
 
     from deepfake_detector import bundle
+    from deepfake_detector.calibration import fewest_for
     from deepfake_detector.evaluate import evaluate_scores, per_picture
     from deepfake_detector.train import plot_curves
     from deepfake_detector.types import LABEL_NAMES
@@ -293,8 +294,19 @@ def _save_and_tell(done: Training, out: Path) -> None:
     print("Confusion matrix (rows: truth, columns: answer; real, fake):")
     print(confusion_matrix(labels, guess, labels=[0, 1]))
     print(_figures(scores["overall"]))
+    _print_clips(scores)
     thresholds = made.thresholds
     print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
+    promise = made.manifest["promise"]
+    for never, of, rate in (
+        ("fake", "real pictures", promise["false_positive_rate"] if thresholds.fake >= 1 else None),
+        ("real", "fakes", promise["false_negative_rate"] if thresholds.real <= 0 else None),
+    ):
+        if rate:
+            print(
+                f"It will never say {never}: that at most {rate:.0%} of {of} get this answer can't be promised from so few, or ones so "
+                f"hard to tell. It takes {fewest_for(rate)} {of} at the very least, each in a group of its own; some hundreds are better."
+            )
     for tried in made.manifest["training"]["settings_tried"]:
         matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
         print(f"  tried {tried['settings']}: AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
@@ -462,10 +474,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         print(f"{name}{kind}, {report['data']['pictures']} pictures, {len(report['data']['skipped'])} skipped")
         print(_figures(scores["overall"]))
         _print_sources(scores)
-        if "videos" in scores:
-            print("\nWhole clips, the log-odds of their frames averaged:")
-            print(_figures(scores["videos"]["overall"]))
-            _print_sources(scores["videos"])
+        _print_clips(scores)
         _print_families(scores["family_answers"])
         _print_views(scores["robustness"])
         print()
@@ -543,6 +552,13 @@ def _by_name(option: str, like: str, given: Iterable[str]) -> dict[str, str]:
             raise DetectorError(f"{option} should give each name once; received {name}={values[name]} and {one}. Rename one, or join them.")
         values[name] = value
     return values
+
+
+def _print_clips(scores: dict[str, Any]) -> None:
+    if "videos" in scores:
+        print("\nWhole clips, the log-odds of their frames averaged:")
+        print(_figures(scores["videos"]["overall"]))
+        _print_sources(scores["videos"])
 
 
 def _print_families(answers: dict[str, dict[str, Any]]) -> None:

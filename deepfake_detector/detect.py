@@ -137,7 +137,6 @@ class Detector:
             return parts[0].error
         persons, faces, passing = self._persons(parts)
         worst = max(persons, key=lambda person: person.p_fake)
-        p_fake = worst.p_fake
         missing = [one for one in parts if one.error]
         notes = (
             [f"{len(judged)} of {len(parts)} frames were judged: {missing[0].error}"] if missing else [f"{len(parts)} frames were judged"]
@@ -150,8 +149,8 @@ class Detector:
             notes.append(f"{len(of_frames)} of the frames have a note of their own, the first: {'; '.join(of_frames[0])}")
         return dataclasses.replace(
             judged[0][1],
-            verdict=self.bundle.thresholds.answer(p_fake),
-            p_fake=p_fake,
+            verdict=worst.verdict,
+            p_fake=worst.p_fake,
             cached=all(verdict.cached for _, verdict in judged),
             seconds=time.perf_counter() - began,
             sha256=clip.sha256,
@@ -171,7 +170,7 @@ class Detector:
             if one.error:
                 tracker.update(NOBODY)
                 continue
-            p_fake = self.bundle.p_fake(one.remembered.vectors).round(6).tolist()
+            p_fake = self.bundle.p_fake(one.remembered.vectors).tolist()
             boxes = one.remembered.boxes.tolist()
             tracks = tracker.update(one.remembered.boxes) if self.embedder.tracked else [0] * len(boxes)
             for track, p, box, face in zip(tracks, p_fake, boxes, one.remembered.vectors, strict=True):
@@ -179,8 +178,7 @@ class Detector:
                 faces.setdefault(track, []).append(face)
         persons = []
         for track, pooled in pool_tracks({track: [p for _, p, _ in frames] for track, frames in seen.items()}).items():
-            p_fake = round(pooled, 6)
-            persons.append(Person(track, self.bundle.thresholds.answer(p_fake), p_fake, tuple(seen[track])))
+            persons.append(Person(track, self.bundle.thresholds.answer(pooled), round(pooled, 6), tuple(seen[track])))
         return persons, faces, len(seen) - len(persons)
 
     def _family(self, verdict: Answer, vectors: np.ndarray) -> Family | None:
@@ -196,10 +194,10 @@ class Detector:
 
     def _verdict(self, embedded: Embedded, began: float) -> Verdict:
         # Of several regions the most suspicious one decides: one swapped face makes a picture fake.
-        p_fake = round(float(self.bundle.p_fake(embedded.remembered.vectors).max()), 6)
+        p_fake = float(self.bundle.p_fake(embedded.remembered.vectors).max())
         return Verdict(
-            verdict=self.bundle.thresholds.answer(p_fake),
-            p_fake=p_fake,
+            verdict=self.bundle.thresholds.answer(p_fake),  # before it is rounded: 1 is a threshold that no picture may reach
+            p_fake=round(p_fake, 6),
             thresholds=self.bundle.thresholds,
             model=self.bundle.name,
             encoder=self.bundle.spec.name,

@@ -168,7 +168,7 @@ class Embedder:
         try:
             content = undecoded(read(item))
             result.sha256 = content.sha256
-            if self.cache and (known := self.cache.get(self._key(result.sha256, content.view))):
+            if known := self._known(result.sha256, content.view):
                 result.remembered, result.cached = known, True
                 return Prepared(result)
             picture = content.decode()
@@ -188,10 +188,15 @@ class Embedder:
     def _key(self, sha256: str, view: str) -> bytes:
         return cache_key(sha256, f"{self.crop}+{view}" if view else self.crop, self.encoder.spec)
 
+    def _known(self, sha256: str, view: str) -> Remembered | None:
+        """What the cache has, unless it is damaged."""
+        known = self.cache.get(self._key(sha256, view)) if self.cache else None
+        return known if known and known.vectors.shape[1] == self.encoder.spec.dim else None
+
     def _note_miss(self, one: Prepared[Item], misses: dict[bytes, list[Prepared[Item]]]) -> None:
         """Among those to encode, unless a twin was encoded after this one was looked up."""
         key = self._key(one.result.sha256, one.view)
-        if key not in misses and self.cache and (known := self.cache.get(key)):
+        if key not in misses and (known := self._known(one.result.sha256, one.view)):
             one.result.remembered, one.result.cached, one.prepared = known, True, None
         else:
             misses.setdefault(key, []).append(one)

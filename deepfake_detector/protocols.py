@@ -72,7 +72,7 @@ def run(protocol: str, data: Embeddings, head: str, seed: int = 0, settings: Map
     done |= {"not_left_out": sorted(fit.not_left_out), "left_out_together": split.sisters(data.rows) if protocol in _OF_GENERATORS else []}
     if protocol in PROMISES:
         wrong, promised, *_ = _PROMISED_OF[PROMISES[protocol]]
-        return done | {"wrong": wrong, "promised": promised, "kept": sum(row["answer"] == "kept" for row in rows)}
+        return done | {"wrong": wrong, "promised": promised, "tolerated": TOLERATED, "kept": sum(row["answer"] == "kept" for row in rows)}
     areas = [row["auroc"] for row in rows if row["auroc"] is not None]
     return done | {"mean_auroc": float(np.mean(areas)) if areas else None}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
 
 FILE = "recall.npz"
 DIRECTIONS = 64  # of the greatest variance, beside the head's own and each source's: 2.6 MB in models/default
-MOST_ROWS = 10_000  # kept, whole groups at a time
+MOST_ROWS = 10_000  # kept
+_LARGEST = float(np.finfo(np.float16).max)
+_OF_ONE_GROUP = 200  # rows: the frames of a long clip would else leave no room for others
 _FOR_VARIANCE = 2_000  # rows are enough for its greatest directions
 
 
@@ -39,7 +40,7 @@ class Recall:
         names, places = np.unique(self.rows["generator"].to_numpy().astype(str), return_inverse=True)
         parts = {
             "basis": self.basis.astype(np.float16),
-            "X": self.X.astype(np.float16),
+            "X": np.clip(self.X, -_LARGEST, _LARGEST).astype(np.float16),
             "label": self.rows["label"].to_numpy().astype(np.uint8),
             "names": names,
             "place": places.astype(np.uint16),
@@ -54,7 +55,7 @@ class Recall:
     def load(cls, file: Path) -> Recall:
         """Raises BundleError for a damaged file."""
         try:
-            with np.load(file, allow_pickle=False) as parts:
+            with file.open("rb") as content, np.load(content, allow_pickle=False) as parts:
                 group = parts["group"].astype(str)
                 rows = pd.DataFrame(
                     {
@@ -66,9 +67,13 @@ class Recall:
                         "look": parts["look"].astype(np.int64),
                     }
                 )
-                return cls(parts["basis"].astype(np.float32), parts["X"].astype(np.float32), rows, int(parts["learnt_from"]))
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
-            raise BundleError(f"{file} is damaged ({type(error).__name__}: {error}). Train the model again.") from error
+                basis, X = (parts[name].astype(np.float32) for name in ("basis", "X"))
+                if X.shape != (len(rows), basis.shape[1]) or not (np.isfinite(X).all() and np.isfinite(basis).all()):
+                    raise ValueError(f"{X.shape} numbers for {len(rows)} rows and {basis.shape[1]} directions, or some that are none")
+                return cls(basis, X, rows, int(parts["learnt_from"]))
+        except Exception as error:  # zip, zlib and numpy each raise their own
+            said = f"{type(error).__name__}: {error}"
+            raise BundleError(f"{file} is damaged, or of another version ({said}). Train the model again.") from error
 
     def joined(self, X: np.ndarray, rows: pd.DataFrame) -> Recall:
         """With more pictures, at these coordinates."""
@@ -93,9 +98,10 @@ def remember(head: Head, data: Embeddings, seed: int) -> Recall:
 
 
 def _some_groups(groups: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Indices of all rows, or of as many whole groups by chance as come to at most so many."""
+    """Indices of all rows, or of at most so many: groups by chance, whole but for very large ones."""
     if len(groups) <= most:
         return np.arange(len(groups))
+    turn = pd.Series(groups).groupby(groups).cumcount().to_numpy()
     order = np.random.default_rng(seed).permutation(np.unique(groups))
-    sizes = np.bincount(groups, minlength=order.max() + 1)[order]
-    return np.flatnonzero(np.isin(groups, order[np.cumsum(sizes) <= most]))
+    sizes = np.minimum(np.bincount(groups, minlength=order.max() + 1), _OF_ONE_GROUP)[order]
+    return np.flatnonzero(np.isin(groups, order[np.cumsum(sizes) <= most]) & (turn < _OF_ONE_GROUP))

@@ -84,7 +84,9 @@ class Autoencoder:
                         "its weights are damaged or of another kind. Fetch them again."
                     )
                 levels = (made.clamp(0, 1) * 255).round().byte()
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):  # the latter of a CPU
+                raise
             raise DetectorError(
                 f"Too little memory to put {picture.width} x {picture.height} pixels through {self.name}; choose a smaller --max-side."
             ) from error

@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
 from PIL.Image import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
@@ -80,7 +79,8 @@ def learn(autoencoder: nn.Module, photographs: Sequence[Callable[[], Image | Non
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         stages = _fitted(torch.cat(middles), torch.cat(parts), device)
-    write_atomically(kept, partial(save_file, stages.cpu().state_dict()))
+    content = save(stages.cpu().state_dict())
+    write_atomically(kept, lambda part: part.write_bytes(content))
 
 
 def _fitted(middles: torch.Tensor, pixels: torch.Tensor, device: str) -> nn.Sequential:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch.nn.functional import one_hot, pad
 
 from deepfake_detector.files import write_atomically
@@ -41,7 +41,8 @@ def learn(latents: Iterable[torch.Tensor], kept: Path) -> None:
     # Small latents have no wave in some bands: for such a band the next lower stands in.
     met = torch.where(count > 0, torch.arange(_BANDS), 0).cummax(0).values
     covariance = (total[met] / count[met][:, None, None]).float()
-    write_atomically(kept, partial(save_file, {"covariance": covariance, "deviation": torch.stack(squares).mean().sqrt().float()}))
+    content = save({"covariance": covariance, "deviation": torch.stack(squares).mean().sqrt().float()})
+    write_atomically(kept, lambda part: part.write_bytes(content))
 
 
 def redrawing(kept: Path) -> Callable[[torch.Tensor, int], torch.Tensor]:

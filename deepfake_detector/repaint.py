@@ -12,13 +12,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn.functional import interpolate, leaky_relu, softplus
 
@@ -102,7 +101,8 @@ def learn(photographs: Sequence[Callable[[], Image.Image | None]], kept: Path, d
         torch.manual_seed(_SEED)
         painter = _fitted(parts, device)
     state = {name: weights.cpu().contiguous() for name, weights in painter.state_dict().items()}
-    write_atomically(kept, partial(save_file, state))
+    content = save(state)
+    write_atomically(kept, lambda part: part.write_bytes(content))
 
 
 def painting(kept: Path, device: str) -> Callable[[Image.Image, int], Image.Image]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,11 @@ import pytest
 from deepfake_detector import adapt as adapting
 from deepfake_detector import bundle, cli, recall, split
 from deepfake_detector.adapt import adapt
-from deepfake_detector.errors import TrainingError
+from deepfake_detector.errors import BundleError, TrainingError
+from deepfake_detector.heads import logistic
 from deepfake_detector.metrics import auroc
 from deepfake_detector.train import train
-from deepfake_detector.types import FAKE, REAL, VIEW, Embeddings, EncoderSpec
+from deepfake_detector.types import FAKE, REAL, VIEW, Embeddings, EncoderSpec, Thresholds
 from deepfake_detector.ui.tabs.model import describe
 from tests.conftest import draw
 
@@ -178,6 +180,35 @@ def test_of_many_pictures_whole_groups_are_kept_and_copies_stay_copies(monkeypat
     assert kept.learnt_from > 300
 
 
+def test_of_long_clips_each_leaves_some_frames_to_learn_by(monkeypatch):
+    data = pictures(KNOWN, 40)
+    data.rows["group"] = data.rows["generator"]  # one clip each
+    monkeypatch.setattr(recall, "MOST_ROWS", 100)
+    monkeypatch.setattr(recall, "_OF_ONE_GROUP", 10)
+    kept = recall.remember(logistic.Head().learn(data.X, data.rows), data, 0).rows
+    assert dict(kept["generator"].value_counts()) == dict.fromkeys(KNOWN, 10)
+
+
+@pytest.mark.parametrize("damage", ["cut", "nan", "no zip", "other directions"])
+def test_what_a_model_keeps_is_refused_in_words_where_it_is_damaged(model, tmp_path, damage):
+    bundle.save(model, tmp_path / "m")
+    file = tmp_path / "m" / recall.FILE
+    with np.load(file) as stored:
+        parts = dict(stored)
+    if damage == "nan":
+        parts["X"][0, 0] = np.nan
+    if damage == "other directions":
+        parts["basis"] = parts["basis"][:, 1:]
+    np.savez_compressed(file, **parts)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-200])
+    if damage == "no zip":
+        np.save(tmp_path / "other.npy", np.zeros(3))
+        (tmp_path / "other.npy").replace(file)
+    with pytest.raises(BundleError, match="damaged, or of another version .*Train the model again"):
+        bundle.load(tmp_path / "m").recall  # noqa: B018
+
+
 def test_what_it_cant_learn_by_is_said(model):
     with pytest.raises(TrainingError, match="at least 10 different pictures; archive has 9 real ones"):
         adapt(model, pictures(NEW, 9), "mine")
@@ -248,5 +279,6 @@ def model_folder(embeddings_csv, tmp_path_factory):
     from deepfake_detector import table
 
     folder = tmp_path_factory.mktemp("models") / "colours"
-    bundle.save(train(table.read(embeddings_csv), "logistic", "colours").bundle, folder)
+    # Of so few pictures nothing can be promised, so the thresholds are given.
+    bundle.save(replace(train(table.read(embeddings_csv), "logistic", "colours").bundle, thresholds=Thresholds(0.3, 0.7)), folder)
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from deepfake_detector.cache import Cache, Remembered, cache_key
+from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import CacheError
-from tests.conftest import ROOT, script
+from tests.conftest import ROOT, draw, script
 
 SPEC = Encoder().spec
 BOX = np.array([[0, 0, 9, 9]], np.int32)
@@ -84,6 +86,30 @@ def test_a_file_that_is_no_cache_is_refused_in_words(tmp_path):
     place.write_bytes(b"this is no database" * 100)
     with pytest.raises(CacheError, match="c.sqlite"):
         Cache(place)
+
+
+@pytest.mark.parametrize("damage", ["vectors = substr(vectors, 2)", "vectors = 'text'", "boxes = x''", "vectors = x'0000c07f'"])
+def test_a_damaged_row_is_a_miss_and_is_written_anew(tmp_path, damage):
+    with Cache(tmp_path / "c.sqlite") as cache:
+        cache.put("e", {b"1": entry(1)})
+    with sqlite3.connect(tmp_path / "c.sqlite") as raw:
+        raw.execute(f"UPDATE embeddings SET {damage}")
+    with Cache(tmp_path / "c.sqlite") as cache:
+        assert cache.get(b"1") is None
+        cache.put("e", {b"1": entry(2)})
+        np.testing.assert_array_equal(cache.get(b"1").vectors, entry(2).vectors)
+
+
+def test_an_embedding_of_another_width_is_computed_again(tmp_path):
+    picture, encoder = tmp_path / "a.png", Encoder()
+    draw(picture, 1, 0)
+    with Cache(tmp_path / "c.sqlite") as cache:
+        embedder = Embedder(encoder, "whole", cache)
+        right = embedder.embed_one(picture.read_bytes())
+        cache.put("e", {cache_key(right.sha256, "whole", encoder.spec): entry(1, 8)})
+        again = embedder.embed_one(picture.read_bytes())
+        assert not again.cached
+        np.testing.assert_array_equal(again.remembered.vectors, right.remembered.vectors)
 
 
 def test_a_damaged_cache_is_named_when_it_is_inspected(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from deepfake_detector import bundle
+from deepfake_detector.calibration import Calibration
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import NoFace
+from deepfake_detector.types import Thresholds
 
 
 @pytest.fixture
@@ -57,3 +61,12 @@ def test_a_file_that_is_gone_before_it_is_read_again_costs_its_own_verdict_only(
     monkeypatch.setattr(detect, "read_file", gone)
     [(_, outcome)] = detector.judge_files([str(files[0])])
     assert "can't be read again" in outcome
+
+
+def test_where_nothing_can_be_promised_no_picture_gets_an_answer(model, tmp_path, files):
+    """Its thresholds are then 0 and 1, which no probability may reach by being rounded."""
+    trained = bundle.load(model)
+    bundle.save(replace(trained, thresholds=Thresholds(0.0, 1.0), calibration=Calibration(40.0, 0.0)), tmp_path / "m")
+    verdicts = [Detector(tmp_path / "m").judge_file(file) for file in files]
+    assert [round(one.p_fake) for one in verdicts] == [0, 1]
+    assert [one.verdict for one in verdicts] == ["unsure", "unsure"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -403,7 +404,16 @@ def test_a_model_of_faces_promises_and_is_measured_by_whole_pictures(tmp_path):
 def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path):
     done = script("train_classifier.py", embeddings_csv, "--out", "models/m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for words in ("precision", "Confusion matrix", "Accuracy", "AUROC", "AP", "Verdict: real up to"):
+    for words in (
+        "precision",
+        "Confusion matrix",
+        "Accuracy",
+        "AUROC",
+        "AP",
+        "Verdict: real up to",
+        "never say fake",
+        "takes 59 real pictures",
+    ):
         assert words in done.stdout
     files = {f.name for f in (tmp_path / "models/m").iterdir()}
     assert files == {"manifest.json", "head.keras", "learnt.npy", "curves.png"}
@@ -481,9 +491,35 @@ def test_saving_over_something_that_is_no_model_is_refused(model, tmp_path):
     with pytest.raises(BundleError, match="is no model"):
         bundle.save(bundle.load(model), tmp_path / "precious")
     assert (tmp_path / "precious/work.txt").read_text() == "mine"
+    (tmp_path / "precious/manifest.json").write_text('{"name": "a web application, say"}')
+    with pytest.raises(BundleError, match="is no model"):
+        bundle.save(bundle.load(model), tmp_path / "precious")
+    assert (tmp_path / "precious/work.txt").read_text() == "mine"
     bundle.save(bundle.load(model), tmp_path / "new")
     bundle.save(bundle.load(model), tmp_path / "new")
+    (tmp_path / "new/README.md").write_text("a card")
+    with pytest.raises(BundleError, match=r"holds more than a model \(README.md\), which would be lost"):
+        bundle.save(bundle.load(model), tmp_path / "new")
     assert {f.name for f in tmp_path.iterdir()} == {"precious", "new"}
+
+
+def keep(folder, name):
+    bundle.keep_figures(folder, name, {"auroc": 0.5})
+
+
+def test_figures_that_several_keep_at_once_are_all_kept(model, tmp_path):
+    shutil.copytree(model, tmp_path / "m")
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(keep, [tmp_path / "m"] * 12, [f"n{i}" for i in range(12)]))
+    assert set(bundle.load(tmp_path / "m").manifest["elsewhere"]) == {f"n{i}" for i in range(12)}
+
+
+def test_a_head_that_gives_no_answer_is_refused_when_it_is_loaded(model, tmp_path):
+    loaded = bundle.load(model)
+    loaded.head.pipeline_[-1].coef_[:] = np.nan
+    bundle.save(loaded, tmp_path / "m")
+    with pytest.raises(BundleError, match="is damaged: its head gives no answer"):
+        bundle.load(tmp_path / "m")
 
 
 def test_a_model_made_of_a_loaded_one_is_saved_with_what_it_acts_upon(model, tmp_path):

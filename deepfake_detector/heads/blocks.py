@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.heads._sklearn import standardiser
@@ -60,7 +60,7 @@ class Head(EmbeddingHead):
             return self.network_(torch.from_numpy(X))[0].double().sigmoid().numpy()
 
     def save(self, folder: Path) -> None:
-        save_file(self.network_.state_dict(), folder / "head.safetensors")
+        (folder / "head.safetensors").write_bytes(save(self.network_.state_dict()))
 
     @classmethod
     def load(cls, folder: Path) -> Head:

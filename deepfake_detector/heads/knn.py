@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from deepfake_detector.heads import EmbeddingHead, in_memory
 from deepfake_detector.neighbours import Neighbours
@@ -34,7 +34,7 @@ class Head(EmbeddingHead):
         return (for_fake + 1) / (for_fake + for_real + 2)
 
     def save(self, folder: Path) -> None:
-        save_file({"X": self.known_.X, "y": self.y_, "weight": self.weight_}, folder / "head.safetensors")
+        (folder / "head.safetensors").write_bytes(save({"X": self.known_.X, "y": self.y_, "weight": self.weight_}))
 
     @classmethod
     def load(cls, folder: Path) -> Head:

@@ -21,7 +21,7 @@ from deepfake_detector import split
 from deepfake_detector.families import is_repainted
 from deepfake_detector.heads import EmbeddingHead, logistic
 from deepfake_detector.heads._sklearn import standardised, standardiser
-from deepfake_detector.types import REAL, VIEW
+from deepfake_detector.types import FAKE, REAL, VIEW
 from deepfake_detector.vectors import Vectors
 
 CHOICES = logistic.CHOICES
@@ -126,5 +126,6 @@ def both(X: np.ndarray) -> np.ndarray:
 
 
 def _repainted(rows: pd.DataFrame) -> np.ndarray:
-    """(n,) whether a row is of a photograph painted anew."""
-    return rows["generator"].map({name: is_repainted(name) for name in set(rows["generator"])}).to_numpy(bool)
+    """(n,) whether a row is a fake made of a photograph by painting it anew."""
+    named = rows["generator"].map({name: is_repainted(name) for name in set(rows["generator"])})
+    return named.to_numpy(bool) & (rows["label"] == FAKE).to_numpy()

@@ -110,8 +110,12 @@ def write(content: Content, out: str | Path) -> dict[str, Any]:
     templates = _templates()
     _write_text(out / "report.json", json.dumps(measured, indent=2) + "\n")
     own = [d for d in content.detectors if d.manifest]
+    taken: set[str] = set()
     for detector in own:
         as_file = re.sub(r"[^\w.-]", "_", detector.name)  # models of the same name go by their folders
+        while as_file in taken:
+            as_file += "_"
+        taken.add(as_file)
         name = "model_card.md" if len(own) == 1 else f"model_card_{as_file}.md"
         card = templates("card.md.j2")(name=detector.name, d=measured["detectors"][detector.name], r=measured, figures=_FIGURES)
         _write_text(out / name, card)
@@ -164,11 +168,17 @@ def _templates() -> Callable[[str], Callable[..., str]]:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=lambda name: name is not None and ".html" in name,
         undefined=jinja2.StrictUndefined,
+        finalize=jinja2.pass_eval_context(lambda context, value: value if context.autoescape else _as_markdown(value)),
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "percent": _percent, "cell": _cell, "promise": promise_on_unseen, "counted": counted}
     return lambda name: environment.get_template(name).render
+
+
+def _as_markdown(value: Any) -> Any:
+    """Names come from outside: none may be markup, or end a table's cell."""
+    return re.sub(r"[&<|]", lambda found: f"&#{ord(found[0])};", value).replace("\n", " ") if isinstance(value, str) else value
 
 
 def _number(value: float | None) -> str:

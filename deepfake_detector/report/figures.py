@@ -14,7 +14,14 @@ from matplotlib.figure import Figure
 from deepfake_detector.comparison import Scored
 from deepfake_detector.metrics import pr_curve, reliability, roc_curve
 
-_STYLE = {"svg.hashsalt": "report", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+_STYLE = {
+    "svg.hashsalt": "report",
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
 _REAL, _FAKE = "#2b6cb0", "#c05621"
 _POINTS = 400  # of a curve: more can't be seen
 

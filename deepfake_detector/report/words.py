@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deepfake_detector.families import FAMILIES, line_of
+
 WEAK_AUROC = 0.9
 WEAK_SHARE = 0.1
 
@@ -13,7 +15,8 @@ def weaknesses(
     scores: dict[str, Any], promise: Sequence[dict[str, Any]], robustness: dict[str, Any] | None, manifest: dict[str, Any]
 ) -> list[str]:
     """The worst first; one sentence that says so where nothing is found wanting. `manifest` is the model's."""
-    found = _on_the_unseen(manifest.get("training", {})) + _elsewhere(manifest.get("elsewhere", {}))
+    training = manifest.get("training", {})
+    found = _on_the_unseen(training) + _elsewhere(manifest.get("elsewhere", {})) + _never_learnt(training)
     weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
     if weak:
         found.append(f"It tells these generators from photographs poorly: {_list(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
@@ -22,12 +25,11 @@ def weaknesses(
     if matched:
         pairs = _list(f"{name} (AUROC {area:.2f})" for area, name in matched)
         found.append(f"Against the real picture with the same content it does worse than its other figures suggest: {pairs}.")
-    missed = sorted(((s["real"], name) for name, s in scores["generators"].items() if s["real"] > WEAK_SHARE), reverse=True)
-    if missed:
-        found.append(f"It calls many fakes real: {_list(f'{share:.0%} of {name}' for share, name in missed)}.")
-    accused = sorted(((s["fake"], name) for name, s in scores["real_sources"].items() if s["fake"] > WEAK_SHARE), reverse=True)
-    if accused:
-        found.append(f"It calls many real pictures fake: {_list(f'{share:.0%} of {name}' for share, name in accused)}.")
+    for told, places, wrong in (("fakes real", "generators", "real"), ("real pictures fake", "real_sources", "fake")):
+        often = sorted(((s[wrong], s["n"], name) for name, s in scores[places].items() if s[wrong] > WEAK_SHARE), reverse=True)
+        if often:
+            found.append(f"It calls many {told}: {_list(f'{share:.0%} of {name} (of {n})' for share, n, name in often)}.")
+    found += _hardly_answered(scores)
     broken = [p for p in promise if p["answer"] == "broken"]
     if broken:
         shares = _list(f"{p['delivered']:.1%} on {p['source']}" for p in broken)
@@ -54,6 +56,24 @@ def _on_the_unseen(training: dict[str, Any]) -> list[str]:
     if missed:
         shares = _list(f"{share:.0%} of {' and '.join(names)}" for share, names in missed)
         found.append(f"Of generators that it had not been tuned on it called many fakes real: {shares}.")
+    return found
+
+
+def _never_learnt(training: dict[str, Any]) -> list[str]:
+    """Of which families it has seen no fakes, where the names of those that it has seen tell any."""
+    learnt = {line.family for name in training.get("train", {}).get("fake", {}) if (line := line_of(name))}
+    missing = [family for family in FAMILIES if family not in learnt]
+    return [f"As far as names tell, it learnt from no fakes of these kinds: {_list(missing)}."] if learnt and missing else []
+
+
+def _hardly_answered(scores: dict[str, Any]) -> list[str]:
+    """Whether it hardly ever gives an answer, which the shares of wrong ones would hide."""
+    found = []
+    for answer, places in (("fake", scores["generators"].values()), ("real", scores["real_sources"].values())):
+        n = sum(s["n"] for s in places)
+        right = sum(s["n"] * s[answer] for s in places)
+        if n and right / n < WEAK_SHARE:
+            found.append(f"It hardly ever says {answer}: of {right:.0f} of the {n} pictures that are.")
     return found
 
 
@@ -99,7 +119,8 @@ def promise_on_unseen(protocol: dict[str, Any]) -> str:
     }[protocol["wrong"]]
     sentence = (
         f"Promised: at most {protocol['promised']:.0%} {promise}. Each {held_out} was left out of head, calibration and thresholds; "
-        f"kept for {protocol['kept']} of {len(protocol['rows'])}."
+        f"kept (at most {protocol['tolerated']:g} times that, and not more than promised beyond chance) for "
+        f"{protocol['kept']} of {len(protocol['rows'])}."
     )
     known = [row["held_out"] for row in protocol["rows"] if not row["promised_of_new"]]
     if known:

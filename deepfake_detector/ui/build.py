@@ -14,7 +14,7 @@ from deepfake_detector.errors import DetectorError
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs import TAUGHT_KEPT
 from deepfake_detector.ui.verdict_card import CSS
-from deepfake_detector.ui.warming import Warming
+from deepfake_detector.ui.warming import WAITING, Warming
 
 if TYPE_CHECKING:
     import gradio
@@ -33,7 +33,7 @@ def build(detector: Warming) -> gradio.Blocks:
     with gr.Blocks(title="Deepfake detector", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
-        page.load(detector.status, None, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")
+        page.load(detector.status, None, status, concurrency_limit=WAITING, show_progress="hidden", api_visibility="private")
         taught = gr.State(time_to_live=TAUGHT_KEPT)  # the detector that this visitor has taught, None where there is none
         tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
         for tab in tabs:

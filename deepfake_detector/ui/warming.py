@@ -12,6 +12,8 @@ from deepfake_detector.errors import DetectorError
 
 log = logging.getLogger(__name__)
 
+WAITING = 4  # visitors for the detector at a time, of each thing that waits: they hold threads that the page itself needs
+
 
 class Warming:
     """Starts `load` in a thread when `start` is called; `get` waits for the detector, or raises what went wrong."""
@@ -34,6 +36,8 @@ class Warming:
             self._detector.set_exception(error)
 
     def get(self) -> Detector:
+        if error := self._detector.exception():
+            raise error.with_traceback(None)  # each visitor's would else be added to that of the one before, for ever
         return self._detector.result()
 
     def status(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.report.words import weaknesses
-from deepfake_detector.ui.warming import Warming
+from deepfake_detector.ui.warming import WAITING, Warming
 
 if TYPE_CHECKING:
     from gradio import State
@@ -27,7 +27,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         except DetectorError:
             return "There is no model to describe."  # the top of the page says why
 
-    shown = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+    shown = {"concurrency_limit": WAITING, "show_progress": "hidden", "api_visibility": "private"}
     gr.on([gr.context.Context.root_block.load, taught.change], show, taught, text, **shown)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             bundle.save(own.bundle, Path(folder) / "model" / "taught")
             packed = shutil.make_archive(str(Path(folder) / "taught"), "zip", Path(folder) / "model")
+            own = own.answering_by(replace(own.bundle, remembered=None))  # here it is only asked; the download learns on
             yield own, describe(own.bundle.manifest) + left_out, gr.DownloadButton(value=packed, visible=True)
 
     gr.Markdown(_INTRODUCTION)
