@@ -162,7 +162,7 @@ def test_the_examples_answer(page):
 def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     clip = draw_clip(tmp_path / "new.mp4", list(range(0, 4000, 40)), size=(160, 96), tint=(0, 0, 60))
     expected = Detector(model).judge_file(clip)
-    page.get_by_role("tab", name="Clip").click()
+    page.get_by_role("tab", name="Video").click()
     page.set_input_files("#clip input[type=file]", clip)
     assert verdict_of(page, "#clip_verdict") == (expected.verdict, str(expected.p_fake))
     assert "16 frames were judged" in page.inner_text("#clip_verdict")
@@ -185,7 +185,7 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
 )
 def test_a_clip_that_can_not_be_judged_gets_words(page, tmp_path, make, reason):
     make(tmp_path / "odd.mp4")
-    page.get_by_role("tab", name="Clip").click()
+    page.get_by_role("tab", name="Video").click()
     page.set_input_files("#clip input[type=file]", tmp_path / "odd.mp4")
     assert verdict_of(page, "#clip_verdict")[0] == "error"
     assert re.search(reason, page.inner_text("#clip_verdict"))
@@ -194,7 +194,7 @@ def test_a_clip_that_can_not_be_judged_gets_words(page, tmp_path, make, reason):
 def test_a_clip_over_the_limit_that_the_page_states_is_not_taken(page, tmp_path):
     from deepfake_detector.ui import build
 
-    page.get_by_role("tab", name="Clip").click()
+    page.get_by_role("tab", name="Video").click()
     assert build.MAX_UPLOAD == "200mb"
     assert "up to ten minutes and 200 MB" in page.inner_text("#clip")
     with (tmp_path / "large.mp4").open("wb") as file:

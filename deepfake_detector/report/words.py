@@ -16,7 +16,7 @@ def weaknesses(
 ) -> list[str]:
     """The worst first; one sentence that says so where nothing is found wanting. `manifest` is the model's."""
     training = manifest.get("training", {})
-    found = _on_the_unseen(training) + _elsewhere(manifest.get("elsewhere", {})) + _never_learnt(training)
+    found = _on_the_unseen(training) + _elsewhere(manifest.get("elsewhere", {})) + never_learnt(training)
     weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
     if weak:
         found.append(f"It tells these generators from photographs poorly: {_list(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
@@ -59,7 +59,7 @@ def _on_the_unseen(training: dict[str, Any]) -> list[str]:
     return found
 
 
-def _never_learnt(training: dict[str, Any]) -> list[str]:
+def never_learnt(training: dict[str, Any]) -> list[str]:
     """Of which families it has seen no fakes, where the names of those that it has seen tell any."""
     learnt = {line.family for name in training.get("train", {}).get("fake", {}) if (line := line_of(name))}
     missing = [family for family in FAMILIES if family not in learnt]

@@ -67,13 +67,19 @@ def files_in(place: Path) -> set[Path]:
 
 
 def remove_old(place: Path, spared: Collection[Path], age: float) -> None:
-    """Remove the files that nobody has written or moved for so many seconds."""
+    """Remove the files that nobody has written or moved for so many seconds, and then the folders that are empty for as long."""
     for file in files_in(place).difference(spared):
         try:
             if time.time() - file.lstat().st_ctime > age:
                 file.unlink()
         except OSError:
             pass  # half an upload that now has its own name, say; what still can't be removed is tried again
+    for folder in sorted((one for one in place.rglob("*") if one.is_dir()), reverse=True):  # the inner ones first
+        try:
+            if time.time() - folder.lstat().st_ctime > age:
+                folder.rmdir()
+        except OSError:
+            pass  # not empty
 
 
 def _make(parent: Path) -> tuple[Path, int | None]:

@@ -11,7 +11,10 @@ from deepfake_detector.types import LABEL_NAMES, Family, Verdict
 from deepfake_detector.ui.timeline import timeline
 
 _WORDS = {
-    "fake": ("Fake", "The detector finds traces of a generator."),
+    "fake": (
+        "Fake",
+        "It looks generated to the detector. That is a hint, not proof; see what it is bad at.",
+    ),
     "real": ("Real", "The detector finds no traces of a generator that it knows; one that it does not know may still have made it."),
     "unsure": ("Unsure", "The evidence does not suffice for either answer. Treat it as not judged."),
 }
@@ -34,6 +37,8 @@ CSS = """
 .verdict .similar {display: flex; flex-wrap: wrap; gap: 0.75rem; padding: 0; margin: 0.3rem 0 0; list-style: none}
 .verdict .similar li {width: 8rem; font-size: 0.75rem; overflow-wrap: anywhere; border-top: 4px solid #2da44e}
 .verdict .similar li.fake {border-color: #cf222e} .verdict .similar img {display: block; max-width: 8rem; max-height: 8rem}
+#model table {display: block; overflow-x: auto} #model td, #model th {white-space: nowrap}
+.dark .verdict.fake h2 {color: #ff8a80} .dark .verdict.real h2 {color: #5fd47d} .dark .verdict.unsure h2 {color: #e3b341}
 .verdict dt {opacity: 0.7} .verdict dd {margin: 0; overflow-wrap: anywhere}
 """
 
@@ -41,19 +46,21 @@ CSS = """
 def card(verdict: Verdict) -> str:
     """HTML for one verdict; everything that came from outside is escaped."""
     word, meaning = _WORDS[verdict.verdict]
+    if verdict.verdict == "unsure" and (otherwise := verdict.thresholds.answer(verdict.p_fake)) != "unsure":
+        meaning = f"The answer would be {otherwise}, but it changes when the picture is saved again. So there is none."
     low, high, p = 100 * verdict.thresholds.real, 100 * verdict.thresholds.fake, 100 * verdict.p_fake
     bar = f"linear-gradient(90deg, #2da44e 0 {low:.2f}%, #d4a72c {low:.2f}% {high:.2f}%, #cf222e {high:.2f}% 100%)"
+    real, fake = f"real up to {low:.1f} %" if low > 0 else "never real", f"fake from {high:.1f} %" if high < 100 else "never fake"
     time = "answered from memory" if verdict.cached else "encoded just now"
     details = {
-        "Probability of fake": f"{p:.1f} % (were real and fake pictures equally common)",
+        "Probability of fake": f"{p:.1f} %, if half of all pictures were fake",
+        **({"Note": "; ".join(verdict.notes)} if verdict.notes else {}),
         **_family(verdict.family),
-        "Thresholds": f"real up to {low:.1f} %, fake from {high:.1f} %",
+        "Thresholds": f"{real}, {fake}",
         "Model": f"{verdict.model} on {verdict.encoder}",
         "Time": f"{verdict.seconds:.2f} s, {time}",
         "SHA-256": verdict.sha256,
     }
-    if verdict.notes:
-        details["Note"] = "; ".join(verdict.notes)
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in details.items())
     course = timeline(verdict) if verdict.frames else ""
     return (
@@ -62,7 +69,7 @@ def card(verdict: Verdict) -> str:
         f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
         f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
         f'<div class="mark" style="left: {p:.2f}%"></div></div>'
-        f'<div class="ends"><span>0 % real</span><span>fake 100 %</span></div>{course}<dl>{rows}</dl>{_similar(verdict)}</div>'
+        f'<div class="ends"><span>real</span><span>unsure</span><span>fake</span></div>{course}<dl>{rows}</dl>{_similar(verdict)}</div>'
     )
 
 

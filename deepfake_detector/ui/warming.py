@@ -9,6 +9,7 @@ from concurrent.futures import Future
 
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.report.words import never_learnt
 
 log = logging.getLogger(__name__)
 
@@ -48,4 +49,5 @@ class Warming:
             return f"**The detector could not start.** {error}"
         except Exception as error:
             return f"**The detector could not start** ({type(error).__name__}: {error}). The server's log has the details."
-        return f"Ready: model **{bundle.name}** ({bundle.head_name} on {bundle.spec.name})."
+        ready = f"Ready: model **{bundle.name}** ({bundle.head_name} on {bundle.spec.name})."
+        return " ".join([ready, *never_learnt(bundle.manifest["training"])])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from deepfake_detector.detect import Detector
 
-TITLE, ORDER = "Clip", 20
+TITLE, ORDER = "Video", 20
 MAX_SECONDS = 600  # of a longer film 16 frames say too little
 
 
@@ -33,7 +33,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
 
     with gr.Row():
         clip = gr.Video(
-            label="A clip of up to ten minutes and 200 MB: drop or pick one",
+            label="A video of up to ten minutes and 200 MB: drop or pick one",
             sources=["upload"],
             height=420,
             elem_id="clip",

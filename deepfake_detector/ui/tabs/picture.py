@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
@@ -35,7 +36,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         if path is None:
             return ""
         try:
-            return card((own or detector.get()).judge_file(path))
+            return card((own or detector.get()).judge(read_file(path)))
         except (DetectorError, OSError) as error:
             return problem(f"This file can't be judged: {error}")
 
@@ -49,6 +50,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
                 elem_id="picture",
                 buttons=[],
             )
-            gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
         answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
+    # Below both, so that on a phone the verdict stands right under the picture.
+    gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
     picture.change(judge, [picture, taught], answer, api_name="judge", concurrency_limit=2, show_progress="full")
