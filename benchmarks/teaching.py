@@ -1,6 +1,6 @@
 """What a few pictures from elsewhere teach a model: some real and fake pictures of a table are shown to it, and it is asked about the rest.
 
-    python extract_embeddings.py WILD/small --encoder clip_vit_b16_corners --crop unframed --out embeddings/wild.parquet
+    python extract_embeddings.py WILD/small --encoder clip_vit_b16_looks --crop unframed --out embeddings/wild.parquet
     python benchmarks/teaching.py embeddings/wild.parquet [--model models/default] [--draws 50]
 
 The table is of pictures that the model has not learnt from, embedded as it takes them (those of wild.py, or your own). No group is both

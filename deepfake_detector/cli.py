@@ -201,6 +201,11 @@ def _extract(arguments: argparse.Namespace) -> int:
             print(f"    {name!r}: {reason}")
     for name, note in done.notes[:10]:
         print(f"  note: {name!r}: {note}")
+    if len(done.classes) == 1:
+        print(
+            f"  WARNING: all pictures are {done.classes[0]}, so a detector can't be trained on this table alone. If the data has others, "
+            "name their folder real or fake, or list them in a manifest CSV."
+        )
     if done.repeats:
         print(f"  {done.repeats} pictures are exact copies of another")
     if done.contradictions:

@@ -38,6 +38,7 @@ class Extraction:
     notes: list[tuple[str, str]] = field(default_factory=list)
     contradictions: list[list[str]] = field(default_factory=list)
     repeats: int = 0
+    classes: list[str] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
     seconds: float = 0.0
 
@@ -178,6 +179,7 @@ def _rows(
     if not written:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in done.skipped[:3])
         raise DatasetError(f"None of the {last.get('', -1) + 1} pictures could be embedded ({reasons}).")
+    done.classes = [label for label, by in counts.items() if by]
     done.repeats, done.contradictions = twins.repeats(), twins.contradictions()
     twins.close()
     manifest |= {

@@ -18,8 +18,11 @@ except ImportError:  # Windows
 _JUST_MADE = 60  # seconds in which a file's writer has locked it for certain
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path beside it)` and move the result to `path`; the folder is made if need be."""
+def write_atomically(path: Path, write: Callable[[Path], object], first_wins: bool = False) -> None:
+    """Call `write(temporary path beside it)` and move the result to `path`; the folder is made if need be.
+
+    With `first_wins` a file that is there by then stays: what others have made by it would no longer fit another.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
@@ -27,7 +30,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         lock(handle)  # for as long as it is open: somebody writes this file
         write(part)
         os.chmod(part, 0o644)  # mkstemp makes private files
-        os.replace(part, path)
+        if first_wins:
+            with suppress(FileExistsError):
+                os.link(part, path)
+        else:
+            os.replace(part, path)
     finally:
         os.close(handle)
         part.unlink(missing_ok=True)

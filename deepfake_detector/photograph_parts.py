@@ -37,7 +37,7 @@ def random_parts(photographs: Sequence[Callable[[], Image | None]], learnt: str,
     if len(parts) < FEWEST:
         raise DatasetError(
             f"Learning {learnt} takes at least {FEWEST} photographs of {SIDE} pixels a side; found {len(parts)}. "
-            f"Add photographs, or {instead}."
+            f"Add photographs (or raise --max-side, where it makes them smaller), or {instead}."
         )
     return parts
 

@@ -80,7 +80,7 @@ def learn(autoencoder: nn.Module, photographs: Sequence[Callable[[], Image | Non
         torch.manual_seed(_SEED)
         stages = _fitted(torch.cat(middles), torch.cat(parts), device)
     content = save(stages.cpu().state_dict())
-    write_atomically(kept, lambda part: part.write_bytes(content))
+    write_atomically(kept, lambda part: part.write_bytes(content), first_wins=True)
 
 
 def _fitted(middles: torch.Tensor, pixels: torch.Tensor, device: str) -> nn.Sequential:

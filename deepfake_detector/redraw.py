@@ -42,7 +42,7 @@ def learn(latents: Iterable[torch.Tensor], kept: Path) -> None:
     met = torch.where(count > 0, torch.arange(_BANDS), 0).cummax(0).values
     covariance = (total[met] / count[met][:, None, None]).float()
     content = save({"covariance": covariance, "deviation": torch.stack(squares).mean().sqrt().float()})
-    write_atomically(kept, lambda part: part.write_bytes(content))
+    write_atomically(kept, lambda part: part.write_bytes(content), first_wins=True)
 
 
 def redrawing(kept: Path) -> Callable[[torch.Tensor, int], torch.Tensor]:

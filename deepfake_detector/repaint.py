@@ -102,7 +102,7 @@ def learn(photographs: Sequence[Callable[[], Image.Image | None]], kept: Path, d
         painter = _fitted(parts, device)
     state = {name: weights.cpu().contiguous() for name, weights in painter.state_dict().items()}
     content = save(state)
-    write_atomically(kept, lambda part: part.write_bytes(content))
+    write_atomically(kept, lambda part: part.write_bytes(content), first_wins=True)
 
 
 def painting(kept: Path, device: str) -> Callable[[Image.Image, int], Image.Image]:

@@ -157,3 +157,16 @@ def test_a_table_that_fits_no_model_is_not_passed_over(model, embeddings_csv, tm
     failed = script("evaluate.py", "--model", model, "--data", *both, cwd=tmp_path)
     assert failed.returncode == 2
     assert "another resize" in failed.stderr
+
+
+def test_a_table_of_one_class_alone_is_warned_of(tmp_path, capsys):
+    from deepfake_detector.cli import extract
+
+    for i in range(3):
+        draw(tmp_path / "data" / "ai" / f"{i}.png", 1, i)
+        draw(tmp_path / "data" / "photos" / f"{i}.png", 0, i)
+    assert extract([str(tmp_path / "data"), "--encoder=colour_histogram", f"--out={tmp_path / 't.csv'}", "--no-cache"]) == 0
+    printed = capsys.readouterr().out
+    assert "skipped 3" in printed
+    assert "WARNING: all pictures are fake" in printed
+    assert "name their folder real or fake" in printed

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from deepfake_detector.datasets import _pairs, aligned, repainted, self_blended
 from deepfake_detector.datasets._pairs import Recipe, pairs
 from deepfake_detector.errors import DatasetError, UnusablePicture, WeightsUnavailable
 from deepfake_detector.families import is_remade
+from deepfake_detector.files import write_atomically
 from deepfake_detector.types import FAKE, REAL
 from tests.conftest import ROOT, draw, script
 from tests.test_self_blend import FACE, portrait
@@ -643,3 +645,22 @@ def test_a_mistake_is_one_line(photographs, tmp_path):
 def test_help_of_the_data_set_needs_no_torch():
     check = "import sys; from deepfake_detector.datasets import aligned, repainted, self_blended; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
+
+
+def test_of_two_that_learn_at_once_the_first_is_kept(tmp_path):
+    file = tmp_path / "learnt.safetensors"
+    write_atomically(file, lambda part: part.write_text("first"), first_wins=True)
+    write_atomically(file, lambda part: part.write_text("second"), first_wins=True)
+    assert file.read_text() == "first"
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("data_set", ["repainted", "aligned"])
+def test_that_nothing_can_be_kept_is_found_out_before_anything_is_learnt(photographs, tmp_path, monkeypatch, data_set):
+    monkeypatch.setattr(repaint, "learn", None)
+    (tmp_path / "file").write_text("no folder")
+    options = {"autoencoder": str(tmp_path), "redraw": True} if data_set == "aligned" else {}
+    if data_set == "aligned":
+        monkeypatch.setattr(reconstruct, "find", lambda place: SimpleNamespace(factor=8))
+    with pytest.raises(DatasetError, match="can't be written to .*--made"):
+        {"repainted": repainted, "aligned": aligned}[data_set].scan(photographs, made=tmp_path / "file" / "made", **options)

@@ -133,6 +133,15 @@ def photographs_to_learn(root: str | Path, max_side: int, step: int) -> list[Cal
     return [partial(opened, sample.path) for sample in pictures_of(REAL, root).samples]
 
 
+def place_for_made(made: str | Path) -> Path:
+    """The folder; raises DatasetError where it can't be made or written to, before anything is learnt for a quarter of an hour."""
+    folder = Path(made).expanduser()
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise DatasetError(f"{folder} can't be written to: {there} is no folder, or not yours. Choose another with --made.")
+    return folder
+
+
 def check_max_side(max_side: int) -> None:
     """Raise DatasetError for one that leaves too little of a photograph."""
     if max_side < _SMALLEST:

@@ -22,6 +22,7 @@ from deepfake_detector.datasets._pairs import (
     fitted,
     pairs,
     photographs_to_learn,
+    place_for_made,
     shown_smaller,
 )
 from deepfake_detector.errors import DatasetError
@@ -89,7 +90,7 @@ def scan(
     step = max(GRID, model.factor)  # both are powers of two
     if decoder == "stylegan2" or redraw:
         found = photographs_to_learn(root, max_side, step)
-        kept = Path(made).expanduser()
+        kept = place_for_made(made)
         model = model.with_learnt_decoder(kept, found) if decoder == "stylegan2" else model
         model = model.with_redrawn_latents(kept, found) if redraw else model
 

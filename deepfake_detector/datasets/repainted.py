@@ -18,6 +18,7 @@ from deepfake_detector.datasets._pairs import (
     check_max_side,
     pairs,
     photographs_to_learn,
+    place_for_made,
     shown_smaller,
 )
 
@@ -44,7 +45,7 @@ def scan(root: str | Path, max_side: int = 1024, made: str | Path = "embeddings/
     from deepfake_detector.encoders._open_clip import pick_device
     from deepfake_detector.weights import file_sha256
 
-    kept = Path(made).expanduser() / f"painter-{hashlib.sha256(repaint.RECIPE.encode()).hexdigest()[:12]}.safetensors"
+    kept = place_for_made(made) / f"painter-{hashlib.sha256(repaint.RECIPE.encode()).hexdigest()[:12]}.safetensors"
     device = pick_device("auto")
     if not kept.is_file():
         repaint.learn(photographs_to_learn(root, max_side, GRID), kept, device)
