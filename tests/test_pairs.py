@@ -662,5 +662,5 @@ def test_that_nothing_can_be_kept_is_found_out_before_anything_is_learnt(photogr
     options = {"autoencoder": str(tmp_path), "redraw": True} if data_set == "aligned" else {}
     if data_set == "aligned":
         monkeypatch.setattr(reconstruct, "find", lambda place: SimpleNamespace(factor=8))
-    with pytest.raises(DatasetError, match="can't be written to .*--made"):
+    with pytest.raises(DatasetError, match="can't be written to: .*--made"):
         {"repainted": repainted, "aligned": aligned}[data_set].scan(photographs, made=tmp_path / "file" / "made", **options)
