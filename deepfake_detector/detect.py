@@ -178,7 +178,8 @@ class Detector:
                 faces.setdefault(track, []).append(face)
         persons = []
         for track, pooled in pool_tracks({track: [p for _, p, _ in frames] for track, frames in seen.items()}).items():
-            persons.append(Person(track, self.bundle.thresholds.answer(pooled), round(pooled, 6), tuple(seen[track])))
+            frames = tuple((seconds, round(p, 6), box) for seconds, p, box in seen[track])
+            persons.append(Person(track, self.bundle.thresholds.answer(pooled), round(pooled, 6), frames))
         return persons, faces, len(seen) - len(persons)
 
     def _family(self, verdict: Answer, vectors: np.ndarray) -> Family | None:

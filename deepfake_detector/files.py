@@ -30,14 +30,20 @@ def write_atomically(path: Path, write: Callable[[Path], object], first_wins: bo
         lock(handle)  # for as long as it is open: somebody writes this file
         write(part)
         os.chmod(part, 0o644)  # mkstemp makes private files
-        if first_wins:
-            with suppress(FileExistsError):
-                os.link(part, path)
-        else:
+        if not (first_wins and _linked(part, path)):
             os.replace(part, path)
     finally:
         os.close(handle)
         part.unlink(missing_ok=True)
+
+
+def _linked(part: Path, path: Path) -> bool:
+    """Whether the file is there now, by this or another writer; False where the file system has no links."""
+    try:
+        os.link(part, path)
+    except OSError:
+        return path.exists()
+    return True
 
 
 def remove_abandoned(path: Path) -> None:
