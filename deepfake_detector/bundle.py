@@ -165,6 +165,8 @@ def load(folder: str | Path) -> Bundle:
     place = folder / "manifest.json"
     try:
         manifest = json.loads(place.read_text())
+    except NotADirectoryError:
+        raise BundleError(f"{folder} is a file; a model is a folder, as train_classifier.py makes one. Name that.") from None
     except FileNotFoundError:
         siblings = sorted(f.parent.name for f in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
         known = f"; in {folder.parent} there are: {', '.join(siblings)}" if siblings else ""

@@ -771,7 +771,8 @@ def _plain_line(path: str, outcome: Any) -> str:
 
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\n", "\\n")
     if isinstance(outcome, str):
-        return f"error            {shown}: {outcome}"
+        address = "; this is an address: save the picture first, and name its file" if "://" in path else ""
+        return f"error            {shown}: {outcome}{address}"
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
     alike = ", ".join(f"{LABEL_NAMES[one.label]} {one.path} ({one.cosine:.2f})" for one in outcome.similar[:_MOST_ALIKE])

@@ -170,3 +170,20 @@ def test_a_table_of_one_class_alone_is_warned_of(tmp_path, capsys):
     assert "skipped 3" in printed
     assert "WARNING: all pictures are fake" in printed
     assert "name their folder real or fake" in printed
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "said"),
+    [
+        ("evaluate", ["--data=README.md", "--model=README.md"], "README.md is a file; a model is a folder"),
+        ("evaluate", ["--data=/no/such"], "'/no/such' is missing. Correct the path"),
+        ("main", ["predict", "https://example.org/a.jpg", "--no-cache"], "this is an address: save the picture first"),
+    ],
+)
+def test_a_place_that_can_not_be_meant_is_said_to_be_so(call, arguments, said, monkeypatch, capsys):
+    from deepfake_detector import cli
+
+    monkeypatch.chdir(ROOT)
+    assert getattr(cli, call)(arguments) in (1, 2)
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
