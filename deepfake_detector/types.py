@@ -84,7 +84,9 @@ class EncoderSpec:
         return cls(**fields)
 
     def differences(self, other: EncoderSpec) -> str:
-        """The fields in which two specs differ, as `field: mine ≠ theirs`, for an error message."""
+        """The fields in which two specs differ, as `field: mine ≠ theirs`, for an error message; of other encoders the names will do."""
+        if self.name != other.name:
+            return f"name: {self.name!r} ≠ {other.name!r}"
         mine, theirs = asdict(self), asdict(other)
         return "; ".join(f"{f}: {mine[f]!r} ≠ {theirs[f]!r}" for f in mine if mine[f] != theirs[f])
 
