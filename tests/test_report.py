@@ -565,3 +565,10 @@ def test_what_is_bad_elsewhere_is_among_the_weaknesses():
     assert "many fake: 30% of the real pictures in B." in said
     (said,) = weaknesses(scores, [], None, {"elsewhere": {"A": good, "C": reals_alone}})
     assert "Nothing in these figures" in said
+
+
+def test_the_page_says_where_all_that_was_tested_had_been_learnt_from(model):
+    manifest = bundle.load(model).manifest
+    assert "new ones fare worse" in describe(manifest)
+    fewer = manifest["training"] | {"train": {"real": {}, "fake": {}}}
+    assert "new ones fare worse" not in describe(manifest | {"training": fewer})

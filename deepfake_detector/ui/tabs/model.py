@@ -46,6 +46,7 @@ def describe(manifest: dict[str, Any]) -> str:
         f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
         f"{promise['real_pictures_from']}), and at most {promise['false_negative_rate']:.0%} of fakes real (on {promise['fakes_from']}). "
         "Of a single source or generator it may be more, most of all of one unlike those in these tables.",
+        *_all_known(manifest["training"], generators, sources),
         "",
         "| generator | test pictures | AUROC | called fake | unsure | called real |",
         "|---|---|---|---|---|---|",
@@ -59,6 +60,14 @@ def describe(manifest: dict[str, Any]) -> str:
         f"Head: {manifest['head']}; encoder: {manifest['encoder']['name']}; split: {manifest['training']['split']}.",
     ]
     return "\n".join(lines)
+
+
+def _all_known(training: dict[str, Any], *tested: list[tuple[str, Any]]) -> list[str]:
+    """What to say above figures that are all of generators and sources that the model has learnt from."""
+    learnt = {name for sources in training.get("train", {}).values() for name in sources}
+    return ["It learnt from other pictures of these generators and sources; new ones fare worse."] * all(
+        name in learnt for places in tested for name, _ in places
+    )
 
 
 def _elsewhere(figures: dict[str, Any]) -> list[str]:
