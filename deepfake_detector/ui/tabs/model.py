@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deepfake_detector.detect import Detector
 
 TITLE, ORDER = "What it is bad at", 90
+_RIGHT, _WRONG = {"real": "real", "fake": "fake"}, {"real": "fake", "fake": "real"}
 
 
 def build(gr: ModuleType, detector: Warming, taught: State) -> None:
@@ -91,6 +92,16 @@ def _answers(one: dict[str, Any]) -> str:
     return f"{one['fake']:.0%}, {one['unsure']:.0%}, {one['real']:.0%} of {one['n']}"
 
 
+def _whether_it_helped(shown: list[dict[str, Any]]) -> str:
+    """What being taught changed on the pictures shown, each judged by what was learnt from the others."""
+    n = sum(one["n"] for one in shown)
+    right, wrong = (
+        [sum(one[when].get(answer[one["label"]], 0) for one in shown) for when in ("before", "after")] for answer in (_RIGHT, _WRONG)
+    )
+    told = f"Of these {n} pictures {right[1]} are now answered rightly (before {right[0]}) and {wrong[1]} wrongly (before {wrong[0]})."
+    return f"{told} It did not help." if right[1] - right[0] <= wrong[1] - wrong[0] else told
+
+
 def _taught(training: dict[str, Any]) -> str:
     """What is known of a model that was taught sources or generators; empty for others."""
     if "shown" not in training:
@@ -106,6 +117,8 @@ def _taught(training: dict[str, Any]) -> str:
         before, after = (", ".join(str(one[when].get(answer, 0)) for answer in ("real", "unsure", "fake")) for when in ("before", "after"))
         lines.append(f"| {one['name']} | {one['n']} {one['label']} | {before} | {after} |")
     lines += [
+        "",
+        _whether_it_helped(training["shown"]),
         "",
         f"Thresholds are those of {base}. Nothing else of this one was measured; evaluate.py does. Where {base} is weak, so is it. What a "
         "fake shares with a source of real pictures that was taught, as does a face swapped into one of them, is held against it less; "
