@@ -102,11 +102,11 @@ def test_a_source_and_a_generator_are_learnt_at_once_and_told_apart(model):
     assert "| new | 20 fake |" in told
     right = [sum(dict(getattr(one, when)).get(("real", "fake")[one.label], 0) for one in done.shown) for when in ("before", "after")]
     assert right[1] > right[0]
-    assert f"Of these 50 pictures {right[1]} are now answered rightly (before {right[0]})" in told
+    assert f"Of these 50 pictures answered rightly: {right[0]} before, {right[1]} now;" in told
     assert "It did not help" not in told
     shown = [{"name": "a", "label": "real", "n": 9, "before": {"unsure": 9}, "after": {"real": 1, "fake": 2, "unsure": 6}}]
     worse = describe({"training": done.bundle.manifest["training"] | {"shown": shown}})
-    assert "Of these 9 pictures 1 are now answered rightly (before 0) and 2 wrongly (before 0). It did not help." in worse
+    assert "Of these 9 pictures answered rightly: 0 before, 1 now; wrongly: 0 before, 2 now. It did not help." in worse
 
 
 def test_what_it_tells_of_its_answers_is_of_photographs_that_it_was_not_shown(model, monkeypatch):

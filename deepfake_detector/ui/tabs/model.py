@@ -98,7 +98,7 @@ def _whether_it_helped(shown: list[dict[str, Any]]) -> str:
     right, wrong = (
         [sum(one[when].get(answer[one["label"]], 0) for one in shown) for when in ("before", "after")] for answer in (_RIGHT, _WRONG)
     )
-    told = f"Of these {n} pictures {right[1]} are now answered rightly (before {right[0]}) and {wrong[1]} wrongly (before {wrong[0]})."
+    told = f"Of these {n} pictures answered rightly: {right[0]} before, {right[1]} now; wrongly: {wrong[0]} before, {wrong[1]} now."
     return f"{told} It did not help." if right[1] - right[0] <= wrong[1] - wrong[0] else told
 
 
