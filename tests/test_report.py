@@ -75,7 +75,7 @@ def test_one_page_asks_nobody_for_anything(full):
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "<script" not in page
     assert page.count("data:image/svg+xml;base64,") == 5  # curves, one a detector, robustness
-    assert "data:image/jpeg" in page or "surest" not in page
+    assert "data:image/jpeg" in page or "with the highest probability" not in page
     report = json.loads((full / "report.json").read_text())
     assert report["audit"]["sentence"][:40] in page
 

@@ -17,7 +17,7 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_kept
 from deepfake_detector.files import write_atomically
-from deepfake_detector.report.words import counted, promise_on_unseen, weaknesses
+from deepfake_detector.report.words import MEANINGS, counted, promise_on_unseen, weaknesses
 from deepfake_detector.versions import versions
 
 WORST = 10  # mistakes shown each way
@@ -119,7 +119,9 @@ def write(content: Content, out: str | Path) -> dict[str, Any]:
         name = "model_card.md" if len(own) == 1 else f"model_card_{as_file}.md"
         card = templates("card.md.j2")(name=detector.name, d=measured["detectors"][detector.name], r=measured, figures=_FIGURES)
         _write_text(out / name, card)
-    page = templates("page.html.j2")(r=measured, figures=_FIGURES, drawings=_drawings(content), mistakes=_mistakes(content))
+    page = templates("page.html.j2")(
+        r=measured, figures=_FIGURES, words=MEANINGS.items(), drawings=_drawings(content), mistakes=_mistakes(content)
+    )
     _write_text(out / "report.html", page)
     return measured
 

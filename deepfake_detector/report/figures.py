@@ -75,7 +75,8 @@ def robustness(by_detector: Mapping[str, dict[str, Any]]) -> str:
                 values = [np.nan if v[key] is None else v[key] for v in views.values()]
                 axes.plot(range(len(views)), values, "o-", ms=4, lw=1, label=name)
                 axes.set_xticks(range(len(views)), list(views), rotation=30, ha="right")
-            axes.set(ylabel=title)
+            low, high = axes.get_ylim()
+            axes.set(ylabel=title, ylim=(max(low, -0.005), min(high, 1.005)))  # a share's margins are no shares
             axes.grid(alpha=0.3)
         axes.legend()
         return _svg(figure)
