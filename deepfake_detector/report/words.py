@@ -16,7 +16,7 @@ MEANINGS = {
     "FPR": "the share of real pictures called fake",
     "ECE": "how far the probabilities are off, on average: of pictures with 0.8, eight in ten should be fake",
     "against its own reals": "set against the real pictures with the same content alone",
-    "interval, in brackets": "where the figure would lie, 19 times in 20, for other pictures of the same kind; of other kinds it says nothing",
+    "interval, in brackets": "where the figure would lie, 19 times in 20, for other pictures of this kind; of other kinds it says nothing",
     "half, double, crop80": "the picture at half or twice its size; its middle, 80 % a side",
     "screenshot, phone, social": "shown smaller, cut out and saved; on a phone's screen, bars included; scaled, sharpened and saved twice",
 }
