@@ -37,7 +37,7 @@ CSS = """
 .verdict .similar {display: flex; flex-wrap: wrap; gap: 0.75rem; padding: 0; margin: 0.3rem 0 0; list-style: none}
 .verdict .similar li {width: 8rem; font-size: 0.75rem; overflow-wrap: anywhere; border-top: 4px solid #2da44e}
 .verdict .similar li.fake {border-color: #cf222e} .verdict .similar img {display: block; max-width: 8rem; max-height: 8rem}
-#model table {display: block; overflow-x: auto} #model td, #model th {white-space: nowrap}
+#model table {display: block; overflow-x: auto; border: 0; padding: 0} #model td, #model th {word-break: normal; overflow-wrap: normal}
 .dark .verdict.fake h2 {color: #ff8a80} .dark .verdict.real h2 {color: #5fd47d} .dark .verdict.unsure h2 {color: #e3b341}
 .verdict dt {opacity: 0.7} .verdict dd {margin: 0; overflow-wrap: anywhere}
 """
