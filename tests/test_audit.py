@@ -98,8 +98,8 @@ def test_an_earlier_compression_hidden_in_png_is_seen(tmp_path):
     assert next(f for f in done.classes if (f.features, f.stage) == (LOW_LEVEL, "raw")).auroc > 0.9
 
 
-def finding(features, stage, auroc):
-    return Finding(features, stage, auroc, (auroc - 0.05, min(1.0, auroc + 0.05)), 100, 100)
+def finding(features, stage, auroc, half=0.05):
+    return Finding(features, stage, auroc, None if half is None else (auroc - half, min(1.0, auroc + half)), 100, 100)
 
 
 def nothing_but(**aurocs):
@@ -120,6 +120,20 @@ def test_low_level_traces_are_judged_by_the_control():
     assert conclude(nothing_but(low=0.9), {}, True)[0] == "yes"
     assert "compression" in conclude(nothing_but(raw=0.9), ordinary, False)[1]
     assert conclude([], {}, False)[0] == "can't tell"
+
+
+@pytest.mark.parametrize(("area", "half"), [(0.78, 0.28), (0.99, None)])
+def test_a_control_of_too_few_pictures_does_not_speak_for_true_traces(area, half):
+    trust, sentence = conclude(nothing_but(low=0.9), {"a / b": [finding(LOW_LEVEL, "re-encoded", area, half)]}, False)
+    assert trust == "with care"
+    assert "too few pictures" in sentence
+
+
+def test_colours_that_tell_the_classes_apart_in_the_files_as_they_are_are_no_reason_for_trust():
+    classes = [replace(f, auroc=0.93, interval=(0.9, 0.95)) if (f.features, f.stage) == (COLOUR, "raw") else f for f in nothing_but()]
+    trust, sentence = conclude(classes, {}, False)
+    assert trust == "no"
+    assert "colour histogram alone: AUROC 0.93), so" in sentence
 
 
 def test_the_sentence_is_one_sentence():
@@ -161,3 +175,8 @@ def test_a_sample_of_many_keeps_groups_whole_and_sources_even():
     groups = {s.group for s in kept}
     assert sum(s.group in groups for s in samples) == len(kept)
     assert kept == _at_most(200, samples, 0)
+
+
+def test_a_large_group_leaves_room_for_others():
+    samples = [Sample("", f"{i}", i % 2, "x", "clip" if i < 300 else f"{i}") for i in range(400)]
+    assert len(_at_most(200, samples, 0)) == 100
