@@ -275,8 +275,8 @@ def left_out_folds(rows: pd.DataFrame, count: int) -> list[LeftOut]:
         learn = learnable & ~np.isin(groups, groups[known])
         if any(len(set(labels[part])) < 2 for part in (learn, new, known)):
             raise TrainingError(
-                f"{len(of_fakes)} generators and {len(sources)} sources of real pictures can't be left out in {count} folds, each with both "
-                "classes to learn from and to score (those of one model line count as one). Take fewer folds (two at least), or add "
+                f"{len(of_fakes)} generators and {len(sources)} sources of real pictures can't be left out in {count} folds, each with "
+                "both classes to learn from and to score (those of one model line count as one). Take fewer folds (two at least), or add "
                 "pictures, generators and sources."
             )
         folds.append(LeftOut(sorted(set(origin[fakes])), sources[i::count], *(np.flatnonzero(part) for part in (learn, new, known))))
