@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 import shutil
 import tempfile
@@ -27,8 +26,6 @@ from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
 from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds, made_differently
 from deepfake_detector.vectors import Vectors
-
-log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _ENCODER = "encoder.safetensors"
@@ -207,8 +204,7 @@ def load(folder: str | Path) -> Bundle:
     try:
         answer = bundle.p_fake(np.zeros((1, bundle.spec.dim), np.float32))
     except Exception as error:  # its files are of different models, say
-        answer = np.array([np.nan])
-        log.debug("asked about zeros, the model at %s raised %s: %s", folder, type(error).__name__, error)
+        raise BundleError(f"The model at {folder} gives no answer ({type(error).__name__}: {error}). Train it again.") from error
     if not np.isfinite(answer).all():
         raise BundleError(f"The model at {folder} is damaged: its head gives no answer. Train it again.")
     return bundle
