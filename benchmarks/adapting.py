@@ -26,7 +26,6 @@ from deepfake_detector import registry, split, table  # noqa: E402
 from deepfake_detector.adapt import adapt  # noqa: E402
 from deepfake_detector.bundle import Bundle  # noqa: E402
 from deepfake_detector.calibration import Calibration  # noqa: E402
-from deepfake_detector.families import unseen_with  # noqa: E402
 from deepfake_detector.heads import EmbeddingHead  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.recall import remember  # noqa: E402
@@ -73,14 +72,16 @@ def main() -> None:
 def both_left_out(training: Embeddings, learning: Learning, draw: int) -> Iterator[tuple[str, int, list[float]]]:
     """(source, draw, areas of COLUMNS) for each source of real pictures and each generator."""
     labels, origin, groups, pictures = columns(training)
-    kin = split.kin(training.rows)
     for source in sorted(set(origin[labels == REAL])):
         reals = by_chance((origin == source) & (labels == REAL) & pictures, groups, draw)
         for generator in split.generators_to_leave_out(training.rows):
             new = (origin == generator) & (labels == FAKE)
-            line = (kin == unseen_with(generator)) & (labels == FAKE)
             fakes = by_chance(new & pictures & ~np.isin(groups, groups[reals]), groups, draw)
-            learn = ~line & (origin != source) & ~np.isin(groups, groups[np.concatenate([reals, fakes])])
+            learn = (
+                ~split.left_out_with(training.rows, FAKE, generator)
+                & (origin != source)
+                & ~np.isin(groups, groups[np.concatenate([reals, fakes])])
+            )
             remade = np.flatnonzero(np.isin(groups, groups[reals[max(REALS) :]]) & (labels == FAKE) & pictures)
             yield source, draw, learning.both_left_out(np.flatnonzero(learn), reals, fakes, groups, remade)
 
@@ -88,13 +89,12 @@ def both_left_out(training: Embeddings, learning: Learning, draw: int) -> Iterat
 def generator_left_out(training: Embeddings, learning: Learning, draw: int) -> Iterator[tuple[str, int, list[float]]]:
     """(generator, draw, areas) for each generator, against a fifth of the groups' real pictures."""
     labels, origin, groups, pictures = columns(training)
-    kin = split.kin(training.rows)
     kept = by_chance((labels == REAL) & pictures, groups, draw)
     reals = kept[: len(kept) // 5]
     for generator in split.generators_to_leave_out(training.rows):
         new = (origin == generator) & (labels == FAKE)
         fakes = by_chance(new & pictures, groups, draw)
-        learn = ~((kin == unseen_with(generator)) & (labels == FAKE)) & ~np.isin(groups, groups[np.concatenate([reals, fakes])])
+        learn = ~split.left_out_with(training.rows, FAKE, generator) & ~np.isin(groups, groups[np.concatenate([reals, fakes])])
         yield generator, draw, learning.generator_left_out(np.flatnonzero(learn), reals, fakes, groups)
 
 

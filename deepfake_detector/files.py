@@ -37,6 +37,11 @@ def write_atomically(path: Path, write: Callable[[Path], object], first_wins: bo
         part.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes, first_wins: bool = False) -> None:
+    """The same for what is in memory. Safetensors' own writing raises no OSError on a full disk, so its files are written by this."""
+    write_atomically(path, lambda part: part.write_bytes(content), first_wins)
+
+
 def _linked(part: Path, path: Path) -> bool:
     """Whether the file is there now, by this or another writer; False where the file system has no links."""
     try:

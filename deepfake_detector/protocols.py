@@ -137,15 +137,16 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, pd.Dat
             scores[score] = fit(data, learn, score)
             learnt = max(learnt, len(learn))
         if learnt:
-            done.append((name, *_per_picture(data, ~np.isnan(scores), scores), learnt))
+            tested = np.flatnonzero(~np.isnan(scores))
+            done.append((name, *_per_picture(data, groups, tested, scores[tested]), learnt))
         else:
             fit.not_left_out.add(name)
     return _some(done)
 
 
-def _per_picture(data: Embeddings, tested: np.ndarray, scores: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """Of the rows `tested` (n,) bool one a picture, as a verdict takes it, their groups as numbers; and the scores (n,) of these."""
-    return per_picture(data.rows.assign(group=split.whole_groups(data.rows))[tested], scores[tested])
+def _per_picture(data: Embeddings, groups: np.ndarray, tested: np.ndarray, scores: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """Of the rows `tested` (m,) and their scores (m,) one a picture, as a verdict takes it; `groups` (n,) stand in place of the table's."""
+    return per_picture(data.rows.assign(group=groups).iloc[tested], scores)
 
 
 def _some(done: list[T]) -> list[T]:
@@ -176,8 +177,7 @@ def _without(
     """
     labels = rows["label"].to_numpy()
     named = (labels == label) & (rows["generator"] == name).to_numpy()
-    pictures, kin = named & (rows["split"] != VIEW).to_numpy(), split.kin(rows)
-    left_out = (labels == label) & np.isin(kin, kin[named])
+    pictures, left_out = named & (rows["split"] != VIEW).to_numpy(), split.left_out_with(rows, label, name)
     for own in (np.flatnonzero(pictures), testable[named[testable]]):
         learn = learnable[~left_out[learnable] & ~np.isin(groups[learnable], groups[own])]
         if len(own) and len(np.unique(labels[learn])) == 2:
@@ -189,11 +189,10 @@ def _leave_both_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     folds = split.unseen_folds(data.rows)
     if not folds:
         raise TrainingError("Leaving out a generator and a real source needs at least two of each; add pictures from other places.")
-    done = []
+    groups, done = split.whole_groups(data.rows), []
     for fold in folds:
-        scores, tested = np.full(len(data), np.nan), np.zeros(len(data), bool)
-        scores[fold.score], tested[fold.score] = fit(data, fold.learn, fold.score), True
-        done.append(_ranked(f"{fold.generator} × {fold.source}", *_per_picture(data, tested, scores), FAKE, len(fold.learn)))
+        tested = _per_picture(data, groups, fold.score, fit(data, fold.learn, fold.score))
+        done.append(_ranked(f"{fold.generator} × {fold.source}", *tested, FAKE, len(fold.learn)))
     return done
 
 
@@ -214,7 +213,8 @@ def _matched(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
     rows = []
     for name in sorted(set(source[usable & (labels == FAKE)])):
         own = usable & (labels == FAKE) & (source == name)
-        pictures, scores = _per_picture(data, own | (usable & (labels == REAL) & np.isin(groups, groups[own])), p)
+        tested = np.flatnonzero(own | (usable & (labels == REAL) & np.isin(groups, groups[own])))
+        pictures, scores = _per_picture(data, groups, tested, p[tested])
         wins = pictures.assign(fake=pictures["label"] == FAKE, p=scores).groupby(["group", "fake"])["p"].mean().unstack()
         row = _ranked(name, pictures, scores, FAKE, learnt)
         rows.append(row | {"pairs": len(wins), "pairs_won": float(((wins[True] > wins[False]) + (wins[True] == wins[False]) / 2).mean())})
@@ -232,9 +232,7 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
             fit.not_left_out.add(name)
             continue
         fitted = fit.calibrated(data, learn)
-        tested, scores = np.isin(np.arange(len(data)), own), np.full(len(data), np.nan)
-        scores[own] = fitted.calibration(fitted.head.p_fake(data.X[own]))
-        pictures, p_fake = _per_picture(data, tested, scores)
+        pictures, p_fake = _per_picture(data, groups, own, fitted.calibration(fitted.head.p_fake(data.X[own])))
         count, n = Counter(fitted.thresholds.answer(p) for p in p_fake), len(pictures)
         rate = count[wrong] / n
         counted_as = effective_count(p_fake, pictures["group"].to_numpy())

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import write_bytes
 from deepfake_detector.photograph_parts import random_parts, reading
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,7 @@ def learn(autoencoder: nn.Module, photographs: Sequence[Callable[[], Image | Non
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         stages = _fitted(torch.cat(middles), torch.cat(parts), device)
-    content = save(stages.cpu().state_dict())
-    write_atomically(kept, lambda part: part.write_bytes(content), first_wins=True)
+    write_bytes(kept, save(stages.cpu().state_dict()), first_wins=True)
 
 
 def _fitted(middles: torch.Tensor, pixels: torch.Tensor, device: str) -> nn.Sequential:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch.nn.functional import one_hot, pad
 
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import write_bytes
 from deepfake_detector.photograph_parts import reading
 
 RECIPE = "gaussian 1"  # what is below
@@ -41,8 +41,7 @@ def learn(latents: Iterable[torch.Tensor], kept: Path) -> None:
     # Small latents have no wave in some bands: for such a band the next lower stands in.
     met = torch.where(count > 0, torch.arange(_BANDS), 0).cummax(0).values
     covariance = (total[met] / count[met][:, None, None]).float()
-    content = save({"covariance": covariance, "deviation": torch.stack(squares).mean().sqrt().float()})
-    write_atomically(kept, lambda part: part.write_bytes(content), first_wins=True)
+    write_bytes(kept, save({"covariance": covariance, "deviation": torch.stack(squares).mean().sqrt().float()}), first_wins=True)
 
 
 def redrawing(kept: Path) -> Callable[[torch.Tensor, int], torch.Tensor]:

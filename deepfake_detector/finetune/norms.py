@@ -23,7 +23,7 @@ import numpy as np
 from deepfake_detector import split
 from deepfake_detector.encoders.clip_vit_b16_blocks import Encoder as BlocksEncoder
 from deepfake_detector.encoders.clip_vit_b16_tuned import tunable
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import write_bytes
 from deepfake_detector.finetune.batches import BATCH, Batches, Look, see
 from deepfake_detector.heads.logistic import Head
 from deepfake_detector.types import FAKE, Embeddings
@@ -158,8 +158,7 @@ class _Run:
         for name, tensor in self.learning.items():
             for part, value in self.optimiser.state[tensor].items():
                 state[f"{part}.{name}"] = value.detach().cpu().contiguous()
-        content = save(state, {"plan": self.plan, "step": str(self.step)})
-        write_atomically(file, lambda part: part.write_bytes(content))
+        write_bytes(file, save(state, {"plan": self.plan, "step": str(self.step)}))
 
     def restore(self, file: Path, progress: Callable[[int], object]) -> None:
         """Go on from `file`, if it is of the same plan; anything else is begun anew."""
@@ -190,8 +189,7 @@ class _Run:
     def write_norms(self, file: Path) -> None:
         from safetensors.torch import save
 
-        content = save({name: t.detach().cpu().contiguous() for name, t in self.norms.items()})
-        write_atomically(file, lambda part: part.write_bytes(content))
+        write_bytes(file, save({name: t.detach().cpu().contiguous() for name, t in self.norms.items()}))
 
     def finished_head(self) -> Head:
         """The logistic head with the weights that it has now."""

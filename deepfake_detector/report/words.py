@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deepfake_detector.evaluate import in_short
 from deepfake_detector.families import FAMILIES, line_of
 
 WEAK_AUROC = 0.9
@@ -80,11 +81,10 @@ def never_learnt(training: dict[str, Any]) -> list[str]:
 def _hardly_answered(scores: dict[str, Any]) -> list[str]:
     """Whether it hardly ever gives an answer, which the shares of wrong ones would hide."""
     found = []
-    for answer, places in (("fake", scores["generators"].values()), ("real", scores["real_sources"].values())):
-        n = sum(s["n"] for s in places)
-        right = sum(s["n"] * s[answer] for s in places)
-        if n and right / n < WEAK_SHARE:
-            found.append(f"It hardly ever says {answer}: of {right:.0f} of the {n} pictures that are.")
+    for answer, of_class in ((answer, in_short(scores)[answer]) for answer in ("fake", "real")):
+        if of_class["n"] and of_class[answer] < WEAK_SHARE:
+            right = of_class[answer] * of_class["n"]
+            found.append(f"It hardly ever says {answer}: of {right:.0f} of the {of_class['n']} pictures that are.")
     return found
 
 
