@@ -9,7 +9,7 @@ run: .venv/page
 test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .venv/page: requirements.txt constraints.txt | .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
