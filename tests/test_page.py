@@ -224,6 +224,8 @@ def teach(page, real: list[Path], fake: list[Path] = (), says: str = "which has 
     page.fill("#teach_source textarea, #teach_source input", "archive")
     page.click("#teach")
     page.locator("#taught", has_text=says).wait_for(timeout=90_000)
+    # The words come before the end, and until then the button takes no other click.
+    page.wait_for_function("!document.querySelector('#taught [data-testid=status-tracker]:not(.hide)')")
     return page.inner_text("#taught")
 
 
