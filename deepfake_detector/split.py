@@ -160,16 +160,17 @@ def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]
 
 
 def generator_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds (learn, score) that each hold out whole lines of generators, a fifth of them or one; none where there are fewer than three.
+    """Folds (learn, score) that each hold out whole lines of generators, a fifth of them or one.
 
     Fakes of a generator that it never saw are what a detector meets in use, and what it misses. Real pictures remade for training
-    are learnt from, but not scored. Groups that have pictures from elsewhere too are scored in two halves, or nothing might be left to
-    learn from.
+    are learnt from, all as one line, but not scored. There are no folds where they would leave fewer than two lines to learn from.
+    Groups that have pictures from elsewhere too are scored in two halves, or nothing might be left to learn from.
     """
     lines, labels, groups = kin(rows), rows["label"].to_numpy(), whole_groups(rows)
     pictures = (rows["split"] != VIEW).to_numpy()
-    names = sorted({unseen_with(name) for name in set(rows["generator"][labels == FAKE]) if not is_remade(name)})
-    if len(names) < 3:
+    generators = set(rows["generator"][labels == FAKE])
+    names = sorted({unseen_with(name) for name in generators if not is_remade(name)})
+    if len(names) + any(map(is_remade, generators)) < 3:
         return []
     folds = []
     for i in range(min(FOLDS, len(names))):

@@ -103,7 +103,10 @@ def test_a_held_out_generator_is_not_learnt_from_and_real_pictures_remade_are_le
         assert not {r["generator"][i] for i in learn} & {generators[i] for i in scored}
         assert {"photo", "vae_recon"} <= {r["generator"][i] for i in learn}
         assert not {r["group"][i] for i in learn} & {groups[i] for i in scored}
-    assert split.generator_folds(r[r["generator"] != "i"]) == []
+    two = r[r["generator"] != "i"].reset_index(drop=True)
+    assert [{two["generator"][i] for i in scored} for _, scored in split.generator_folds(two)] == [{"g"}, {"h"}]
+    for too_few in (["h", "i"], ["i", "vae_recon"]):
+        assert split.generator_folds(r[~r["generator"].isin(too_few)]) == []
 
 
 def test_where_every_group_has_all_generators_a_held_out_one_leaves_most_groups_to_learn_from():
@@ -132,7 +135,7 @@ def test_generators_of_one_line_are_held_out_together():
     table = rows([0] * 12 + [1] * 12, generators=origin)
     held_out = [{origin[i] for i in scored} for _, scored in split.generator_folds(table)]
     assert sorted(map(sorted, held_out)) == [["glide"], ["progan"], ["sd14", "stable_diffusion_v1_5"]]
-    assert split.generator_folds(table[table["generator"] != "glide"]) == []  # two lines are too few
+    assert split.generator_folds(table[table["generator"] != "glide"]) == []  # nothing but one line would be learnt from
     both = rows([0] * 60 + [1] * 60, generators=["a"] * 30 + ["b"] * 30 + names * 15)
     for fold in split.left_out_folds(both, 2):
         assert {"sd14", "stable_diffusion_v1_5"} <= set(fold.generators) or not {"sd14", "stable_diffusion_v1_5"} & set(fold.generators)
