@@ -80,8 +80,9 @@ def never_learnt(training: dict[str, Any]) -> list[str]:
 
 def _hardly_answered(scores: dict[str, Any]) -> list[str]:
     """Whether it hardly ever gives an answer, which the shares of wrong ones would hide."""
-    found = []
-    for answer, of_class in ((answer, in_short(scores)[answer]) for answer in ("fake", "real")):
+    found, short = [], in_short(scores)
+    for answer in ("fake", "real"):
+        of_class = short[answer]
         if of_class["n"] and of_class[answer] < WEAK_SHARE:
             right = of_class[answer] * of_class["n"]
             found.append(f"It hardly ever says {answer}: of {right:.0f} of the {of_class['n']} pictures that are.")
