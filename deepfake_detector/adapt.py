@@ -128,7 +128,7 @@ def _check(model: Bundle, recall: Recall, rows: pd.DataFrame, groups: np.ndarray
 
 
 def _manifest(model: Bundle, shown: list[Shown], command: str) -> dict[str, Any]:
-    """The model's own, without what was measured, since that was another head."""
+    """The model's own, without what was measured, since that was another head; what it promises is kept with its thresholds."""
     manifest = {key: value for key, value in model.manifest.items() if key not in ("scores", "elsewhere")}
     training = manifest["training"]
     counts = {name: dict(training["train"][name]) for name in LABEL_NAMES}
@@ -136,7 +136,8 @@ def _manifest(model: Bundle, shown: list[Shown], command: str) -> dict[str, Any]
         counts[LABEL_NAMES[one.label]][one.name] = one.n
     told = [dataclasses.asdict(one) | {"label": LABEL_NAMES[one.label]} for one in shown]
     changed = training | {"train": counts, "adapted_from": model.name, "shown": told, "command": command}
-    return manifest | {"training": changed, "versions": versions()}
+    promise = {key: value for key, value in manifest["promise"].items() if key != "percentiles"}
+    return manifest | {"promise": promise, "training": changed, "versions": versions()}
 
 
 def _answers(model: Bundle, scores: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector import registry
-from deepfake_detector.calibration import Calibration
+from deepfake_detector.calibration import Calibration, kept_apart
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.family_head import FamilyHead
@@ -24,7 +24,7 @@ from deepfake_detector.files import locked, write_atomically
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
-from deepfake_detector.types import LABEL_NAMES, EncoderSpec, Thresholds, made_differently
+from deepfake_detector.types import LABEL_NAMES, EncoderSpec, KeptApart, Thresholds, made_differently
 from deepfake_detector.vectors import Vectors
 
 _FORMAT = 1
@@ -69,6 +69,10 @@ class Bundle:
     def p_fake(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake."""
         return self.calibration(self.head.p_fake(X))
+
+    def kept_apart(self, p_fake: float) -> KeptApart | None:
+        """Where a picture's probability lies among those of the pictures that training kept apart."""
+        return kept_apart(self.manifest["promise"], p_fake)
 
     def fits(self, spec: EncoderSpec, crop: str) -> bool:
         """Whether embeddings of this spec and crop are those that the head was trained on."""
@@ -178,7 +182,7 @@ def load(folder: str | Path) -> Bundle:
             f"{manifest.get('label_order')!r}. Train the model again."
         )
     try:
-        _ = manifest["promise"], manifest["training"]  # shown beside every answer
+        _ = manifest["training"], kept_apart(manifest["promise"], 0.5)  # shown beside every answer
         head = registry.load("heads", manifest["head"]).Head.load(folder)
         bundle = Bundle(
             name=folder.resolve().name,

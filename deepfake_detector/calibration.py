@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from deepfake_detector.metrics import clopper_pearson, effective_count, log_odds
-from deepfake_detector.types import Thresholds
+from deepfake_detector.types import LABEL_NAMES, KeptApart, Thresholds
 
 CONFIDENCE = 0.95  # of what is promised
 _NEVER = 1e-15
@@ -62,6 +63,21 @@ def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false
     if lower >= upper:  # the classes are so far apart that both promises hold anywhere between
         lower = upper = (lower + upper) / 2
     return Thresholds(real=lower, fake=upper)
+
+
+def percentiles(real: Scores, fake: Scores) -> dict[str, list[float]]:
+    """Of the probabilities of each class's pictures all percentiles, from the least (0) to the greatest (100)."""
+    return {
+        label: np.percentile(scores.p_fake, range(101)).round(6).tolist() for label, scores in zip(LABEL_NAMES, (real, fake), strict=True)
+    }
+
+
+def kept_apart(promise: dict[str, Any], p_fake: float) -> KeptApart | None:
+    """Where a probability lies among those of the pictures that a promise rests on; None where it does not say what those were."""
+    if "percentiles" not in promise:
+        return None
+    shares = {label: float((np.array(promise["percentiles"][label], float) >= p_fake).mean()) for label in LABEL_NAMES}
+    return KeptApart(**shares, real_from=promise["real_pictures_from"], fake_from=promise["fakes_from"])
 
 
 def fewest_for(rate: float) -> int:

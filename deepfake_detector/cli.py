@@ -754,6 +754,8 @@ def _json_line(detector: Detector, path: str, outcome: Any) -> str:
         line["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in outcome.frames]
     if outcome.family:
         line["family"] = dataclasses.asdict(outcome.family)
+    if outcome.kept_apart:
+        line["kept_apart"] = dataclasses.asdict(outcome.kept_apart)
     if outcome.similar:
         line["similar"] = [dataclasses.asdict(one) for one in outcome.similar]
     if outcome.persons:

@@ -187,11 +187,16 @@ class Detector:
         return self.bundle.family.answer(vectors) if self.bundle.family and verdict == "fake" else None
 
     def _picture_verdict(self, embedded: Embedded, began: float) -> Verdict:
-        """By the thresholds alone, with the known pictures beside it, and its family; of a clip's frames nobody looks at those."""
+        """By the thresholds alone, with all that stands beside it; of a clip's frames nobody looks at that."""
         vectors, verdict = embedded.remembered.vectors, self._verdict(embedded, began)
         similar = self.known.most_similar(vectors) if self.known else ()
         deciding = vectors[[self.bundle.p_fake(vectors).argmax()]] if len(vectors) > 1 else vectors
-        return dataclasses.replace(verdict, similar=similar, family=self._family(verdict.verdict, deciding))
+        return dataclasses.replace(
+            verdict,
+            similar=similar,
+            family=self._family(verdict.verdict, deciding),
+            kept_apart=self.bundle.kept_apart(verdict.p_fake),
+        )
 
     def _verdict(self, embedded: Embedded, began: float) -> Verdict:
         # Of several regions the most suspicious one decides: one swapped face makes a picture fake.

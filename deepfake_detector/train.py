@@ -15,7 +15,7 @@ import pandas as pd
 
 from deepfake_detector import family_head, registry, split
 from deepfake_detector.bundle import Bundle, fingerprints
-from deepfake_detector.calibration import CONFIDENCE, Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds
+from deepfake_detector.calibration import CONFIDENCE, Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds, percentiles
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.heads import EmbeddingHead
@@ -143,6 +143,7 @@ def fit_promise(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores) 
         "fakes_from": NEW_GENERATORS if asked is new_fake else "generators learnt from, but not these pictures",
         "pictures": {LABEL_NAMES[REAL]: len(real.p_fake), LABEL_NAMES[FAKE]: len(asked.p_fake)},
         "groups": {LABEL_NAMES[REAL]: len(np.unique(real.groups)), LABEL_NAMES[FAKE]: len(np.unique(asked.groups))},
+        "percentiles": percentiles(p_real, p_fake),
     }
     return calibration, thresholds, promise
 

@@ -182,6 +182,19 @@ class Family:
 
 
 @dataclass(frozen=True)
+class KeptApart:
+    """What shares of the pictures that training kept apart are as suspicious as a new one or more: of the `real` and of the `fake`.
+
+    `real_from` and `fake_from` say how these were kept apart: by source, or by picture alone, as their promise does.
+    """
+
+    real: float
+    fake: float
+    real_from: str
+    fake_from: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What every door shows for one picture.
 
@@ -189,7 +202,7 @@ class Verdict:
     not run; `notes` are things the reader should know about the file (an animation's first frame, say). Of a clip,
     `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them; with a crop that finds persons it is
     the highest of `persons`. `similar` are the known pictures that it is most like, where known pictures were given.
-    `family` is there for fakes alone, and where the model tells it.
+    `family` is there for fakes alone, and where the model tells it. `kept_apart` is there for pictures, and where the model knows it.
     """
 
     verdict: Answer
@@ -205,3 +218,4 @@ class Verdict:
     persons: tuple[Person, ...] = ()
     similar: tuple[Similar, ...] = ()
     family: Family | None = None
+    kept_apart: KeptApart | None = None

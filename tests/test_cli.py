@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from deepfake_detector.cache import Cache
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError, UnusablePicture
+from deepfake_detector.ui.verdict_card import card
 from tests.conftest import ROOT, draw, draw_dataset, json_lines, script
 
 
@@ -34,6 +36,17 @@ def test_predict_gives_one_json_object_a_line(model, tmp_path):
     fine = script("deepfake_detector", "predict", red, blue, "--model", model, cwd=tmp_path)
     assert fine.returncode == 0
     assert len(fine.stdout.splitlines()) == 2
+
+
+def test_an_answer_is_set_beside_pictures_kept_apart_at_every_door(model, tmp_path):
+    file = draw(tmp_path / "red.png", 1, 902)
+    verdict = Detector(model).judge_file(file)
+    beside = verdict.kept_apart
+    assert beside.real < 0.1 < beside.fake
+    [line] = json_lines(script("deepfake_detector", "predict", file, "--model", model, "--json", cwd=tmp_path).stdout)
+    assert line["kept_apart"] == asdict(beside)
+    assert f"and {100 * beside.fake:.0f} % of the fakes ({beside.fake_from}) that training kept apart" in card(verdict)
+    assert "kept apart" not in card(replace(verdict, kept_apart=None))
 
 
 def test_every_door_gives_the_same_number(model, tmp_path):

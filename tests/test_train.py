@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from deepfake_detector import bundle, registry, split, table
-from deepfake_detector.calibration import Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds
+from deepfake_detector.calibration import Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds, kept_apart
 from deepfake_detector.errors import BundleError, TableError, TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.metrics import clopper_pearson, effective_count
@@ -160,6 +160,20 @@ def test_the_promise_about_fakes_rests_on_new_generators_where_these_are_enough(
     assert alike == calibration
     assert wider.real > thresholds.real
     assert fit_promise(real, none, fake, new)[2]["real_pictures_from"] == "sources learnt from, but not these pictures"
+
+
+def test_an_answer_is_set_beside_the_pictures_that_the_promise_rests_on():
+    known, new = (apart(np.random.default_rng(seed).beta(*shape, 400)) for seed, shape in enumerate([(2, 5), (2, 4)]))
+    fake, missed = (apart(1 - scores.p_fake) for scores in (known, new))
+    calibration, _, promise = fit_promise(known, new, fake, missed)
+    for p_fake in (0.1, 0.3, 0.6):
+        beside = kept_apart(promise, p_fake)
+        for share, scores in ((beside.real, new), (beside.fake, missed)):
+            assert share == pytest.approx((calibration(scores.p_fake) >= p_fake).mean(), abs=0.01)
+    assert kept_apart(promise, 1.0).fake == kept_apart(promise, 1.0).real == 0
+    assert kept_apart(promise, 0.0).fake == kept_apart(promise, 0.0).real == 1
+    assert (beside.real_from, beside.fake_from) == ("sources not learnt from", "generators not learnt from")
+    assert kept_apart({"real_pictures_from": "an older model"}, 0.5) is None
 
 
 def test_classes_weigh_the_same_and_their_sources_by_the_square_root_of_their_pictures():
@@ -476,6 +490,7 @@ def test_damaged_models_are_refused(model, tmp_path):
         (lambda m: m | {"calibration": []}, "damaged"),
         (lambda m: m | {"thresholds": m["thresholds"] | {"real": float("nan")}}, "damaged.*finite"),
         (lambda m: {k: v for k, v in m.items() if k != "promise"}, "damaged.*promise"),
+        (lambda m: m | {"promise": m["promise"] | {"percentiles": {"real": ["much"]}}}, "damaged.*much"),
     ):
         copy = tmp_path / "copy"
         shutil.copytree(model, copy, dirs_exist_ok=True)

@@ -7,7 +7,7 @@ from html import escape
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import thumbnail
-from deepfake_detector.types import LABEL_NAMES, Family, Verdict
+from deepfake_detector.types import LABEL_NAMES, Family, KeptApart, Verdict
 from deepfake_detector.ui.timeline import timeline
 
 _WORDS = {
@@ -65,11 +65,22 @@ def card(verdict: Verdict) -> str:
     course = timeline(verdict) if verdict.frames else ""
     return (
         f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
-        f"<h2>{word}</h2><p>{meaning}</p>"
+        f"<h2>{word}</h2><p>{meaning}{_kept_apart(verdict.kept_apart)}</p>"
         f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
         f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
         f'<div class="mark" style="left: {p:.2f}%"></div></div>'
         f'<div class="ends"><span>real</span><span>unsure</span><span>fake</span></div>{course}<dl>{rows}</dl>{_similar(verdict)}</div>'
+    )
+
+
+def _kept_apart(beside: KeptApart | None) -> str:
+    """What a probability alone does not say: how usual such an answer is about pictures of each kind."""
+    if not beside:
+        return ""
+    real, fake = (f"{100 * share:.0f} %" if share else "none" for share in (beside.real, beside.fake))
+    return (
+        f" As suspicious as this, or more, were {real} of the real pictures ({escape(beside.real_from)}) and {fake} of the fakes "
+        f"({escape(beside.fake_from)}) that training kept apart."
     )
 
 
