@@ -29,7 +29,7 @@ from deepfake_detector.calibration import Calibration  # noqa: E402
 from deepfake_detector.heads import EmbeddingHead  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.recall import remember  # noqa: E402
-from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds  # noqa: E402
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings, Thresholds  # noqa: E402
 
 REALS, FAKES, BOTH = (10, 30, 100), (10, 30), 30
 COLUMNS = [
@@ -99,9 +99,9 @@ def generator_left_out(training: Embeddings, learning: Learning, draw: int) -> I
 
 
 def columns(training: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(labels, origin, groups, whether a row is a picture and no degraded copy), (n,) each."""
+    """(labels, origin, groups, whether a row is a picture in its own right), (n,) each."""
     rows = training.rows
-    return rows["label"].to_numpy(), rows["generator"].to_numpy(), split.whole_groups(rows), (rows["split"] != VIEW).to_numpy()
+    return rows["label"].to_numpy(), rows["generator"].to_numpy(), split.whole_groups(rows), split.in_their_own_right(rows)
 
 
 def by_chance(which: np.ndarray, groups: np.ndarray, draw: int) -> np.ndarray:
@@ -154,7 +154,7 @@ class Learning:
 
     def model(self, head: EmbeddingHead, learn: np.ndarray) -> Bundle:
         recall = remember(head, self.training.take(learn), seed=0)
-        manifest = {"training": {"train": {name: {} for name in LABEL_NAMES}}}
+        manifest = {"promise": {}, "training": {"train": {name: {} for name in LABEL_NAMES}}}
         spec, crop = self.training.spec, self.training.crop
         return Bundle("m", head, self.head, spec, crop, Calibration(1, 0), Thresholds(0.3, 0.7), manifest, remembered=recall)
 

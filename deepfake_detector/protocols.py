@@ -38,7 +38,7 @@ from deepfake_detector.train import (
     fit_calibrated,
     unseen_scores,
 )
-from deepfake_detector.types import FAKE, REAL, VIEW, Embeddings
+from deepfake_detector.types import FAKE, REAL, Embeddings
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +123,11 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, pd.Dat
     were scored by as many heads: by the mean of several, which varies less, its own would lie apart from the others for that alone.
     """
     labels, groups, done = data.rows["label"].to_numpy(), split.whole_groups(data.rows), []
+    origin, reals = data.rows["generator"], (labels == REAL) & split.in_their_own_right(data.rows)
+    fakes = (labels == FAKE) & origin.isin(split.generators_to_leave_out(data.rows)).to_numpy()
     folds = split.test_folds(data.rows, fit.seed)
     for name in _names(data.rows, label):
-        elsewhere = (labels == REAL) if label == FAKE else (labels == FAKE) | (data.rows["generator"] != name).to_numpy()
+        elsewhere = reals if label == FAKE else fakes | (reals & (origin != name).to_numpy())
         scores, learnt = np.full(len(data), np.nan), 0
         for turn, (learnable, testable) in enumerate(folds):
             own, learn = _without(data.rows, groups, label, name, learnable, testable)
@@ -177,8 +179,8 @@ def _without(
     """
     labels = rows["label"].to_numpy()
     named = (labels == label) & (rows["generator"] == name).to_numpy()
-    pictures, left_out = named & (rows["split"] != VIEW).to_numpy(), split.left_out_with(rows, label, name)
-    for own in (np.flatnonzero(pictures), testable[named[testable]]):
+    left_out, named = split.left_out_with(rows, label, name), named & split.in_their_own_right(rows)
+    for own in (np.flatnonzero(named), testable[named[testable]]):
         learn = learnable[~left_out[learnable] & ~np.isin(groups[learnable], groups[own])]
         if len(own) and len(np.unique(labels[learn])) == 2:
             return own, learn

@@ -9,7 +9,7 @@ import pandas as pd
 
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.families import is_remade, unseen_with
-from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW
+from deepfake_detector.types import BESIDE, FAKE, LABEL_NAMES, REAL, VIEW
 
 FOLDS = 5
 
@@ -72,6 +72,21 @@ def whole_groups(rows: pd.DataFrame) -> np.ndarray:
     size = group.max() + file.max() + 2
     links = coo_array((np.ones(len(rows)), (group, group.max() + 1 + file)), shape=(size, size))
     return connected_components(links, directed=False)[1][group]
+
+
+def in_their_own_right(rows: pd.DataFrame) -> np.ndarray:
+    """(n,) bool, the pictures that stand for what a detector meets: no degraded copies, and no photograph once more as the real picture
+    of a pair, where it is there itself.
+
+    Those of pairs may have been enlarged and reduced again as the fakes beside them were. A head that has learnt from others of them
+    knows that at sight, so they would flatter it.
+    """
+    pictures, real = (rows["split"] != VIEW).to_numpy(), (rows["label"] == REAL).to_numpy()
+    again = pictures & real & rows["path"].str.contains(f"#[^#]+{BESIDE}$").to_numpy(bool)
+    if not again.any():
+        return pictures
+    groups = whole_groups(rows)
+    return pictures & ~(again & np.isin(groups, groups[pictures & real & ~again]))
 
 
 def weights(rows: pd.DataFrame) -> np.ndarray:
@@ -146,13 +161,13 @@ def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]
     with one member in the scored source gives none to learn from.
     """
     source, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
-    views = (rows["split"] == VIEW).to_numpy()
+    pictures = in_their_own_right(rows)
     names = sorted(set(source[labels == REAL]))
     if len(names) < 3:
         return []
     folds = []
     for name in names:
-        scored = np.flatnonzero((source == name) & (labels == REAL) & ~views)
+        scored = np.flatnonzero((source == name) & (labels == REAL) & pictures)
         learn = np.flatnonzero(~np.isin(groups, groups[scored]))
         if len(np.unique(labels[learn])) == 2:
             folds.append((learn, scored))
@@ -229,7 +244,7 @@ def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
     be left to score, or to learn from, give no fold.
     """
     origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
-    pictures = (rows["split"] != VIEW).to_numpy()
+    pictures = in_their_own_right(rows)
     generators, sources = generators_to_leave_out(rows), sorted(set(origin[labels == REAL]))
     folds = []
     for source in sources:
@@ -268,7 +283,7 @@ def left_out_folds(rows: pd.DataFrame, count: int) -> list[LeftOut]:
     TrainingError where a fold would have a class missing.
     """
     origin, labels, groups, lines = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows), kin(rows)
-    pictures = (rows["split"] != VIEW).to_numpy()
+    pictures = in_their_own_right(rows)
     of_fakes, sources = (sorted(set(lines[labels == label])) for label in (FAKE, REAL))
     folds = []
     for i in range(count):

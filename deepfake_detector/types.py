@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 REAL, FAKE = 0, 1  # label 1 is fake, everywhere
 LABEL_NAMES = ("real", "fake")
 VIEW = "view"  # the split of a degraded copy
+BESIDE = ":real"  # ends the name of the real picture of a pair, a photograph written anew as the fake beside it was
 UNKNOWN = "unknown"  # in place of a family of generators
 
 Answer = Literal["real", "fake", "unsure"]

@@ -299,4 +299,5 @@ def frame(sources, generators, paired=0, sizes=(24, 24, 24, 24)):
     for i in range(generators):
         groups = [row["group"] for row in reals] if i >= generators - paired else [f"g{i}-{n}" for n in range(24)]
         rows += [{"generator": f"g{i}", "label": FAKE, "group": group} for group in groups]
-    return pd.DataFrame(rows).assign(split="train", sha256=[f"{i:064x}" for i in range(len(rows))])
+    names = [f"{i}.jpg" for i in range(len(rows))]
+    return pd.DataFrame(rows).assign(path=names, split="train", sha256=[f"{i:064x}" for i in range(len(rows))])

@@ -204,6 +204,36 @@ def test_remade_pictures_stand_for_a_generator_only_where_others_lack(protocol):
     assert left_out(data.take((data.rows["generator"] != "g2").to_numpy())) == {"g1", "g3_recon"}
 
 
+def with_pairs(data: Embeddings) -> Embeddings:
+    """Beside each photograph a pair as datasets/_pairs.py names them; both of its pictures are shifted alike."""
+    photographs, X = data.rows[data.rows["label"] == 0], data.X[data.rows["label"] == 0]
+    shifted = X + 4 * np.eye(DIM, dtype=np.float32)[-1]
+    pair = [
+        photographs.assign(path=photographs["path"] + "#sd_recon:real", sha256=photographs["sha256"] + "r"),
+        photographs.assign(path=photographs["path"] + "#sd_recon", sha256=photographs["sha256"] + "f", label=1, generator="sd_recon"),
+    ]
+    rows = pd.concat([data.rows, *pair], ignore_index=True)
+    return Embeddings(rows, np.vstack([data.X, shifted, shifted + 3 * np.eye(DIM, dtype=np.float32)[0]]), data.spec, data.crop)
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-generator-out", "leave-one-source-out", "leave-both-out"])
+def test_pairs_are_learnt_from_and_not_scored_beside_what_they_were_made_of(watched, protocol):
+    data = with_pairs(table())
+    protocols.run(protocol, data, "logistic")
+    for learn, score in watched:
+        assert learn["path"].str.endswith("#sd_recon:real").any()
+        assert not score["path"].str.contains("#").any()
+    alone = data.take((data.rows["label"] == 1).to_numpy() | data.rows["path"].str.contains("#").to_numpy())
+    watched.clear()
+    protocols.run(protocol, alone, "logistic")
+    assert all(score["path"].str.endswith("#sd_recon:real").any() for _, score in watched)
+
+
+def test_thresholds_rest_on_photographs_not_on_the_pairs_made_of_them():
+    fitted = fit_calibrated(Head, with_pairs(table()), 0)
+    assert fitted.promise["pictures"]["real"] == fitted.promise["groups"]["real"] == 120
+
+
 @pytest.mark.parametrize("protocol", ["leave-one-generator-out", "leave-both-out", "promise-unseen-generator"])
 def test_who_has_learnt_from_a_generators_line_has_seen_it(monkeypatch, protocol):
     """SD 1.4 and 1.5 leave one trace, ProGAN and GLIDE two others: of the first two none is learnt from when one is asked about."""

@@ -24,7 +24,7 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DatasetError, UnusablePicture
 from deepfake_detector.files import write_atomically
 from deepfake_detector.images import open_picture
-from deepfake_detector.types import FAKE, REAL, Sample
+from deepfake_detector.types import BESIDE, FAKE, REAL, Sample
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
                 continue
             real, fake = map(str, outcome)
             name = f"{photograph.name}#{recipe.generator}"
-            found.samples.append(replace(photograph, path=real, name=f"{name}:real"))
+            found.samples.append(replace(photograph, path=real, name=name + BESIDE))
             found.samples.append(replace(photograph, path=fake, name=name, label=FAKE, generator=recipe.generator))
             if time.monotonic() - said > _SAY_EVERY:
                 said = time.monotonic()
