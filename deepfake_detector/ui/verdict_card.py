@@ -23,6 +23,7 @@ CSS = """
 .verdict {font-size: 1rem; padding: 0.5rem 0.25rem}
 .verdict h2 {font-size: 2.2rem; margin: 0; line-height: 1.2}
 .verdict.fake h2 {color: #b42318} .verdict.real h2 {color: #1a7f37} .verdict.unsure h2 {color: #9a6700}
+.verdict .beside {font-size: 0.9rem; margin-top: 0.6rem}
 .verdict .bar {position: relative; height: 1.4rem; border-radius: 0.7rem; margin: 1.6rem 0 0.4rem; overflow: visible}
 .verdict .mark {position: absolute; top: -0.35rem; bottom: -0.35rem; width: 4px; border-radius: 2px; margin-left: -2px;
   background: var(--body-text-color)}
@@ -65,7 +66,7 @@ def card(verdict: Verdict) -> str:
     course = timeline(verdict) if verdict.frames else ""
     return (
         f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
-        f"<h2>{word}</h2><p>{meaning}{_kept_apart(verdict.kept_apart)}</p>"
+        f"<h2>{word}</h2><p>{meaning}</p>{_kept_apart(verdict.kept_apart)}"
         f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
         f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
         f'<div class="mark" style="left: {p:.2f}%"></div></div>'
@@ -79,8 +80,8 @@ def _kept_apart(beside: KeptApart | None) -> str:
         return ""
     real, fake = (f"{100 * share:.0f} %" if share else "none" for share in (beside.real, beside.fake))
     return (
-        f" As suspicious as this, or more, were {real} of the real pictures ({escape(beside.real_from)}) and {fake} of the fakes "
-        f"({escape(beside.fake_from)}) that training kept apart."
+        f'<p class="beside">For comparison: of the pictures that training kept apart, {real} of the real ones ({escape(beside.real_from)}) '
+        f"and {fake} of the fakes ({escape(beside.fake_from)}) look at least as suspicious.</p>"
     )
 
 
