@@ -128,7 +128,7 @@ def _check(model: Bundle, recall: Recall, rows: pd.DataFrame, groups: np.ndarray
 
 
 def _manifest(model: Bundle, shown: list[Shown], command: str) -> dict[str, Any]:
-    """The model's own, without what was measured, since that was another head; what it promises is kept with its thresholds."""
+    """The model's own, without what was measured, since that was another head; what it promises stays, as its thresholds do."""
     manifest = {key: value for key, value in model.manifest.items() if key not in ("scores", "elsewhere")}
     training = manifest["training"]
     counts = {name: dict(training["train"][name]) for name in LABEL_NAMES}

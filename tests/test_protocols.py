@@ -229,9 +229,10 @@ def test_pairs_are_learnt_from_and_not_scored_beside_what_they_were_made_of(watc
     assert all(score["path"].str.endswith("#sd_recon:real").any() for _, score in watched)
 
 
-def test_thresholds_rest_on_photographs_not_on_the_pairs_made_of_them():
-    fitted = fit_calibrated(Head, with_pairs(table()), 0)
-    assert fitted.promise["pictures"]["real"] == fitted.promise["groups"]["real"] == 120
+@pytest.mark.parametrize(("sources", "photographs"), [("abc", 120), ("a", 40)])
+def test_thresholds_rest_on_photographs_not_on_the_pairs_made_of_them(sources, photographs):
+    fitted = fit_calibrated(Head, with_pairs(table(sources=sources)), 0)
+    assert fitted.promise["pictures"]["real"] == fitted.promise["groups"]["real"] == photographs
 
 
 @pytest.mark.parametrize("protocol", ["leave-one-generator-out", "leave-both-out", "promise-unseen-generator"])
