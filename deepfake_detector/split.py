@@ -161,13 +161,13 @@ def real_source_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]
     with one member in the scored source gives none to learn from.
     """
     source, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows)
-    pictures = in_their_own_right(rows)
+    views = (rows["split"] == VIEW).to_numpy()
     names = sorted(set(source[labels == REAL]))
     if len(names) < 3:
         return []
     folds = []
     for name in names:
-        scored = np.flatnonzero((source == name) & (labels == REAL) & pictures)
+        scored = np.flatnonzero((source == name) & (labels == REAL) & ~views)
         learn = np.flatnonzero(~np.isin(groups, groups[scored]))
         if len(np.unique(labels[learn])) == 2:
             folds.append((learn, scored))
