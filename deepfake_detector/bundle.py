@@ -100,6 +100,11 @@ def check_target(folder: Path) -> None:
     An older model is replaced, but not one with something beside it, such as the cards of the shipped ones: that would be lost.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent):
+        _check_replaceable(folder)
+
+
+def _check_replaceable(folder: Path) -> None:
     if not folder.exists():
         return
     try:
@@ -143,9 +148,11 @@ def save(bundle: Bundle, folder: str | Path) -> None:
         # Its manifest may be that of the model that it was made of: what is acted upon stands in the fields.
         rest = {key: value for key, value in bundle.manifest.items() if key not in fields and key != "family"}
         (fresh / "manifest.json").write_text(json.dumps(fields | rest, indent=2) + "\n")
-        if folder.exists():
-            folder.rename(Path(part) / "replaced")
-        fresh.rename(folder)
+        with locked(folder.parent):  # others may save a model there at the same time, or write its card
+            _check_replaceable(folder)
+            if folder.exists():
+                folder.rename(Path(part) / "replaced")
+            fresh.rename(folder)
 
 
 def keep_figures(folder: str | Path, name: str, figures: dict[str, Any]) -> None:

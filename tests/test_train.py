@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -520,6 +520,14 @@ def test_saving_over_something_that_is_no_model_is_refused(model, tmp_path):
     with pytest.raises(BundleError, match=r"holds more than a model \(README.md\), which would be lost"):
         bundle.save(bundle.load(model), tmp_path / "new")
     assert {f.name for f in tmp_path.iterdir()} == {"precious", "new"}
+
+
+def test_a_model_that_several_save_at_once_is_that_of_one_of_them(model, tmp_path):
+    loaded = bundle.load(model)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: bundle.save(loaded, tmp_path / "m"), range(60)))
+    assert bundle.load(tmp_path / "m").thresholds == loaded.thresholds
+    assert [f.name for f in tmp_path.iterdir()] == ["m"]
 
 
 def keep(folder, name):
