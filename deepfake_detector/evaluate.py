@@ -55,7 +55,7 @@ def evaluate_scores(
             _ranking(labels[chosen], p_fake[chosen], groups[chosen])
             for chosen in (fakes | (labels == 0), fakes | matched if np.isin(groups[fakes], groups[matched]).all() else fakes)
         )
-        answers, intervals = _answers(p_fake[fakes], thresholds, groups[fakes])
+        answers, intervals = _answers(p_fake[fakes], thresholds, effective_count(p_fake[fakes], groups[fakes]))
         report["generators"][name] = {
             "n": int(fakes.sum()),
             **among[0],
@@ -65,7 +65,7 @@ def evaluate_scores(
         }
     for name in sorted(set(source[labels == 0])):
         reals = (labels == 0) & (source == name)
-        answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
+        answers, intervals = _answers(p_fake[reals], thresholds, effective_count(p_fake[reals], groups[reals]))
         report["real_sources"][name] = {"n": int(reals.sum()), **answers, "intervals": intervals}
     for kind, members in (kinds or {}).items():
         unknown = sorted(set(members) - set(source))
@@ -98,9 +98,9 @@ def promise_kept(
     kept = []
     for name in sorted(set(source[labels == 0])):
         reals = (labels == 0) & (source == name)
-        answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
-        delivered, interval = answers["fake"], intervals["fake"]
         counted_as = effective_count(p_fake[reals], groups[reals])
+        answers, intervals = _answers(p_fake[reals], thresholds, counted_as)
+        delivered, interval = answers["fake"], intervals["fake"]
         kept.append(
             {"source": name, "n": int(reals.sum()), "seen_in_training": name in learnt_from, "promised": promised}
             | {"delivered": delivered, "interval": interval, "upper_bound": clopper_pearson(delivered * counted_as, counted_as)}
@@ -156,8 +156,8 @@ def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tupl
     return {name: float(figure(curve)[0]) for name, figure in RANKING.items()}, bootstrap(labels, p_fake, RANKING, groups=groups)
 
 
-def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
+def _answers(p_fake: np.ndarray, thresholds: Thresholds, counted_as: float) -> tuple[dict[str, float], dict[str, Any]]:
     """The share of each answer among pictures of one class, and the intervals (Clopper and Pearson's, which hold for 0 and 1 too)."""
     fake, real = float((p_fake >= thresholds.fake).mean()), float(((p_fake <= thresholds.real) & (p_fake < thresholds.fake)).mean())
     shares = {"fake": fake, "real": real, "unsure": max(1 - fake - real, 0.0)}
-    return shares, {answer: share_interval(share, p_fake, groups) for answer, share in shares.items()}
+    return shares, {answer: share_interval(share, counted_as) for answer, share in shares.items()}

@@ -370,9 +370,8 @@ def clopper_pearson_interval(k: float, n: float) -> tuple[float, float]:
     return 1 - clopper_pearson(n - k, n, 0.975), clopper_pearson(k, n, 0.975)
 
 
-def share_interval(share: float, p_fake: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
-    """The 95 % interval of a share of pictures with these scores (n,) in these groups (n,); None where all are of one."""
-    counted_as = effective_count(p_fake, groups)
+def share_interval(share: float, counted_as: float) -> tuple[float, float] | None:
+    """The 95 % interval of a share of pictures that count as so many (see effective_count); None where all are of one group."""
     return clopper_pearson_interval(share * counted_as, counted_as) if counted_as > 1 else None
 
 

@@ -271,10 +271,10 @@ def test_few_groups_of_a_class_widen_the_interval(clips, least):
 @pytest.mark.parametrize("k", [0, 1, 20])
 def test_the_interval_of_a_share_has_a_width_where_the_share_has_none(k):
     p = np.where(np.arange(20) < k, 0.9, 0.1)
-    low, high = metrics.share_interval(k / 20, p, np.arange(20))
+    low, high = metrics.share_interval(k / 20, metrics.effective_count(p, np.arange(20)))
     assert (low, high) == metrics.clopper_pearson_interval(k, 20)
     assert high - low > 0.1
-    assert metrics.share_interval(k / 20, p, np.zeros(20)) is None
+    assert metrics.share_interval(k / 20, metrics.effective_count(p, np.zeros(20))) is None
 
 
 def test_interval_covers_the_true_auroc():
