@@ -226,8 +226,8 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
 
 
 def counts(data: Embeddings) -> dict[str, dict[str, int]]:
-    """Pictures by class and source, each once however many regions it has, and without degraded copies."""
-    rows = data.rows[data.rows["split"] != VIEW].drop_duplicates(["path", "sha256"])
+    """Pictures by class and source, each once however many regions it has and whatever was made of it."""
+    rows = data.rows[split.in_their_own_right(data.rows)].drop_duplicates(["path", "sha256"])
     return {name: rows[rows["label"] == label]["generator"].value_counts().sort_index().to_dict() for label, name in enumerate(LABEL_NAMES)}
 
 

@@ -8,7 +8,7 @@ from deepfake_detector import protocols, split
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.heads.logistic import Head
 from deepfake_detector.report.words import left_out
-from deepfake_detector.train import fit_calibrated, train
+from deepfake_detector.train import counts, fit_calibrated, train
 from deepfake_detector.types import PROTOCOLS, VIEW, Embeddings, EncoderSpec
 
 DIM = 8
@@ -227,6 +227,13 @@ def test_pairs_are_learnt_from_and_not_scored_beside_what_they_were_made_of(watc
     watched.clear()
     protocols.run(protocol, alone, "logistic")
     assert all(score["path"].str.endswith("#sd_recon:real").any() for _, score in watched)
+
+
+def test_a_photograph_counts_once_whatever_was_made_of_it():
+    data = table()
+    given, with_made = counts(data), counts(with_pairs(data))
+    assert sum(given["real"].values()) > 0
+    assert with_made == {"real": given["real"], "fake": given["fake"] | {"sd_recon": sum(given["real"].values())}}
 
 
 @pytest.mark.parametrize(("sources", "photographs"), [("abc", 120), ("a", 40)])
