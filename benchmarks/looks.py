@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from ablation import COLUMNS, Fit, measure, reduction  # noqa: E402
 
 from deepfake_detector import table  # noqa: E402
-from deepfake_detector.heads.two_looks import both, first, second  # noqa: E402
+from deepfake_detector.heads.two_looks import SHARES, first, second  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.types import VIEW, Embeddings  # noqa: E402
 
@@ -58,6 +58,11 @@ def recipes(data: Embeddings) -> list[tuple[str, Fit]]:
     if not pictures.all():
         found.append(("asked about both, without degraded copies", Fit(pictures, learnt=first, asked=both)))
     return [*found, ("learnt from both, without degraded copies, asked about both", Fit(pictures, learnt=both, asked=both))]
+
+
+def both(X: np.ndarray) -> np.ndarray:
+    """What the first regression is asked about."""
+    return SHARES[0] * first(X) + (1 - SHARES[0]) * second(X)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ learnt from both (benchmarks/looks.py).
 
 Photographs painted anew (repaint.py) are learnt apart, by a second regression against all photographs: what a GAN leaves in a picture
 is the opposite of what autoencoders and diffusion leave, and one regression that learns all of them forgets the fewer. Their pairs
-differ in nothing else, so here the second look is learnt from too. The more suspicious of the two decides, each in standard deviations of
-what it answers about photographs.
+differ in nothing else, so here the second look is learnt from too, and counts as much as the first when asked. The more suspicious of the
+two decides, each in standard deviations of what it answers about photographs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
 
 from deepfake_detector import split
 from deepfake_detector.families import is_repainted
@@ -26,16 +25,21 @@ from deepfake_detector.vectors import Vectors
 
 CHOICES = logistic.CHOICES
 ENCODER = "clip_vit_b16_looks"
+# Of the two regressions, what the first look counts when they are asked: all three windows alike; both looks alike (benchmarks/apart.py).
+SHARES = (2 / 3, 1 / 2)
 # How nearly the greater answer alone decides, and by how much less suspicious the second is taken to be. Without a reserve its false
 # alarms cost more on generators left out; with more it finds fewer of the faces that GANs paint.
-SHARPNESS, RESERVE = 2.0, 0.5
+SHARPNESS, RESERVE = 2.0, 0.4
+# C of the second, which has few fakes to learn from. Held back more, it raises more photographs; held back less, it knows photographs
+# by their source, and takes those of any other for painted (benchmarks/apart.py).
+C_APART = 0.1
 
 
 class Head(EmbeddingHead):
     """An embedding's first half is the first look, the mean of two windows; its second half is a third window.
 
-    `experts_` are one or two regressions on standardised looks; `placed_` (2, experts) the median and standard deviation of what each
-    answers about photographs, in log-odds.
+    `experts_` are one or two regressions on standardised looks, `shares_` what the first look counts when each is asked; `placed_`
+    (2, experts) the median of what each answers about photographs, the second's with its reserve, and the standard deviation, in log-odds.
     """
 
     teachable = True
@@ -51,40 +55,45 @@ class Head(EmbeddingHead):
         own, beside = np.flatnonzero(~apart), np.flatnonzero(apart | real)
         super().learn(X[own], rows.iloc[own])
         looks, lessons = self.lessons(X[beside], rows.iloc[beside])
-        self.experts_.append(self._expert().fit(looks, lessons["label"], split.weights(lessons)))
+        self.experts_.append(logistic.regression(C_APART, self.seed).fit(looks, lessons["label"], split.weights(lessons)))
         photographs = (lessons["label"] == REAL).to_numpy() & (lessons["split"] != VIEW).to_numpy()
-        asked = both(np.hstack([looks[photographs & (lessons["look"] == look).to_numpy()] for look in (1, 2)]))
-        answers = np.stack([expert.decision_function(asked) for expert in self.experts_])
-        self.placed_ = np.stack([np.median(answers, axis=1), answers.std(axis=1)])
+        self.shares_ = np.array(SHARES)
+        answers = self._answers(*(looks[photographs & (lessons["look"] == look).to_numpy()] for look in (1, 2)))
+        deviation = answers.std(axis=1)
+        self.placed_ = np.stack([np.median(answers, axis=1) + [0, RESERVE] * deviation, deviation])
         return self
 
     def fit(self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
         self.width_ = X.shape[1]
         self.scaler_ = standardiser(X, first)
-        self.experts_ = [self._expert().fit(standardised(self.scaler_, (X, first)), y, weight)]
-        self.placed_ = np.array([[0.0], [1.0]])  # a single answer is taken as it is
+        self.experts_ = [logistic.regression(self.C, self.seed).fit(standardised(self.scaler_, (X, first)), y, weight)]
+        self.shares_, self.placed_ = np.array(SHARES[:1]), np.array([[0.0], [1.0]])  # a single answer is taken as it is
         return self
 
     def scores(self, X: np.ndarray) -> np.ndarray:
-        looks = self.scaler_.transform(both(X))
-        answers = np.stack([expert.decision_function(looks) for expert in self.experts_])
+        answers = self._answers(self.scaler_.transform(first(X)), self.scaler_.transform(second(X)))
         middle, deviation = self.placed_[..., None]
-        suspicion = (answers - middle) / deviation
-        suspicion[1:] -= RESERVE
-        joined = np.logaddexp.reduce(SHARPNESS * suspicion) / SHARPNESS
+        joined = np.logaddexp.reduce(SHARPNESS * (answers - middle) / deviation) / SHARPNESS
         return 0.5 * (1 + np.tanh(0.5 * (middle[0] + deviation[0] * joined)))
+
+    def _answers(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """(experts, n) log-odds by the standardised looks (n, k)."""
+        by_one, by_other = (np.stack([expert.decision_function(looks) for expert in self.experts_]) for looks in (one, other))
+        share = self.shares_[:, None]
+        return share * by_one + (1 - share) * by_other
 
     def save(self, folder: Path) -> None:
         import skops.io
 
-        skops.io.dump({"scaler": self.scaler_, "experts": self.experts_, "placed": self.placed_}, folder / "head.skops")
+        state = {"scaler": self.scaler_, "experts": self.experts_, "shares": self.shares_, "placed": self.placed_}
+        skops.io.dump(state, folder / "head.skops")
 
     @classmethod
     def load(cls, folder: Path) -> Head:
         import skops.io
 
         head, state = cls(), skops.io.load(folder / "head.skops")
-        head.scaler_, head.experts_, head.placed_ = (state[name] for name in ("scaler", "experts", "placed"))
+        head.scaler_, head.experts_, head.shares_, head.placed_ = (state[name] for name in ("scaler", "experts", "shares", "placed"))
         head.width_ = 2 * head.scaler_.n_features_in_
         return head
 
@@ -108,9 +117,6 @@ class Head(EmbeddingHead):
             if lessons["label"][which].nunique() == 2:  # of many rows a model keeps some, and perhaps none painted anew
                 logistic.learn_within(expert, looks[which], lessons[which], basis, times)
 
-    def _expert(self) -> LogisticRegression:
-        return logistic.regression(self.C, self.seed)
-
 
 def first(X: np.ndarray) -> np.ndarray:
     return X[:, : X.shape[1] // 2]
@@ -118,11 +124,6 @@ def first(X: np.ndarray) -> np.ndarray:
 
 def second(X: np.ndarray) -> np.ndarray:
     return X[:, X.shape[1] // 2 :]
-
-
-def both(X: np.ndarray) -> np.ndarray:
-    """The mean over all three windows, of which a linear head's log-odds are the mean of its three answers."""
-    return (2 * first(X) + second(X)) / 3
 
 
 def _repainted(rows: pd.DataFrame) -> np.ndarray:

@@ -1,0 +1,88 @@
+"""What the second regression of two_looks gives, which learns the photographs painted anew, and each constant that it is built with.
+
+    python benchmarks/apart.py TABLE [TABLE ...] [--ask TABLE ...]
+
+The tables are of the training side, by clip_vit_b16_looks, some of them of `--dataset repainted`. Figures are those of ablation.py, by
+numbers reduced as in looks.py. `--ask` are labelled pictures from elsewhere, and faces by gan_faces.py, ranked by heads that learnt
+from all rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from ablation import COLUMNS, PENALTY, measure  # noqa: E402
+from looks import reduced  # noqa: E402
+
+from deepfake_detector import families, table  # noqa: E402
+from deepfake_detector.heads import two_looks  # noqa: E402
+from deepfake_detector.metrics import auroc  # noqa: E402
+from deepfake_detector.types import Embeddings  # noqa: E402
+from deepfake_detector.vectors import Vectors  # noqa: E402
+
+# What is told of a change, and the constants of two_looks that it changes.
+CHANGES: dict[str, dict[str, Any]] = {
+    "as it is": {"C_APART": two_looks.C_APART},
+    "C of the second 0.003": {"C_APART": 3e-3},
+    "1": {"C_APART": 1.0},
+    "asked about all three windows alike": {"SHARES": (2 / 3, 2 / 3)},
+    "no reserve": {"RESERVE": 0.0},
+    "reserve 0.8": {"RESERVE": 0.8},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="+")
+    parser.add_argument("--ask", nargs="+", default=[], metavar="TABLE")
+    arguments = parser.parse_args()
+    data, *others = reduced(table.read_all(arguments.tables), [table.read(one) for one in arguments.ask])
+    painted = data.rows["generator"].map(families.is_repainted).to_numpy(bool)
+    if not painted.any():
+        parser.error("no table has photographs painted anew; `extract_embeddings.py --dataset repainted` makes them.")
+    two_looks.standardiser = as_they_are
+    columns = [*COLUMNS, *(Path(one).stem for one in arguments.ask)]
+    print("| second regression | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns), flush=True)
+    fits = {words: Fit(np.ones(len(data), bool), changed) for words, changed in CHANGES.items()}
+    for words, fit in {"none": replace(fits["as it is"], use=~painted), **fits}.items():
+        figures = measure(data, fit)
+        head = fit.head(data, np.arange(len(data)))
+        areas = [auroc(one.rows["label"].to_numpy(), head.p_fake(one.X)) for one in others]
+        print(f"| {words} | " + " | ".join(f"{area:.3f}" for area in [*figures.values(), *areas]) + " |", flush=True)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Trains both regressions on those of the given rows that may be learnt from, scores others: what a protocol asks for."""
+
+    use: np.ndarray  # (n,) bool
+    changed: dict[str, Any]
+    seed: int = 0
+
+    def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
+        return self.head(data, learn).p_fake(data.X[score])
+
+    def head(self, data: Embeddings, learn: np.ndarray) -> two_looks.Head:
+        learn = learn[self.use[learn]]
+        with patch.multiple(two_looks, **self.changed):
+            return two_looks.Head(self.seed, PENALTY).learn(data.X[learn], data.rows.iloc[learn])
+
+
+def as_they_are(X: Vectors, look: Callable[[np.ndarray], np.ndarray]) -> StandardScaler:
+    """Components keep their sizes: the numbers that they are made of were standardised."""
+    return StandardScaler(with_mean=False, with_std=False).fit(look(np.asarray(X)))
+
+
+if __name__ == "__main__":
+    main()
