@@ -148,5 +148,7 @@ def _answers(model: Bundle, scores: np.ndarray) -> np.ndarray:
 def _fit(model: Bundle, recall: Recall, joined: Recall) -> EmbeddingHead:
     """The model's head, learnt anew inside the directions that were kept; `joined` has the new pictures among the others."""
     head = copy.deepcopy(model.head)
-    head.learn_again(joined.X, joined.rows, recall.basis, recall.learnt_from / len(recall.rows))  # as if all training pictures were there
+    known = np.arange(len(joined.rows)) < len(recall.rows)
+    times = recall.learnt_from / len(recall.rows)  # as if all training pictures were there
+    head.learn_again(joined.X, joined.rows, known, recall.basis, times)
     return head

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
@@ -35,18 +37,49 @@ class Head(SklearnHead):
         """(regressions, k) by what is learnt each answers."""
         return self.pipeline_[-1].coef_
 
-    def learn_again(self, looks: np.ndarray, lessons: pd.DataFrame, basis: np.ndarray, times: float) -> None:
-        """Anew, inside the directions of `basis` (k, d) alone: `looks` (m, d) lie in it, and stand for `times` as many."""
-        learn_within(self.pipeline_[-1], looks, lessons, basis, times)
+    def learn_again(self, looks: np.ndarray, lessons: pd.DataFrame, known: np.ndarray, basis: np.ndarray, times: float) -> None:
+        """Learn what is new beside what is `known` (m,) bool, inside the directions of `basis` (k, d) alone.
+
+        `looks` (m, d) lie in it, and stand for `times` as many. With nothing new a head stays as it is.
+        """
+        learn_within(self.pipeline_[-1], looks, lessons, known, basis, times)
 
 
 def regression(C: float, seed: int) -> LogisticRegression:
     return LogisticRegression(C=C, max_iter=2000, random_state=seed)
 
 
-def learn_within(fitted: LogisticRegression, looks: np.ndarray, lessons: pd.DataFrame, basis: np.ndarray, times: float) -> None:
-    """Gives a regression the coefficients that it would have learnt within the directions of `basis` (see Head.learn_again)."""
-    linear = LogisticRegression(C=fitted.C * times, solver="newton-cholesky")  # few numbers, many rows: the quickest by far
-    linear.fit(looks, lessons["label"], split.weights(lessons))
-    fitted.coef_ = linear.coef_ @ basis.T.astype(np.float64)
-    fitted.intercept_ = linear.intercept_
+def learn_within(
+    fitted: LogisticRegression, looks: np.ndarray, lessons: pd.DataFrame, known: np.ndarray, basis: np.ndarray, times: float
+) -> None:
+    """Gives a regression the coefficients that it would have learnt within the directions of `basis` (see Head.learn_again).
+
+    A solver stops short of the least loss, the sooner the weaker the penalty, and rows are kept rounded. The slope that this leaves at
+    the regression's place on the known rows is taken off everywhere, so that what is new moves it and nothing else does.
+    """
+    start = np.r_[basis.T @ fitted.coef_[0], fitted.intercept_].astype(np.float64)
+    left = _Loss(looks[known], lessons[known], fitted.C * times, np.zeros_like(start)).slope(start)
+    loss = _Loss(looks, lessons, fitted.C * times, left)
+    found = minimize(loss, start, method="trust-exact", jac=loss.slope, hess=loss.curvature)
+    fitted.coef_ = fitted.coef_ + basis.astype(np.float64) @ (found.x - start)[:-1]
+    fitted.intercept_ = found.x[-1:]
+
+
+class _Loss:
+    """That of a logistic regression by its coefficients and, last, its intercept, less `tilt` times these."""
+
+    def __init__(self, looks: np.ndarray, lessons: pd.DataFrame, C: float, tilt: np.ndarray):
+        self.columns = np.column_stack([looks, np.ones(len(looks))]).astype(np.float64)
+        self.y, self.weights, self.tilt = lessons["label"].to_numpy(), C * split.weights(lessons), tilt
+        self.penalised = np.r_[np.ones(looks.shape[1]), 0.0]
+
+    def __call__(self, at: np.ndarray) -> float:
+        z = self.columns @ at
+        return float(self.weights @ (np.logaddexp(0, z) - self.y * z) + self.penalised @ at**2 / 2 - self.tilt @ at)
+
+    def slope(self, at: np.ndarray) -> np.ndarray:
+        return self.columns.T @ (self.weights * (expit(self.columns @ at) - self.y)) + self.penalised * at - self.tilt
+
+    def curvature(self, at: np.ndarray) -> np.ndarray:
+        p = expit(self.columns @ at)
+        return (self.columns.T * (self.weights * p * (1 - p))) @ self.columns + np.diag(self.penalised)

@@ -109,13 +109,13 @@ class Head(EmbeddingHead):
     def directions(self) -> np.ndarray:
         return np.concatenate([expert.coef_ for expert in self.experts_])
 
-    def learn_again(self, looks: np.ndarray, lessons: pd.DataFrame, basis: np.ndarray, times: float) -> None:
+    def learn_again(self, looks: np.ndarray, lessons: pd.DataFrame, known: np.ndarray, basis: np.ndarray, times: float) -> None:
         apart, real = _repainted(lessons), (lessons["label"] == REAL).to_numpy()
         once = (lessons["look"] == 1).to_numpy()
         learnt = [once] if len(self.experts_) == 1 else [once & ~apart, apart | real]
         for expert, which in zip(self.experts_, learnt, strict=True):
-            if lessons["label"][which].nunique() == 2:  # of many rows a model keeps some, and perhaps none painted anew
-                logistic.learn_within(expert, looks[which], lessons[which], basis, times)
+            if lessons["label"][which & known].nunique() == 2:  # of many rows a model keeps some, and perhaps none painted anew
+                logistic.learn_within(expert, looks[which], lessons[which], known[which], basis, times)
 
 
 def first(X: np.ndarray) -> np.ndarray:
