@@ -9,7 +9,6 @@ from all rows.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,10 +21,10 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from ablation import COLUMNS, PENALTY, measure  # noqa: E402
-from looks import reduced  # noqa: E402
+from ablation import PENALTY, measure  # noqa: E402
+from looks import tables  # noqa: E402
 
-from deepfake_detector import families, table  # noqa: E402
+from deepfake_detector import families  # noqa: E402
 from deepfake_detector.heads import two_looks  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.types import Embeddings  # noqa: E402
@@ -35,7 +34,7 @@ from deepfake_detector.vectors import Vectors  # noqa: E402
 CHANGES: dict[str, dict[str, Any]] = {
     "as it is": {"C_APART": two_looks.C_APART},
     "C of the second 0.003": {"C_APART": 3e-3},
-    "1": {"C_APART": 1.0},
+    "C of the second 1": {"C_APART": 1.0},
     "asked about all three windows alike": {"SHARES": (2 / 3, 2 / 3)},
     "no reserve": {"RESERVE": 0.0},
     "reserve 0.8": {"RESERVE": 0.8},
@@ -43,19 +42,13 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="+")
-    parser.add_argument("--ask", nargs="+", default=[], metavar="TABLE")
-    arguments = parser.parse_args()
-    data, *others = reduced(table.read_all(arguments.tables), [table.read(one) for one in arguments.ask])
+    data, others = tables(__doc__)
     painted = data.rows["generator"].map(families.is_repainted).to_numpy(bool)
     if not painted.any():
-        parser.error("no table has photographs painted anew; `extract_embeddings.py --dataset repainted` makes them.")
+        raise SystemExit("No table has photographs painted anew; `extract_embeddings.py --dataset repainted` makes them.")
     two_looks.standardiser = as_they_are
-    columns = [*COLUMNS, *(Path(one).stem for one in arguments.ask)]
-    print("| second regression | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns), flush=True)
     fits = {words: Fit(np.ones(len(data), bool), changed) for words, changed in CHANGES.items()}
-    for words, fit in {"none": replace(fits["as it is"], use=~painted), **fits}.items():
+    for words, fit in {"no second": replace(fits["as it is"], use=~painted), **fits}.items():
         figures = measure(data, fit)
         head = fit.head(data, np.arange(len(data)))
         areas = [auroc(one.rows["label"].to_numpy(), head.p_fake(one.X)) for one in others]

@@ -26,18 +26,24 @@ from deepfake_detector.types import VIEW, Embeddings  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="+")
-    parser.add_argument("--ask", nargs="+", default=[], metavar="TABLE")
-    arguments = parser.parse_args()
-    data, *others = reduced(table.read_all(arguments.tables), [table.read(one) for one in arguments.ask])
-    columns = [*COLUMNS, *(Path(one).stem for one in arguments.ask)]
-    print("| head | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns), flush=True)
+    data, others = tables(__doc__)
     for words, fit in recipes(data):
         figures = measure(data, fit)
         head = fit.head(data, np.arange(len(data)))
         areas = [auroc(one.rows["label"].to_numpy(), fit.p_fake(head, one.X)) for one in others]
         print(f"| {words} | " + " | ".join(f"{area:.3f}" for area in [*figures.values(), *areas]) + " |", flush=True)
+
+
+def tables(description: str) -> tuple[Embeddings, list[Embeddings]]:
+    """What the command line names to learn from and to ask about, reduced; prints the columns of what follows."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="+")
+    parser.add_argument("--ask", nargs="+", default=[], metavar="TABLE")
+    arguments = parser.parse_args()
+    columns = [*COLUMNS, *(Path(one).stem for one in arguments.ask)]
+    print("| head | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns), flush=True)
+    data, *others = reduced(table.read_all(arguments.tables), [table.read(one) for one in arguments.ask])
+    return data, others
 
 
 def reduced(data: Embeddings, others: list[Embeddings]) -> list[Embeddings]:
