@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,12 +21,11 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from ablation import PENALTY, measure  # noqa: E402
-from looks import tables  # noqa: E402
+from ablation import PENALTY, Fit  # noqa: E402
+from looks import say, tables  # noqa: E402
 
 from deepfake_detector import families  # noqa: E402
 from deepfake_detector.heads import two_looks  # noqa: E402
-from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.types import Embeddings  # noqa: E402
 from deepfake_detector.vectors import Vectors  # noqa: E402
 
@@ -47,24 +46,19 @@ def main() -> None:
     if not painted.any():
         raise SystemExit("No table has photographs painted anew; `extract_embeddings.py --dataset repainted` makes them.")
     two_looks.standardiser = as_they_are
-    fits = {words: Fit(np.ones(len(data), bool), changed) for words, changed in CHANGES.items()}
+    fits = {words: Apart(np.ones(len(data), bool), changed=changed) for words, changed in CHANGES.items()}
     for words, fit in {"no second": replace(fits["as it is"], use=~painted), **fits}.items():
-        figures = measure(data, fit)
-        head = fit.head(data, np.arange(len(data)))
-        areas = [auroc(one.rows["label"].to_numpy(), head.p_fake(one.X)) for one in others]
-        print(f"| {words} | " + " | ".join(f"{area:.3f}" for area in [*figures.values(), *areas]) + " |", flush=True)
+        say(words, fit, data, others)
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Trains both regressions on those of the given rows that may be learnt from, scores others: what a protocol asks for."""
+class Apart(Fit):
+    """Trains both regressions."""
 
-    use: np.ndarray  # (n,) bool
-    changed: dict[str, Any]
-    seed: int = 0
+    changed: dict[str, Any] = field(default_factory=dict)
 
-    def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
-        return self.head(data, learn).p_fake(data.X[score])
+    def p_fake(self, head: two_looks.Head, X: np.ndarray) -> np.ndarray:
+        return head.p_fake(X)
 
     def head(self, data: Embeddings, learn: np.ndarray) -> two_looks.Head:
         learn = learn[self.use[learn]]

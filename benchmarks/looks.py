@@ -28,10 +28,7 @@ from deepfake_detector.types import VIEW, Embeddings  # noqa: E402
 def main() -> None:
     data, others = tables(__doc__)
     for words, fit in recipes(data):
-        figures = measure(data, fit)
-        head = fit.head(data, np.arange(len(data)))
-        areas = [auroc(one.rows["label"].to_numpy(), fit.p_fake(head, one.X)) for one in others]
-        print(f"| {words} | " + " | ".join(f"{area:.3f}" for area in [*figures.values(), *areas]) + " |", flush=True)
+        say(words, fit, data, others)
 
 
 def tables(description: str) -> tuple[Embeddings, list[Embeddings]]:
@@ -44,6 +41,14 @@ def tables(description: str) -> tuple[Embeddings, list[Embeddings]]:
     print("| head | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns), flush=True)
     data, *others = reduced(table.read_all(arguments.tables), [table.read(one) for one in arguments.ask])
     return data, others
+
+
+def say(words: str, fit: Fit, data: Embeddings, others: list[Embeddings]) -> None:
+    """Print what came of one recipe."""
+    figures = measure(data, fit)
+    head = fit.head(data, np.arange(len(data)))
+    areas = [auroc(one.rows["label"].to_numpy(), fit.p_fake(head, one.X)) for one in others]
+    print(f"| {words} | " + " | ".join(f"{area:.3f}" for area in [*figures.values(), *areas]) + " |", flush=True)
 
 
 def reduced(data: Embeddings, others: list[Embeddings]) -> list[Embeddings]:
