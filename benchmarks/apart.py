@@ -35,6 +35,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "C of the second 0.003": {"C_APART": 3e-3},
     "C of the second 1": {"C_APART": 1.0},
     "asked about all three windows alike": {"SHARES": (2 / 3, 2 / 3)},
+    "its intercept free": {"INTERCEPT_SCALING": 100.0},
+    "its intercept at zero": {"INTERCEPT_SCALING": 0.01},
     "no reserve": {"RESERVE": 0.0},
     "reserve 0.8": {"RESERVE": 0.8},
 }

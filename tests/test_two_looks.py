@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from deepfake_detector import bundle, protocols
+from deepfake_detector import bundle, protocols, split
 from deepfake_detector.adapt import adapt
 from deepfake_detector.errors import TableError, TrainingError
 from deepfake_detector.heads import logistic, two_looks
@@ -83,6 +84,31 @@ def test_taught_nothing_a_head_that_learnt_both_apart_answers_as_before():
     assert len(kept.rows) > 200
     head.learn_again(kept.X.round(1), kept.rows, np.ones(len(kept.rows), bool), kept.basis, 1.0)
     np.testing.assert_allclose(head.p_fake(asked.X), before, atol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", [0.1, 3.0])
+def test_an_intercept_that_is_held_back_is_that_of_liblinear(scaling):
+    from sklearn.linear_model import LogisticRegression
+
+    data = pictures({name: KNOWN[name] for name in "abc"} | {"repainted": (FAKE, -3.0, 0.0)}, 40)
+    y, weight = data.rows["label"].to_numpy(), split.weights(data.rows)
+    ours = logistic.with_held_intercept(0.1, scaling, 0, data.X, y, weight)
+    theirs = LogisticRegression(C=0.1, solver="liblinear", intercept_scaling=scaling, tol=1e-8).fit(data.X, y, weight)
+    np.testing.assert_allclose(ours.decision_function(data.X), theirs.decision_function(data.X), atol=5e-3)
+    free = logistic.regression(0.1, 0).fit(data.X, y, weight)
+    assert abs(ours.intercept_[0]) < abs(free.intercept_[0])
+
+
+def test_taught_in_all_directions_a_regression_with_its_intercept_held_back_is_as_if_it_had_learnt_all():
+    """With as many directions as numbers nothing is lost, so that the penalty must be the same in both."""
+    known, new = pictures(KNOWN, 40), pictures(NEW, 30)
+    rows, X = pd.concat([known.rows, new.rows], ignore_index=True), np.concatenate([known.X, new.X])
+    taught, whole = (
+        logistic.with_held_intercept(0.1, 0.2, 0, Z, some["label"].to_numpy(), split.weights(some))
+        for Z, some in ((known.X, known.rows), (X, rows))
+    )
+    logistic.learn_within(taught, X, rows, np.arange(len(X)) < len(known), np.eye(X.shape[1]), 1.0)
+    np.testing.assert_allclose(taught.decision_function(X), whole.decision_function(X), atol=1e-3)
 
 
 def test_a_head_that_learnt_both_apart_is_saved_loaded_and_taught(tmp_path):

@@ -30,9 +30,10 @@ SHARES = (2 / 3, 1 / 2)
 # How nearly the greater answer alone decides, and by how much less suspicious the second is taken to be. Without a reserve its false
 # alarms cost more on generators left out; with more it finds fewer of the faces that GANs paint.
 SHARPNESS, RESERVE = 2.0, 0.4
-# C of the second, which has few fakes to learn from. Held back more, it raises more photographs; held back less, it knows photographs
-# by their source, and takes those of any other for painted (benchmarks/apart.py).
-C_APART = 0.1
+# C of the second, which has few fakes to learn from, and how much more easily its intercept moves than a coefficient. Were the intercept
+# free it would do nearly all that sets the many photographs apart, and the coefficients would hold what one painter leaves and nothing
+# else; were it held at zero they would rather hold what known photographs have in common (benchmarks/apart.py).
+C_APART, INTERCEPT_SCALING = 0.1, 4.0
 
 
 class Head(EmbeddingHead):
@@ -55,7 +56,8 @@ class Head(EmbeddingHead):
         own, beside = np.flatnonzero(~apart), np.flatnonzero(apart | real)
         super().learn(X[own], rows.iloc[own])
         looks, lessons = self.lessons(X[beside], rows.iloc[beside])
-        self.experts_.append(logistic.regression(C_APART, self.seed).fit(looks, lessons["label"], split.weights(lessons)))
+        weights = split.weights(lessons)
+        self.experts_.append(logistic.with_held_intercept(C_APART, INTERCEPT_SCALING, self.seed, looks, lessons["label"], weights))
         photographs = (lessons["label"] == REAL).to_numpy() & (lessons["split"] != VIEW).to_numpy()
         self.shares_ = np.array(SHARES)
         answers = self._answers(*(looks[photographs & (lessons["look"] == look).to_numpy()] for look in (1, 2)))
