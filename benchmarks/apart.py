@@ -47,7 +47,7 @@ def main() -> None:
     painted = data.rows["generator"].map(families.is_repainted).to_numpy(bool)
     if not painted.any():
         raise SystemExit("No table has photographs painted anew; `extract_embeddings.py --dataset repainted` makes them.")
-    two_looks.standardiser = as_they_are
+    two_looks.standardiser = centred
     fits = {words: Apart(np.ones(len(data), bool), changed=changed) for words, changed in CHANGES.items()}
     for words, fit in {"no second": replace(fits["as it is"], use=~painted), **fits}.items():
         say(words, fit, data, others)
@@ -68,9 +68,12 @@ class Apart(Fit):
             return two_looks.Head(self.seed, PENALTY).learn(data.X[learn], data.rows.iloc[learn])
 
 
-def as_they_are(X: Vectors, look: Callable[[np.ndarray], np.ndarray]) -> StandardScaler:
-    """Components keep their sizes: the numbers that they are made of were standardised."""
-    return StandardScaler(with_mean=False, with_std=False).fit(look(np.asarray(X)))
+def centred(X: Vectors, look: Callable[[np.ndarray], np.ndarray]) -> StandardScaler:
+    """Components keep their sizes, as the numbers that they are made of were standardised, but not their middle.
+
+    That was of all rows: seen from there, photographs of a source that is left out lie away from those that are learnt from.
+    """
+    return StandardScaler(with_std=False).fit(look(np.asarray(X)))
 
 
 if __name__ == "__main__":
