@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -67,8 +68,12 @@ def open_picture(content: bytes) -> Picture:
         return _decode(content, formats)
     except UnusablePicture:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise PictureTooLarge(f"too large: at most {MAX_PIXELS:,} pixels are read, memory allowing; scale it down first") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # before the header's size can be asked for
+        pixels = re.search(r"\d+", str(error))
+        came = f"{int(pixels[0]):,}" if pixels else "more"
+        raise PictureTooLarge(f"too large: {came} pixels; at most {MAX_PIXELS:,} are read; scale it down first") from error
+    except MemoryError as error:
+        raise PictureTooLarge("too large for the memory that is free; scale it down first") from error
     except Exception as error:  # fuzzed files make Pillow's decoders raise almost anything
         looks_like = next((name for name in formats if Image.OPEN[name][1](content[:16])), None)
         if looks_like is None:

@@ -136,8 +136,8 @@ def test_a_truncated_first_frame_is_refused(kind):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (png_claiming(30_000, 30_000), "too large"),
-        (png_claiming(15_000, 15_000), "too large"),  # where Pillow alone would only warn
+        (png_claiming(30_000, 30_000), "too large: 900,000,000 pixels; at most 200,000,000 are read"),
+        (png_claiming(15_000, 15_000), "too large: 225,000,000 pixels; at most 200,000,000 are read"),  # where Pillow alone would only warn
         (png_claiming(2_000_000, 20), "too narrow"),
         (png_claiming(65_501, 1400), "too large: 65501 x 1400; a side may have at most 65,500"),
         (png_claiming(65_500, 1400), "truncated"),
