@@ -1,6 +1,6 @@
 """What ten, thirty or a hundred pictures of something new are worth: AUROC on what a model has not seen, before and after `adapt`.
 
-    python benchmarks/adapting.py TABLE [TABLE ...] [--head two_looks] [--C 0.003] [--draws 5]
+    python benchmarks/adapting.py TABLE [TABLE ...] [--head two_looks] [--C 0.001] [--draws 5]
 
 For each source of real pictures and each generator a linear head is trained without both; then `adapt` shows it some of the
 source's photographs, of the generator's fakes, or of both, drawn by chance, and it ranks others of the generator's fakes among others
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("tables", nargs="+")
     parser.add_argument("--draws", type=int, default=5, help="how often the shown pictures are drawn anew (default: %(default)s)")
     parser.add_argument("--head", default="two_looks", help="a linear one (default: %(default)s, as models/default)")
-    parser.add_argument("--C", type=float, default=3e-3, help="of the head (default: %(default)s, as models/default)")
+    parser.add_argument("--C", type=float, default=1e-3, help="of the head (default: %(default)s, as models/default)")
     arguments = parser.parse_args()
     if arguments.draws < 1:
         parser.error(f"--draws should be 1 or more. Received: {arguments.draws}.")

@@ -3,10 +3,11 @@
 Of generators and sources that it has not learnt from it answers better so than by the first look alone, and better than if it
 learnt from both (benchmarks/looks.py).
 
-Photographs painted anew (repaint.py) are learnt apart, by a second regression against all photographs: what a GAN leaves in a picture
-is the opposite of what autoencoders and diffusion leave, and one regression that learns all of them forgets the fewer. Their pairs
-differ in nothing else, so here the second look is learnt from too, and counts as much as the first when asked. The more suspicious of the
-two decides, each in standard deviations of what it answers about photographs.
+Photographs painted anew (repaint.py) are learnt apart, against all photographs and their degraded copies: what a GAN leaves in a picture
+is the opposite of what autoencoders and diffusion leave, and one regression that learns all of them forgets the fewer. One regression
+learns them from the first look alone: with so few fakes it knows what photographs have in common, and so tells fakes of generators that
+none has learnt from. Another learns both looks of the pairs, which differ in nothing else, and tells a GAN's faces. Both are asked about
+both looks alike. The most suspicious of the three decides, each in standard deviations of what it answers about photographs.
 """
 
 from __future__ import annotations
@@ -25,22 +26,23 @@ from deepfake_detector.vectors import Vectors
 
 CHOICES = logistic.CHOICES
 ENCODER = "clip_vit_b16_looks"
-# Of the two regressions, what the first look counts when they are asked: all three windows alike; both looks alike (benchmarks/apart.py).
-SHARES = (2 / 3, 1 / 2)
-# How nearly the greater answer alone decides, and by how much less suspicious the second is taken to be. Without a reserve its false
-# alarms cost more on generators left out; with more it finds fewer of the faces that GANs paint.
-SHARPNESS, RESERVE = 2.0, 0.4
-# C of the second, which has few fakes to learn from, and how much more easily its intercept moves than a coefficient. Were the intercept
-# free it would do nearly all that sets the many photographs apart, and the coefficients would hold what one painter leaves and nothing
-# else; were it held at zero they would rather hold what known photographs have in common (benchmarks/apart.py).
-C_APART, INTERCEPT_SCALING = 0.1, 4.0
+# What the first look counts when each regression is asked: all three windows alike; both looks alike (benchmarks/apart.py).
+SHARES = (2 / 3, 1 / 2, 1 / 2)
+# How nearly the greatest answer alone decides, and by how much less suspicious those learnt apart are taken to be. Without reserves their
+# false alarms cost more on generators left out; with more they find fewer of the faces that GANs paint.
+SHARPNESS, RESERVES = 2.0, (0.5, 0.2)
+# Of those learnt apart, how much more easily the intercept moves than a coefficient. Were it free it would do nearly all that sets the many
+# photographs apart, and the coefficients would hold what one painter leaves and nothing else; were it held at zero they would rather hold
+# what known photographs have in common. And C of the one on both looks (benchmarks/apart.py).
+INTERCEPT_SCALINGS, C_APART = (4.0, 8.0), 0.1
 
 
 class Head(EmbeddingHead):
     """An embedding's first half is the first look, the mean of two windows; its second half is a third window.
 
-    `experts_` are one or two regressions on standardised looks, `shares_` what the first look counts when each is asked; `placed_`
-    (2, experts) the median of what each answers about photographs, the second's with its reserve, and the standard deviation, in log-odds.
+    `experts_` are one or three regressions on standardised looks, `shares_` what the first look counts when each is asked; `placed_`
+    (2, experts) the median of what each answers about photographs, with the reserve of those learnt apart, and the standard deviation,
+    in log-odds.
     """
 
     teachable = True
@@ -56,13 +58,15 @@ class Head(EmbeddingHead):
         own, beside = np.flatnonzero(~apart), np.flatnonzero(apart | real)
         super().learn(X[own], rows.iloc[own])
         looks, lessons = self.lessons(X[beside], rows.iloc[beside])
-        weights = split.weights(lessons)
-        self.experts_.append(logistic.with_held_intercept(C_APART, INTERCEPT_SCALING, self.seed, looks, lessons["label"], weights))
+        for C, scaling, which in zip((self.C, C_APART), INTERCEPT_SCALINGS, (lessons["look"] == 1, lessons["look"] > 0), strict=True):
+            learnt = lessons[which]
+            expert = logistic.with_held_intercept(C, scaling, self.seed, looks[which], learnt["label"], split.weights(learnt))
+            self.experts_.append(expert)
         photographs = (lessons["label"] == REAL).to_numpy() & (lessons["split"] != VIEW).to_numpy()
         self.shares_ = np.array(SHARES)
         answers = self._answers(*(looks[photographs & (lessons["look"] == look).to_numpy()] for look in (1, 2)))
         deviation = answers.std(axis=1)
-        self.placed_ = np.stack([np.median(answers, axis=1) + [0, RESERVE] * deviation, deviation])
+        self.placed_ = np.stack([np.median(answers, axis=1) + [0, *RESERVES] * deviation, deviation])
         return self
 
     def fit(self, X: Vectors, y: np.ndarray, weight: np.ndarray | None = None, held_out: tuple[Vectors, np.ndarray] | None = None) -> Head:
@@ -114,7 +118,7 @@ class Head(EmbeddingHead):
     def learn_again(self, looks: np.ndarray, lessons: pd.DataFrame, known: np.ndarray, basis: np.ndarray, times: float) -> None:
         apart, real = _repainted(lessons), (lessons["label"] == REAL).to_numpy()
         once = (lessons["look"] == 1).to_numpy()
-        learnt = [once] if len(self.experts_) == 1 else [once & ~apart, apart | real]
+        learnt = [once] if len(self.experts_) == 1 else [once & ~apart, once & (apart | real), apart | real]
         for expert, which in zip(self.experts_, learnt, strict=True):
             if lessons["label"][which & known].nunique() == 2:  # of many rows a model keeps some, and perhaps none painted anew
                 logistic.learn_within(expert, looks[which], lessons[which], known[which], basis, times)
