@@ -102,6 +102,8 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
         image, transparent = _to_rgb(file)
     if transparent:
         notes.append(_TRANSPARENT)
+    if image.getcolors(1) is not None:  # it stops at the second colour
+        raise UnusablePicture("blank: every pixel has the same colour, so there is nothing to judge; check that it was saved as you meant")
     if turn is not None:
         image = image.transpose(turn)
     image.info = {}  # its EXIF would have the next reader turn it once more

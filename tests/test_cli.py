@@ -76,7 +76,7 @@ def test_a_remembered_picture_needs_no_encoder(model, tmp_path, monkeypatch):
 
 
 def test_a_note_on_the_file_is_remembered_too(model, tmp_path):
-    frames = [Image.new("RGB", (40, 40), c) for c in ("red", "blue")]
+    frames = [Image.linear_gradient("L").resize((40, 40)), Image.radial_gradient("L").resize((40, 40))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     with Cache(tmp_path / "c.sqlite") as cache:
         notes = [Detector(model, cache).judge_file(tmp_path / "a.gif").notes for _ in range(2)]
@@ -101,7 +101,7 @@ def test_bad_input_is_refused_in_words(model, tmp_path):
 
 def test_a_folder_without_pictures_costs_no_other_file_its_verdict(model, tmp_path):
     (tmp_path / "empty").mkdir()
-    Image.new("RGB", (64, 64)).save(tmp_path / "grün.png")
+    draw(tmp_path / "grün.png", 0, 1)
     done = script("deepfake_detector", "predict", "empty", "grün.png", "--model", model, cwd=tmp_path, PYTHONIOENCODING="ascii")
     judged, unlisted = done.stdout.splitlines()
     assert "gr\\xfcn.png" in judged
@@ -113,8 +113,8 @@ def test_a_folder_without_pictures_costs_no_other_file_its_verdict(model, tmp_pa
 
 def test_a_cache_that_cannot_be_written_costs_no_verdict(model, tmp_path):
     """A limit on a file's size stands in for a full disk."""
-    for name, colour in (("a.png", "red"), ("b.png", "blue")):
-        Image.new("RGB", (64, 64), colour).save(tmp_path / name)
+    for seed, name in enumerate(("a.png", "b.png")):
+        draw(tmp_path / name, 0, seed)
     command = f"ulimit -f 40; exec {sys.executable} -m deepfake_detector predict a.png b.png --cache c.sqlite --model {model}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,9 @@ QUICK = Limits(read=1.5, total=2.5, backoff=0.01, max_bytes=200_000)
 
 def png(seed: int = 0, size: tuple[int, int] = (40, 30)) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, (seed % 256, seed // 256 % 256, 99)).save(buffer, "PNG")
+    image = Image.new("RGB", size, (seed % 256, seed // 256 % 256, 99))
+    image.putpixel((0, 0), (0, 0, 0))  # a picture of one colour is refused
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

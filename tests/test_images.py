@@ -151,6 +151,25 @@ def test_sizes_are_checked_before_decoding(content, reason):
         open_picture(content)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_a_blank_picture_is_refused(kind):
+    with pytest.raises(UnusablePicture, match="blank: every pixel has the same colour"):
+        open_picture(encode(Image.new("RGB", (40, 30), (255, 255, 255)), kind))
+
+
+def test_a_picture_seen_through_everywhere_is_refused_as_blank():
+    halves_unseen = halves("RGB").convert("RGBA")
+    halves_unseen.putalpha(0)
+    with pytest.raises(UnusablePicture, match="blank"):
+        open_picture(encode(halves_unseen, "PNG"))
+
+
+def test_one_pixel_of_another_colour_makes_a_picture():
+    image = Image.new("RGB", (40, 30), "white")
+    image.putpixel((39, 29), (255, 255, 254))
+    assert open_picture(encode(image, "PNG")).image.getpixel((39, 29)) == (255, 255, 254)
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_size_that_pillow_only_warns_of_is_refused_under_any_warning_filter():
     with pytest.raises(UnusablePicture, match="too large: 15000 x 15000; at most 200,000,000"):
@@ -240,8 +259,8 @@ def test_12_bit_grey_is_scaled_by_its_own_white():
 
 
 def test_16_bit_colour_png():
-    row = b"\0" + struct.pack(">3H", 0xC8C8, 0x1E1E, 0x1E1E) * 16
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(row * 16)), (b"IEND", b"")]
+    row, dark = (b"\0" + struct.pack(">3H", *colour) * 16 for colour in ((0xC8C8, 0x1E1E, 0x1E1E), (0, 0, 0)))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(row * 15 + dark)), (b"IEND", b"")]
     packed = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
     assert is_near(open_picture(b"\x89PNG\r\n\x1a\n" + packed), 5, 5, RED, tolerance=0)
 
@@ -326,7 +345,7 @@ def test_an_unused_alpha_channel_needs_no_note(content):
 
 
 def test_premultiplied_alpha_is_undone():
-    pixels = bytes([100, 15, 15, 128]) * 256  # half-clear red, stored times its alpha
+    pixels = bytes([100, 15, 15, 128]) * 255 + bytes(4)  # half-clear red, stored times its alpha
     content = encode(Image.frombytes("RGBA", (16, 16), pixels), "TIFF")
     unassociated, associated = struct.pack("<HHIHH", 338, 3, 1, 2, 0), struct.pack("<HHIHH", 338, 3, 1, 1, 0)
     assert content.count(unassociated) == 1

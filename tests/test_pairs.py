@@ -372,7 +372,7 @@ def test_self_blended(monkeypatch, tmp_path):
     root = tmp_path / "faces"
     root.mkdir()
     portrait().save(root / "face.jpg", quality=70)
-    Image.new("RGB", (64, 64)).save(root / "none.jpg")
+    Image.linear_gradient("L").save(root / "none.jpg")
     found = self_blended.scan(root, made=tmp_path / "made")
     assert [(s.name, s.label, s.generator) for s in found.samples] == [
         ("face.jpg#self_blended:real", REAL, "real"),
