@@ -102,12 +102,17 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
         image, transparent = _to_rgb(file)
     if transparent:
         notes.append(_TRANSPARENT)
-    if image.getcolors(1) is not None:  # it stops at the second colour
-        raise UnusablePicture("blank: every pixel has the same colour, so there is nothing to judge; check that it was saved as you meant")
+    check_not_blank(image)
     if turn is not None:
         image = image.transpose(turn)
     image.info = {}  # its EXIF would have the next reader turn it once more
     return Picture(image, tuple(notes))
+
+
+def check_not_blank(image: Image.Image) -> None:
+    """Raise UnusablePicture where every pixel has the same colour: a model would have an answer, about nothing."""
+    if image.getcolors(1) is not None:  # it stops at the second colour
+        raise UnusablePicture("blank: every pixel has the same colour, so there is nothing to judge; choose one that shows something")
 
 
 def _count_pages(file: Image.Image) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import MAX_PIXELS, MIN_SIDE, Picture
+from deepfake_detector.images import MAX_PIXELS, MIN_SIDE, Picture, check_not_blank
 
 if TYPE_CHECKING:
     import av
@@ -99,7 +99,7 @@ class Clip:
         return hashlib.sha256(f"frame 1|{self.sha256}|{self._stamps[nth]}".encode()).hexdigest()
 
     def picture(self, nth: int) -> Picture:
-        """The nth chosen frame, to be asked for once; from any thread, best in order. Raises UnusablePicture for a damaged one."""
+        """The nth chosen frame, to be asked for once; from any thread, best in order. Raises UnusablePicture for a damaged or blank one."""
         stamp = self._stamps[nth]
         with self._lock:
             self._decoder = self._decoder or self._decode()
@@ -111,7 +111,9 @@ class Clip:
             frame = self._ready.pop(stamp)
         if frame.is_corrupt:
             raise UnusablePicture("damaged: parts of this frame are missing; get a complete copy")
-        return Picture(_upright(frame), self.notes)
+        image = _upright(frame)
+        check_not_blank(image)  # or a fake with black put before it would come to look real
+        return Picture(image, self.notes)
 
     def forget(self, nth: int) -> None:
         """The nth chosen frame won't be asked for (again): it is not held when its turn in the file comes, nor any longer if it has."""

@@ -21,9 +21,18 @@ def shade(number: int) -> int:
 
 
 def draw_clip(
-    path: Path, times: list[int], size: tuple[int, int] = (64, 32), rotation: float = 0, tint: tuple[int, int, int] = (0, 0, 0), **options
+    path: Path,
+    times: list[int],
+    size: tuple[int, int] = (64, 32),
+    rotation: float = 0,
+    tint: tuple[int, int, int] = (0, 0, 0),
+    black: int = 0,
+    **options,
 ) -> Path:
-    """Grey frames at these times in milliseconds, the left quarter red; `rotation` goes into the file's metadata only."""
+    """Grey frames at these times in milliseconds, the left quarter red; `rotation` goes into the file's metadata only.
+
+    The first `black` frames are black all over.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     with av.open(path, "w") as container:
@@ -36,6 +45,7 @@ def draw_clip(
         for number, time in enumerate(times):
             pixels = np.full((height, width, 3), shade(number)) + np.array(tint)
             pixels[:, : width // 4] = (200, 20, 20)
+            pixels *= number >= black
             frame = av.VideoFrame.from_ndarray(pixels.clip(0, 255).astype(np.uint8))
             if path.suffix != ".avi":
                 frame.pts, frame.time_base = time, MILLISECOND

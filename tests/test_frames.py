@@ -69,6 +69,19 @@ def test_a_clip_says_once_what_is_missing_of_it_and_which_notes_are_its_frames_a
     assert verdict.notes == ("5 frames were judged", "2 of the frames have a note of their own, the first: an odd frame")
 
 
+def test_black_frames_before_a_clip_do_not_change_its_verdict(tmp_path, model):
+    from deepfake_detector.detect import Detector
+
+    led = draw_clip(tmp_path / "led.mp4", STEADY, black=15)
+    dark = draw_clip(tmp_path / "dark.mp4", STEADY, black=len(STEADY))
+    outcomes = dict(Detector(model).judge_files([str(led), str(dark)], Sampling(5)))
+    verdict = outcomes[str(led)]
+    assert [time for time, _ in verdict.frames] == [0.68, 0.88]
+    assert verdict.p_fake == pytest.approx(pool([p for _, p in verdict.frames]), abs=1e-5)
+    assert verdict.notes[0].startswith("2 of 5 frames were judged: blank: every pixel has the same colour")
+    assert outcomes[str(dark)].startswith("blank")
+
+
 @pytest.mark.parametrize("views", [0, 1])
 def test_frames_that_are_known_are_not_held_when_another_is_decoded(tmp_path, views):
     scanned = scan(draw_clip(tmp_path / "clips/real/a.mp4", STEADY).parents[1])
