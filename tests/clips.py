@@ -66,13 +66,14 @@ def draw_sound(path: Path) -> Path:
 
 
 def draw_people(path: Path, frames: list[list[tuple[int, int, int, tuple[int, int, int]]]], size: tuple[int, int] = (320, 192)) -> Path:
-    """Ten frames a second on black, each with squares (left, top, side, colour): the persons that `find_people` finds."""
+    """Ten frames a second of a dark room, each with squares (left, top, side, colour): the persons that `find_people` finds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": "10"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for squares in frames:
             pixels = np.zeros((size[1], size[0], 3), np.uint8)
+            pixels[-16:] = 30  # the floor; a frame that is black all over is not looked at
             for left, top, side, colour in squares:
                 pixels[top : top + side, left : left + side] = colour
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
