@@ -49,9 +49,7 @@ def main() -> None:
                 Image.fromarray(pixels).save(path, quality=90, subsampling="4:2:0")
                 rows.append([path.relative_to(arguments.out), "fake" if fake else "real", kind, f"{source.name}/{file.name}", "test"])
     if not rows:
-        parser.error(
-            f"PHOTOS should hold folders of JPEG files with faces of at least {SMALLEST} pixels; there are none."
-        )
+        parser.error(f"PHOTOS should hold folders of JPEG files with faces of at least {SMALLEST} pixels; there are none.")
     with (arguments.out / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     print(f"{len(rows) // 3} photographs and {len(rows) // 3 * 2} swaps in {arguments.out / 'manifest.csv'}")
