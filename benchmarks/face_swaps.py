@@ -1,7 +1,7 @@
 """Faces of photographs put into other photographs, by a swap that no model here has learnt from, beside the photographs.
 
     python benchmarks/face_swaps.py PHOTOS SWAPS
-    python evaluate.py --model models/face_swaps --model models/default --data SWAPS
+    python evaluate.py --model models/face_swaps --model models/default --data SWAPS/manifest.csv
 
 PHOTOS are photographs of faces, in folders by their source. As FaceSwap (one of FaceForensics++'s four methods) does, but by five
 landmarks where that has a face model in three dimensions: the largest face of one photograph is laid over that of another of the same
@@ -24,8 +24,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from deepfake_detector.crops.detectors import Face, mtcnn  # noqa: E402
+from deepfake_detector.crops.detectors import Face  # noqa: E402
 from deepfake_detector.images import open_picture  # noqa: E402
+from deepfake_detector.self_blend import faces  # noqa: E402
 
 SMALLEST = 64  # pixels of a face's longer side
 COLUMNS = ("path", "label", "generator", "group", "split")
@@ -58,8 +59,8 @@ def main() -> None:
 def read(file: Path) -> tuple[np.ndarray, Face] | None:
     """A photograph, (height, width, 3), and its largest face, or None."""
     picture = open_picture(file.read_bytes()).image
-    face = max(mtcnn.find(picture), key=lambda one: one.side, default=None)
-    return (np.array(picture), face) if face and face.side >= SMALLEST else None
+    face = next((one for one in faces(picture) if one.side >= SMALLEST), None)  # the largest is the first
+    return (np.array(picture), face) if face else None
 
 
 def swaps(picture: np.ndarray, face: Face, donor: np.ndarray, its_face: Face) -> dict[str, np.ndarray]:
