@@ -19,12 +19,13 @@ from deepfake_detector import registry
 from deepfake_detector.calibration import Calibration, kept_apart
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import BundleError, TableError
+from deepfake_detector.families import SWAP, line_of
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.files import locked, write_atomically
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
-from deepfake_detector.types import LABEL_NAMES, EncoderSpec, KeptApart, Thresholds, made_differently
+from deepfake_detector.types import LABEL_NAMES, EncoderSpec, KeptApart, Sought, Thresholds, made_differently
 from deepfake_detector.vectors import Vectors
 
 _FORMAT = 1
@@ -60,6 +61,12 @@ class Bundle:
     def recall(self) -> Recall | None:
         """What it may learn another source or generator by, read when it is first asked for; raises BundleError if it can't be."""
         return Recall.load(self.remembered) if isinstance(self.remembered, Path) else self.remembered
+
+    @property
+    def looks_for(self) -> Sought:
+        """Face swaps where all fakes that it learnt from are such by their names, else fakes of any kind."""
+        lines = [line_of(generator) for generator in self.manifest["training"].get("train", {}).get("fake", {})]
+        return "face swaps" if lines and all(line and line.family == SWAP for line in lines) else "fakes"
 
     def encoder(self, device: str, weights: str | None = None) -> PictureEncoder:
         """The encoder whose embeddings it takes; `weights` is a local file in place of the published weights."""

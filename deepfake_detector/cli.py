@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from deepfake_detector.bundle import Bundle
     from deepfake_detector.cache import Cache
     from deepfake_detector.datasets import Listing
-    from deepfake_detector.detect import Detector
     from deepfake_detector.embed import Embedder
     from deepfake_detector.encoders import PictureEncoder
     from deepfake_detector.extract import Embed
+    from deepfake_detector.panel import Panel
     from deepfake_detector.train import Training
-    from deepfake_detector.types import EncoderSpec
+    from deepfake_detector.types import EncoderSpec, Verdict
 
 DEFAULT_CACHE_GB = 20.0
 _MOST_ALIKE = 3  # known pictures named on predict's line; --json has all
@@ -650,7 +650,7 @@ def _print_sources(report: dict[str, Any]) -> None:
 def app(argv: list[str] | None = None) -> int:
     """`app.py`: the web page."""
     parser = _parser("Open the web page.", "")
-    parser.add_argument("--model", default=None, metavar="FOLDER", help="the model (default: models/default)")
+    _add_models(parser)
     parser.add_argument("--host", default=None, help="the address to listen on (default: this machine alone; 0.0.0.0 for everyone)")
     parser.add_argument("--port", type=int, default=None, help="the port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's servers")
@@ -665,7 +665,7 @@ def _app(arguments: argparse.Namespace) -> int:
     from deepfake_detector.ui.build import serve
 
     _check_known(arguments)
-    load = partial(_detector, arguments, _cache(arguments))
+    load = partial(_panel, arguments, _cache(arguments))
     return serve(load, host=arguments.host, port=arguments.port, share=arguments.share)
 
 
@@ -674,8 +674,19 @@ def _check_known(arguments: argparse.Namespace) -> None:
         raise DetectorError("--pictures says where the pictures of --known are, and no table is given. Name one with --known.")
 
 
-def _detector(arguments: argparse.Namespace, cache: Cache | None) -> Detector:
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="FOLDER",
+        help="a model; several are asked about each file, and it is fake where one of them says so (default: models/default and, about "
+        "faces, models/face_swaps; repeatable)",
+    )
+
+
+def _panel(arguments: argparse.Namespace, cache: Cache | None) -> Panel:
     from deepfake_detector.detect import DEFAULT_MODEL, Detector
+    from deepfake_detector.panel import FACE_SWAPS, Panel
 
     known = None
     if arguments.known:
@@ -683,7 +694,9 @@ def _detector(arguments: argparse.Namespace, cache: Cache | None) -> Detector:
         from deepfake_detector.known import Known
 
         known = Known(table.read(arguments.known), arguments.pictures)
-    return Detector(arguments.model or DEFAULT_MODEL, cache, arguments.device, arguments.weights, known)
+    first, *rest = arguments.model or [DEFAULT_MODEL, FACE_SWAPS]
+    engine = (cache, arguments.device, arguments.weights)
+    return Panel([Detector(first, *engine, known), *(Detector(model, *engine) for model in rest)])
 
 
 def _add_known(parser: argparse.ArgumentParser) -> None:
@@ -703,7 +716,7 @@ def main(argv: list[str] | None = None) -> int:
         "predict", help="judge pictures and clips", description="Judge files, and all pictures and clips in folders."
     )
     predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER")
-    predict.add_argument("--model", default=None, metavar="FOLDER", help="the model (default: models/default)")
+    _add_models(predict)
     _add_sampling(predict)
     predict.add_argument("--json", action="store_true", help="one JSON object a line")
     _add_known(predict)
@@ -736,31 +749,39 @@ def main(argv: list[str] | None = None) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     sampling = _sampling(arguments)
     _check_known(arguments)
-    detector = _detector(arguments, _cache(arguments))
+    panel = _panel(arguments, _cache(arguments))
     failed = 0
     unlisted: list[tuple[str, str]] = []
-    for path, outcome in chain(detector.judge_files(_files(arguments.paths, unlisted), sampling), unlisted):
+    for path, outcome in chain(panel.judge_files(_files(arguments.paths, unlisted), sampling), unlisted):
         failed += isinstance(outcome, str)
-        print(_json_line(detector, path, outcome) if arguments.json else _plain_line(path, outcome), flush=True)
+        print(json.dumps(_json_line(panel, path, outcome)) if arguments.json else _plain_line(path, outcome), flush=True)
     return 1 if failed else 0
 
 
-def _json_line(detector: Detector, path: str, outcome: Any) -> str:
-    line: dict[str, Any] = {"file": path, "model": detector.bundle.name, "encoder": detector.bundle.spec.name}
+def _json_line(panel: Panel, path: str, outcome: Verdict | str) -> dict[str, Any]:
     if isinstance(outcome, str):
-        return json.dumps(line | {"error": outcome})
-    line |= {"p_fake": outcome.p_fake, "verdict": outcome.verdict, "cached": outcome.cached, "notes": outcome.notes}
-    if outcome.frames:
-        line["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in outcome.frames]
-    if outcome.family:
-        line["family"] = dataclasses.asdict(outcome.family)
-    if outcome.kept_apart:
-        line["kept_apart"] = dataclasses.asdict(outcome.kept_apart)
-    if outcome.similar:
-        line["similar"] = [dataclasses.asdict(one) for one in outcome.similar]
-    if outcome.persons:
-        line["persons"] = [_person(person) for person in outcome.persons]
-    return json.dumps(line)
+        return {"file": path, "model": panel.first.bundle.name, "encoder": panel.first.bundle.spec.name, "error": outcome}
+    return {"file": path} | _fields(outcome)
+
+
+def _fields(verdict: Verdict) -> dict[str, Any]:
+    """A verdict for --json; what there is none of is left out."""
+    fields: dict[str, Any] = {
+        name: getattr(verdict, name) for name in ("model", "encoder", "looks_for", "p_fake", "verdict", "cached", "notes")
+    }
+    if verdict.frames:
+        fields["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in verdict.frames]
+    if verdict.family:
+        fields["family"] = dataclasses.asdict(verdict.family)
+    if verdict.kept_apart:
+        fields["kept_apart"] = dataclasses.asdict(verdict.kept_apart)
+    if verdict.similar:
+        fields["similar"] = [dataclasses.asdict(one) for one in verdict.similar]
+    if verdict.persons:
+        fields["persons"] = [_person(person) for person in verdict.persons]
+    if verdict.others:
+        fields["others"] = [_fields(other) for other in verdict.others]
+    return fields
 
 
 def _person(person: Any) -> dict[str, Any]:
@@ -768,7 +789,7 @@ def _person(person: Any) -> dict[str, Any]:
     return {"track": person.track, "p_fake": person.p_fake, "verdict": person.verdict, "frames": frames}
 
 
-def _plain_line(path: str, outcome: Any) -> str:
+def _plain_line(path: str, outcome: Verdict | str) -> str:
     from deepfake_detector.types import LABEL_NAMES
 
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\n", "\\n")
@@ -778,7 +799,8 @@ def _plain_line(path: str, outcome: Any) -> str:
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
     alike = ", ".join(f"{LABEL_NAMES[one.label]} {one.path} ({one.cosine:.2f})" for one in outcome.similar[:_MOST_ALIKE])
-    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{family}{notes}{f'  most like: {alike}' if alike else ''}"
+    by = f"  by {outcome.model}; {', '.join(f'{o.model}: {o.verdict} {o.p_fake:.4f}' for o in outcome.others)}" if outcome.others else ""
+    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{by}{family}{notes}{f'  most like: {alike}' if alike else ''}"
 
 
 def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:

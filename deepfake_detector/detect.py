@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from deepfake_detector.bundle import Bundle
     from deepfake_detector.known import Known  # which loads the search for neighbours, where it is asked for
 
-DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
+MODELS = Path(__file__).parent.parent / "models"
+DEFAULT_MODEL = MODELS / "default"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
 
 
@@ -211,4 +212,5 @@ class Detector:
             cached=embedded.cached,
             seconds=time.perf_counter() - began,
             notes=embedded.remembered.notes,
+            looks_for=self.bundle.looks_for,
         )

@@ -20,6 +20,7 @@ BESIDE = ":real"  # ends the name of the real picture of a pair, a photograph wr
 UNKNOWN = "unknown"  # in place of a family of generators
 
 Answer = Literal["real", "fake", "unsure"]
+Sought = Literal["fakes", "face swaps"]  # what a model has learnt to look for
 PROTOCOLS = (
     "leave-one-generator-out",
     "leave-one-source-out",
@@ -204,6 +205,7 @@ class Verdict:
     `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them; with a crop that finds persons it is
     the highest of `persons`. `similar` are the known pictures that it is most like, where known pictures were given.
     `family` is there for fakes alone, and where the model tells it. `kept_apart` is there for pictures, and where the model knows it.
+    `looks_for` is what the model has learnt to find; `others` are the verdicts of models that were asked beside it (see panel.py).
     """
 
     verdict: Answer
@@ -220,3 +222,5 @@ class Verdict:
     similar: tuple[Similar, ...] = ()
     family: Family | None = None
     kept_apart: KeptApart | None = None
+    looks_for: Sought = "fakes"
+    others: tuple[Verdict, ...] = ()

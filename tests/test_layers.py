@@ -38,7 +38,7 @@ LAYERS = [
     {"datasets", "frames"},
     {"known", "extract", "train", "audit"},
     {"detect", "parts", "finetune", "adapt"},
-    {"protocols", "robustness", "engine_ray"},
+    {"protocols", "robustness", "engine_ray", "panel"},
     {"report"},
     {"ui"},
     {"cli"},

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deepfake_detector import registry
-from deepfake_detector.detect import Detector
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.panel import Panel
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs import TAUGHT_KEPT
 from deepfake_detector.ui.verdict_card import CSS
@@ -43,8 +43,8 @@ def build(detector: Warming) -> gradio.Blocks:
     return page
 
 
-def serve(load: Callable[[], Detector], *, host: str | None, port: int | None, share: bool) -> int:
-    """Serve the page until interrupted or told to end, loading the detector meanwhile.
+def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, share: bool) -> int:
+    """Serve the page until interrupted or told to end, loading the models meanwhile.
 
     Raises DetectorError when the address can't be used.
     """

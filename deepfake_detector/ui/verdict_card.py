@@ -7,22 +7,29 @@ from html import escape
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import thumbnail
-from deepfake_detector.types import LABEL_NAMES, Family, KeptApart, Verdict
+from deepfake_detector.types import LABEL_NAMES, Answer, Family, KeptApart, Sought, Verdict
 from deepfake_detector.ui.timeline import timeline
 
-_WORDS = {
-    "fake": (
-        "Fake",
-        "It looks generated to the detector. That is a hint, not proof; see what it is bad at.",
-    ),
-    "real": ("Real", "The detector finds no traces of a generator that it knows; one that it does not know may still have made it."),
-    "unsure": ("Unsure", "The evidence does not suffice for either answer. Treat it as not judged."),
+_WORD = {"fake": "Fake", "real": "Real", "unsure": "Unsure"}
+_MEANING: dict[Sought, dict[Answer, str]] = {
+    "fakes": {
+        "fake": "It looks generated to the detector. That is a hint, not proof; see what it is bad at.",
+        "real": "The detector finds no traces of a generator that it knows; one that it does not know may still have made it.",
+        "unsure": "The evidence does not suffice for either answer. Treat it as not judged.",
+    },
+    "face swaps": {
+        "fake": "A face in it looks put in, or retouched, to the detector. That is a hint, not proof; see what it is bad at.",
+        "real": "The detector finds no sign of a face that was put in. Whether a generator made all of it this does not say.",
+        "unsure": "The evidence does not suffice to say whether a face was put in. Treat it as not judged.",
+    },
 }
 
 CSS = """
 .verdict {font-size: 1rem; padding: 0.5rem 0.25rem}
 .verdict h2 {font-size: 2.2rem; margin: 0; line-height: 1.2}
 .verdict.fake h2 {color: #b42318} .verdict.real h2 {color: #1a7f37} .verdict.unsure h2 {color: #9a6700}
+.verdict section {border-top: 1px solid var(--border-color-primary); margin-top: 1rem; padding-top: 0.6rem}
+.verdict section h3 {font-size: 1.05rem; margin: 0}
 .verdict .beside {font-size: 0.9rem; margin-top: 0.6rem}
 .verdict .bar {position: relative; height: 1.4rem; border-radius: 0.7rem; margin: 1.6rem 0 0.4rem; overflow: visible}
 .verdict .mark {position: absolute; top: -0.35rem; bottom: -0.35rem; width: 4px; border-radius: 2px; margin-left: -2px;
@@ -45,33 +52,51 @@ CSS = """
 
 
 def card(verdict: Verdict) -> str:
-    """HTML for one verdict; everything that came from outside is escaped."""
-    word, meaning = _WORDS[verdict.verdict]
+    """HTML for one verdict, and for those of the others that were asked; everything that came from outside is escaped."""
+    others = "".join(
+        f'<section data-model="{escape(other.model)}" data-answer="{other.verdict}"><h3>{escape(other.model)}, which looks for '
+        f"{escape(other.looks_for)}: {other.verdict}</h3>{_answer(other)}<dl>{_rows(_about(other))}</dl></section>"
+        for other in verdict.others
+    )
+    time = "answered from memory" if verdict.cached else "encoded just now"
+    details = _about(verdict) | {"Time": f"{verdict.seconds:.2f} s, {time}", "SHA-256": verdict.sha256}
+    return (
+        f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
+        f"<h2>{_WORD[verdict.verdict]}</h2>{_answer(verdict)}<dl>{_rows(details)}</dl>{others}{_similar(verdict)}</div>"
+    )
+
+
+def _answer(verdict: Verdict) -> str:
+    """What one model's answer means, its probability as a bar and, of a clip, its course."""
+    meaning = _MEANING[verdict.looks_for][verdict.verdict]
     if verdict.verdict == "unsure" and (otherwise := verdict.thresholds.answer(verdict.p_fake)) != "unsure":
         meaning = f"The answer would be {otherwise}, but it changes when the picture is saved again. So there is none."
     low, high, p = 100 * verdict.thresholds.real, 100 * verdict.thresholds.fake, 100 * verdict.p_fake
     bar = f"linear-gradient(90deg, #2da44e 0 {low:.2f}%, #d4a72c {low:.2f}% {high:.2f}%, #cf222e {high:.2f}% 100%)"
+    return (
+        f"<p>{meaning}</p>{_kept_apart(verdict.kept_apart)}"
+        f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
+        f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
+        f'<div class="mark" style="left: {p:.2f}%"></div></div>'
+        f'<div class="ends"><span>real</span><span>unsure</span><span>fake</span></div>{timeline(verdict) if verdict.frames else ""}'
+    )
+
+
+def _about(verdict: Verdict) -> dict[str, str]:
+    """The facts under one model's answer."""
+    low, high = 100 * verdict.thresholds.real, 100 * verdict.thresholds.fake
     real, fake = f"real up to {low:.1f} %" if low > 0 else "never real", f"fake from {high:.1f} %" if high < 100 else "never fake"
-    time = "answered from memory" if verdict.cached else "encoded just now"
-    details = {
-        "Probability of fake": f"{p:.1f} %, if half of all pictures were fake",
+    return {
+        "Probability of fake": f"{100 * verdict.p_fake:.1f} %, if half of all pictures were fake",
         **({"Note": "; ".join(verdict.notes)} if verdict.notes else {}),
         **_family(verdict.family),
         "Thresholds": f"{real}, {fake}",
         "Model": f"{verdict.model} on {verdict.encoder}",
-        "Time": f"{verdict.seconds:.2f} s, {time}",
-        "SHA-256": verdict.sha256,
     }
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in details.items())
-    course = timeline(verdict) if verdict.frames else ""
-    return (
-        f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
-        f"<h2>{word}</h2><p>{meaning}</p>{_kept_apart(verdict.kept_apart)}"
-        f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
-        f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
-        f'<div class="mark" style="left: {p:.2f}%"></div></div>'
-        f'<div class="ends"><span>real</span><span>unsure</span><span>fake</span></div>{course}<dl>{rows}</dl>{_similar(verdict)}</div>'
-    )
+
+
+def _rows(details: dict[str, str]) -> str:
+    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in details.items())
 
 
 def _kept_apart(beside: KeptApart | None) -> str:

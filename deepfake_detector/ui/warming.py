@@ -1,4 +1,4 @@
-"""A detector that loads in the background, so that the page is up at once."""
+"""The detectors, loading in the background, so that the page is up at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from deepfake_detector.detect import Detector
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.panel import Panel
 from deepfake_detector.report.words import never_learnt
 
 log = logging.getLogger(__name__)
@@ -17,11 +17,11 @@ WAITING = 4  # visitors for the detector at a time, of each thing that waits: th
 
 
 class Warming:
-    """Starts `load` in a thread when `start` is called; `get` waits for the detector, or raises what went wrong."""
+    """Starts `load` in a thread when `start` is called; `get` waits for the detectors, or raises what went wrong."""
 
-    def __init__(self, load: Callable[[], Detector]):
+    def __init__(self, load: Callable[[], Panel]):
         self._load = load
-        self._detector: Future[Detector] = Future()
+        self._panel: Future[Panel] = Future()
 
     def start(self) -> None:
         # Not a daemon: were the process to end amid a library's own code, that would abort it. So it ends once this has.
@@ -29,25 +29,26 @@ class Warming:
 
     def _run(self) -> None:
         try:
-            detector = self._load()
-            detector.warm()
-            self._detector.set_result(detector)
+            panel = self._load()
+            panel.warm()
+            self._panel.set_result(panel)
         except Exception as error:  # whatever it is, it must reach the page instead of dying with this thread
             log.error("The detector could not start: %s", error, exc_info=not isinstance(error, DetectorError))
-            self._detector.set_exception(error)
+            self._panel.set_exception(error)
 
-    def get(self) -> Detector:
-        if error := self._detector.exception():
+    def get(self) -> Panel:
+        if error := self._panel.exception():
             raise error.with_traceback(None)  # each visitor's would else be added to that of the one before, for ever
-        return self._detector.result()
+        return self._panel.result()
 
     def status(self) -> str:
         """One line of Markdown for the top of the page, once loading has ended."""
         try:
-            bundle = self.get().bundle
+            bundles = self.get().bundles
         except DetectorError as error:
             return f"**The detector could not start.** {error}"
         except Exception as error:
             return f"**The detector could not start** ({type(error).__name__}: {error}). The server's log has the details."
-        ready = f"Ready: model **{bundle.name}** ({bundle.head_name} on {bundle.spec.name})."
-        return " ".join([ready, *never_learnt(bundle.manifest["training"])])
+        names = " and ".join(f"**{bundle.name}** ({bundle.head_name} on {bundle.spec.name})" for bundle in bundles)
+        ready = f"Ready: model{'s' if len(bundles) > 1 else ''} {names}."
+        return " ".join([ready, *never_learnt(*(bundle.manifest["training"] for bundle in bundles))])

@@ -13,7 +13,7 @@ from deepfake_detector.ui.warming import Warming
 if TYPE_CHECKING:
     from gradio import State
 
-    from deepfake_detector.detect import Detector
+    from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Video", 20
 MAX_SECONDS = 600  # of a longer film 16 frames say too little
@@ -22,7 +22,7 @@ MAX_SECONDS = 600  # of a longer film 16 frames say too little
 def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
-    def judge(path: str | None, own: Detector | None) -> str:
+    def judge(path: str | None, own: Panel | None) -> str:
         if path is None:
             return ""
         try:

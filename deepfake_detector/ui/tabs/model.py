@@ -1,7 +1,8 @@
-"""The second tab: which model answers, what it was trained on, and what it is bad at."""
+"""The last tab: which models answer, what they were trained on, and what they are bad at."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from deepfake_detector.ui.warming import WAITING, Warming
 if TYPE_CHECKING:
     from gradio import State
 
-    from deepfake_detector.detect import Detector
+    from deepfake_detector.bundle import Bundle
+    from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "What it is bad at", 90
 _RIGHT, _WRONG = {"real": "real", "fake": "fake"}, {"real": "fake", "fake": "real"}
@@ -22,14 +24,21 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     """Lay the tab out inside an open gr.Blocks(); it is filled once the model is there."""
     text = gr.Markdown("The model is still loading.", elem_id="model")
 
-    def show(own: Detector | None) -> str:
+    def show(own: Panel | None) -> str:
         try:
-            return describe((own or detector.get()).bundle.manifest)
+            return describe_all((own or detector.get()).bundles)
         except DetectorError:
             return "There is no model to describe."  # the top of the page says why
 
     shown = {"concurrency_limit": WAITING, "show_progress": "hidden", "api_visibility": "private"}
     gr.on([gr.context.Context.root_block.load, taught.change], show, taught, text, **shown)
+
+
+def describe_all(bundles: Sequence[Bundle]) -> str:
+    """The models that are asked, as Markdown; under headings where there are several."""
+    if len(bundles) == 1:
+        return describe(bundles[0].manifest)
+    return "\n\n".join(f"## {bundle.name}\n\n{describe(bundle.manifest)}" for bundle in bundles)
 
 
 def describe(manifest: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from deepfake_detector.ui.warming import Warming
 if TYPE_CHECKING:
     from gradio import State
 
-    from deepfake_detector.detect import Detector
+    from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Picture", 10
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -32,7 +32,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         def get_block_name(self) -> str:
             return "image"
 
-    def judge(path: str | None, own: Detector | None) -> str:
+    def judge(path: str | None, own: Panel | None) -> str:
         if path is None:
             return ""
         try:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gradio import State
 
     from deepfake_detector.detect import Detector
+    from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Teach it", 50
 MOST = 200  # pictures at once: what a server of two cores embeds in two minutes
@@ -43,10 +44,11 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
 
     def teach(
         real: list[str] | None, source: str, fake: list[str] | None, generator: str, progress: Any = bar
-    ) -> Iterator[tuple[Detector | dict[str, Any], str, Any]]:
+    ) -> Iterator[tuple[Panel | dict[str, Any], str, Any]]:
         try:
             listing = samples((REAL, source, real or []), (FAKE, generator, fake or []))
-            own, skipped = learn(detector.get(), listing, progress)
+            panel = detector.get()
+            own, skipped = learn(panel.first, listing, progress)
         except (DetectorError, OSError) as error:
             yield gr.skip(), f"**Nothing was learnt.** {error}", gr.skip()  # what was taught before still holds
             return
@@ -54,8 +56,8 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             bundle.save(own.bundle, Path(folder) / "model" / "taught")
             packed = shutil.make_archive(str(Path(folder) / "taught"), "zip", Path(folder) / "model")
-            own = own.answering_by(replace(own.bundle, remembered=None))  # here it is only asked; the download learns on
-            yield own, describe(own.bundle.manifest) + left_out, gr.DownloadButton(value=packed, visible=True)
+            answering = panel.answering_by(replace(own.bundle, remembered=None))  # here it is only asked; the download learns on
+            yield answering, describe(own.bundle.manifest) + left_out, gr.DownloadButton(value=packed, visible=True)
 
     gr.Markdown(_INTRODUCTION)
     with gr.Row():

@@ -1,0 +1,103 @@
+"""Several models asked about one file, each of which looks for fakes of its own kind, and the one answer that they give together."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from deepfake_detector.bundle import Bundle
+from deepfake_detector.detect import MODELS, Detector
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.types import Verdict
+from deepfake_detector.video import Sampling
+
+FACE_SWAPS = MODELS / "face_swaps"  # asked beside the default model, which has learnt no face swaps
+
+
+class Panel:
+    """One detector or more, with Detector's ways of asking; what they answer is a Verdict too.
+
+    It is fake where one of them says so, since each knows but some kinds of fake. It is real where the first says so and
+    none finds a fake likelier than not. So what they promise of fakes called real holds, and their shares of photographs called fake add
+    up at worst. The verdict is that of the one who decides, with what the others answer as its `others`. One that can't judge the file
+    (there is no face for it to look at, say) is passed over, with a note, as long as another can.
+    """
+
+    def __init__(self, detectors: Sequence[Detector]):
+        self.first, *self._rest = detectors
+
+    @property
+    def bundles(self) -> list[Bundle]:
+        return [detector.bundle for detector in self._all]
+
+    @property
+    def _all(self) -> list[Detector]:
+        return [self.first, *self._rest]
+
+    def answering_by(self, bundle: Bundle) -> Panel:
+        """This panel with another model for its first, which takes the same embeddings; raises TableError for one that takes others."""
+        return Panel([self.first.answering_by(bundle), *self._rest])
+
+    def warm(self) -> None:
+        """Load everything that the first picture would otherwise wait for."""
+        for detector in self._all:
+            detector.warm()
+
+    def judge(self, content: bytes) -> Verdict:
+        """One picture's bytes → the verdict; raises UnusablePicture."""
+        return self._together([_answer(detector, content) for detector in self._all])
+
+    def judge_file(self, path: str | Path) -> Verdict:
+        """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
+        [(_, outcome)] = self.judge_files([str(path)])
+        if isinstance(outcome, str):
+            raise UnusablePicture(outcome)
+        return outcome
+
+    def judge_files(self, paths: Iterable[str], sampling: Sampling | None = None) -> Iterator[tuple[str, Verdict | str]]:
+        """Many files, batched, in order → (path, verdict), or (path, reason) for one that none of the models can judge."""
+        asked = itertools.tee(paths, len(self._all))
+        streams = [detector.judge_files(own, sampling) for detector, own in zip(self._all, asked, strict=True)]
+        for outcomes in zip(*streams, strict=True):
+            try:
+                yield outcomes[0][0], self._together([outcome for _, outcome in outcomes])
+            except UnusablePicture as error:
+                yield outcomes[0][0], str(error)
+
+    def _together(self, outcomes: Sequence[Verdict | str]) -> Verdict:
+        """Each model's verdict, or the reason why it has none → one; raises UnusablePicture with the first's reason if none has."""
+        verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+        if not verdicts:
+            raise UnusablePicture(str(outcomes[0]))
+        deciding = _deciding(verdicts)
+        # What follows the semicolon of a reason is advice for who has this model alone.
+        silent = [
+            f"{bundle.name} has no answer: {outcome.partition(';')[0]}"
+            for bundle, outcome in zip(self.bundles, outcomes, strict=True)
+            if isinstance(outcome, str)
+        ]
+        return dataclasses.replace(
+            deciding,
+            notes=(*deciding.notes, *silent),
+            seconds=sum(verdict.seconds for verdict in verdicts),
+            cached=all(verdict.cached for verdict in verdicts),
+            similar=tuple(itertools.chain.from_iterable(verdict.similar for verdict in verdicts)),
+            others=tuple(verdict for verdict in verdicts if verdict is not deciding),
+        )
+
+
+def _deciding(verdicts: Sequence[Verdict]) -> Verdict:
+    first, *rest = verdicts
+    if fakes := [verdict for verdict in verdicts if verdict.verdict == "fake"]:
+        return fakes[0]
+    doubting = [verdict for verdict in rest if verdict.verdict == "unsure" and verdict.p_fake >= 0.5]
+    return max(doubting, key=lambda verdict: verdict.p_fake) if first.verdict == "real" and doubting else first
+
+
+def _answer(detector: Detector, content: bytes) -> Verdict | str:
+    try:
+        return detector.judge(content)
+    except UnusablePicture as error:
+        return str(error)
