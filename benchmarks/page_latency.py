@@ -1,6 +1,6 @@
 """How long a visitor waits: from `python app.py` to the first verdict, for each later picture, and for one seen before.
 
-    python benchmarks/page_latency.py DATA [--model models/default]
+    python benchmarks/page_latency.py DATA [--model models/default …]
 
 DATA is a folder of pictures, of which 13 are used. Needs the encoder's weights in the cache folder.
 """
@@ -24,7 +24,7 @@ PORT = 7980
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--model", default=str(ROOT / "models" / "default"))
+    parser.add_argument("--model", action="append", default=[], help="as of app.py")
     arguments = parser.parse_args()
 
     from gradio_client import Client, handle_file
@@ -34,7 +34,8 @@ def main() -> None:
     pictures = random.Random(0).sample(picture_files(arguments.data), 13)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        command = [sys.executable, str(ROOT / "app.py"), "--port", str(PORT), "--cache", f"{folder}/c.sqlite", "--model", arguments.model]
+        command = [sys.executable, str(ROOT / "app.py"), "--port", str(PORT), "--cache", f"{folder}/c.sqlite"]
+        command += [f"--model={model}" for model in arguments.model]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             while True:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -84,4 +85,28 @@ def model(embeddings_csv, tmp_path_factory) -> Path:
     done, thresholds = train(table.read(embeddings_csv), "logistic", "colours"), Thresholds(0.3, 0.7)
     scores = evaluate_scores(done.test.rows, done.p_fake, thresholds)
     bundle.save(replace(done.bundle, thresholds=thresholds, manifest=done.bundle.manifest | {"scores": scores}), folder)
+    return folder
+
+
+# What a model always answers, by an offset that drowns its head's score, and thresholds about it.
+ALWAYS = {
+    "fake": (9.0, 0.3, 0.7),
+    "real": (-9.0, 0.3, 0.7),
+    "doubts": (0.0, 0.0, 1.0),
+    "leans to fake": (9.0, 0.0, 1.1),
+    "leans to real": (-9.0, -0.1, 1.0),
+}
+
+
+def answering(model: Path, folder: Path, answer: str, generator: str = "deepfakes") -> Path:
+    """A model that always gives this answer, and has learnt from fakes of this name alone."""
+    from deepfake_detector import bundle
+    from deepfake_detector.calibration import Calibration
+    from deepfake_detector.types import Thresholds
+
+    trained, (offset, real, fake) = bundle.load(model), ALWAYS[answer]
+    training = trained.manifest["training"]
+    manifest = trained.manifest | {"training": training | {"train": training["train"] | {"fake": {generator: 16}}}}
+    made = replace(trained, calibration=Calibration(0.0, offset), thresholds=Thresholds(real, fake), manifest=manifest)
+    bundle.save(made, folder)
     return folder

@@ -18,7 +18,7 @@ import pytest
 
 from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
-from tests.conftest import ROOT, draw
+from tests.conftest import ROOT, answering, draw
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if not CHROMIUM and "CI" not in os.environ:
@@ -34,9 +34,9 @@ FLAGS = [
 
 
 @contextmanager
-def served(model: Path, folder: Path, port: int):
-    """`python app.py` in a folder of its own, once it answers → (its address, its process); ended by a plain kill."""
-    command = [sys.executable, str(ROOT / "app.py"), "--model", str(model), "--port", str(port)]
+def served(models: list[Path], folder: Path, port: int):
+    """`python app.py` with these models, in a folder of its own, once it answers → (its address, its process); ended by a plain kill."""
+    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), *(f"--model={model}" for model in models)]
     settings = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
@@ -60,7 +60,7 @@ def served(model: Path, folder: Path, port: int):
 def address(model, tmp_path_factory):
     """The page of the drawn data's model, and the folder in which it runs."""
     folder = tmp_path_factory.mktemp("page")
-    with served(model, folder, 7991) as (url, _):
+    with served([model], folder, 7991) as (url, _):
         yield url, folder
 
 
@@ -173,6 +173,28 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     page.screenshot(path=ROOT / "screenshots" / "clip.png")
     strangers = [url for url in page.requested if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", url)]
     assert strangers == [], "the page talks to nobody but its own server"
+
+
+def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, model, tmp_path):
+    models = [answering(model, tmp_path / "painted", "real", "sdxl"), answering(model, tmp_path / "put_in", "fake", "faceswap")]
+    with served(models, tmp_path, 7994) as (url, _):
+        page = browser.new_page(viewport={"width": 1200, "height": 1100})
+        page.goto(url)
+        page.wait_for_selector("#picture input[type=file]", state="attached")
+        page.set_input_files("#picture input[type=file]", draw(tmp_path / "new.png", 0, 7100))
+        assert verdict_of(page)[0] == "fake"
+        assert "A face in it looks put in" in page.inner_text("#verdict")
+        assert "painted, which looks for fakes: real" in page.inner_text('#verdict [data-model="painted"]')
+        page.wait_for_function("document.querySelector('#status').innerText.includes('Ready: models painted')")
+        page.screenshot(path=ROOT / "screenshots" / "two_models.png")
+        page.get_by_role("tab", name="What it is bad at").click()
+        page.wait_for_selector("#model h2")
+        assert page.locator("#model h2").all_inner_texts() == ["painted", "put_in"]
+        page.get_by_role("tab", name="Video").click()
+        page.set_input_files("#clip input[type=file]", draw_clip(tmp_path / "new.mp4", list(range(0, 2000, 40)), size=(160, 96)))
+        assert verdict_of(page, "#clip_verdict")[0] == "fake"
+        assert page.locator("#clip_verdict svg").count() == 2, "the course of each model's answer"
+        page.close()
 
 
 @pytest.mark.parametrize(
@@ -352,7 +374,7 @@ def test_a_plain_kill_leaves_no_upload_behind(model, tmp_path):
 
     content = draw(tmp_path / "mine.png", 1, 5500).read_bytes()
     whole, half = len(content) + 100, len(content) // 2
-    with served(model, tmp_path, 7993) as (_, server), upload(7993, content, whole), upload(7993, content, half):
+    with served([model], tmp_path, 7993) as (_, server), upload(7993, content, whole), upload(7993, content, half):
         kept, deadline = set(), time.monotonic() + 20
         while not {"mine.png"} < kept:  # the half one has a name of gradio's making
             kept = {file.name for file in uploads.files_in(tmp_path / "uploads")} - {"landscape.jpg", "still_life.jpg"}

@@ -1,0 +1,129 @@
+"""Several models, one answer: fake where one says so, real where the first does and none doubts it, and each one's own answer beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepfake_detector import bundle
+from deepfake_detector.detect import DEFAULT_MODEL, Detector
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.panel import FACE_SWAPS, Panel
+from deepfake_detector.ui.tabs.model import describe_all
+from deepfake_detector.ui.verdict_card import card
+from tests.conftest import answering, script
+
+
+@pytest.fixture
+def picture(dataset) -> Path:
+    return sorted((dataset / "real").rglob("*.jpg"))[0]
+
+
+@pytest.fixture
+def panel_of(model, tmp_path):
+    return lambda *answers: Panel([Detector(answering(model, tmp_path / f"model{n}", answer)) for n, answer in enumerate(answers)])
+
+
+@pytest.mark.parametrize(
+    ("answers", "together", "deciding"),
+    [
+        (("real", "real"), "real", "model0"),
+        (("real", "fake"), "fake", "model1"),
+        (("fake", "real"), "fake", "model0"),
+        (("fake", "fake"), "fake", "model0"),
+        (("doubts", "fake"), "fake", "model1"),
+        (("doubts", "real"), "unsure", "model0"),
+        (("real", "leans to real"), "real", "model0"),
+        (("real", "leans to fake"), "unsure", "model1"),
+        (("fake", "leans to real"), "fake", "model0"),
+        (("real", "leans to real", "fake"), "fake", "model2"),
+        (("real",), "real", "model0"),
+    ],
+)
+def test_one_answer_is_given_by_the_model_that_decides(panel_of, picture, answers, together, deciding):
+    panel = panel_of(*answers)
+    verdict = panel.judge(picture.read_bytes())
+    assert (verdict.verdict, verdict.model) == (together, deciding)
+    assert verdict.thresholds.answer(verdict.p_fake) == together, "its probability is that of its own answer"
+    assert sorted([verdict.model, *(other.model for other in verdict.others)]) == [f"model{n}" for n in range(len(answers))]
+    [(path, in_batch)] = panel.judge_files([str(picture)])
+    assert path == str(picture)
+    assert replace(in_batch, seconds=0, others=()) == replace(verdict, seconds=0, others=())
+
+
+def test_a_folder_is_judged_in_order_and_a_bad_file_costs_itself_alone(panel_of, dataset, tmp_path):
+    (tmp_path / "text.jpg").write_text("I am no picture")
+    paths = [str(file) for file in sorted(dataset.rglob("*.jpg"))[:40]]
+    paths.insert(7, str(tmp_path / "text.jpg"))
+    panel = panel_of("real", "fake")
+    outcomes = list(panel.judge_files(iter(paths)))
+    assert [path for path, _ in outcomes] == paths
+    assert [path for path, outcome in outcomes if isinstance(outcome, str)] == [paths[7]]
+    with pytest.raises(UnusablePicture, match="not a picture"):
+        panel.judge_file(paths[7])
+
+
+@pytest.mark.parametrize("first", ["faces", "whole"])
+def test_a_model_that_finds_no_face_is_passed_over(model, tmp_path, picture, first):
+    whole, faces = answering(model, tmp_path / "whole", "real"), answering(model, tmp_path / "faces", "real")
+    manifest = json.loads((faces / "manifest.json").read_text())
+    (faces / "manifest.json").write_text(json.dumps(manifest | {"crop": "faces:detector=mtcnn:padding=0.3:min=32"}))
+    panel = Panel([Detector(folder) for folder in ([faces, whole] if first == "faces" else [whole, faces])])
+    verdict = panel.judge(picture.read_bytes())
+    assert (verdict.verdict, verdict.model, verdict.others) == ("real", "whole", ())
+    assert verdict.notes == ("faces has no answer: no face of at least 32 pixels found",)
+    [(_, in_batch)] = panel.judge_files([str(picture)])
+    assert in_batch.notes == verdict.notes
+    with pytest.raises(UnusablePicture, match="no face of at least 32 pixels"):
+        Panel([Detector(faces)]).judge(picture.read_bytes())
+
+
+def test_what_a_model_looks_for_is_told_by_what_it_learnt(model, tmp_path):
+    for generator, looks_for in (("self_blended", "face swaps"), ("faceswap", "face swaps"), ("sdxl", "fakes"), ("my_fakes", "fakes")):
+        assert bundle.load(answering(model, tmp_path / "m", "real", generator)).looks_for == looks_for
+    assert [bundle.load(one).looks_for for one in (DEFAULT_MODEL, FACE_SWAPS)] == ["fakes", "face swaps"]
+
+
+def test_the_card_shows_each_models_answer_in_words_of_its_own(model, tmp_path, picture):
+    made = [answering(model, tmp_path / "painted", "real", "sdxl"), answering(model, tmp_path / "put in", "fake", "faceswap")]
+    panel = Panel([Detector(folder) for folder in made])
+    shown = card(panel.judge(picture.read_bytes()))
+    assert '<div class="verdict fake" data-verdict="fake"' in shown
+    assert "A face in it looks put in" in shown
+    assert (
+        shown.index("A face in it looks put in")
+        < shown.index("painted, which looks for fakes: real")
+        < shown.index("no traces of a generator")
+    )
+    assert "put in on colour_histogram" in shown
+    assert "painted on colour_histogram" in shown
+    assert card(Detector(made[1]).judge(picture.read_bytes())).count("<section") == 0
+    told = describe_all(panel.bundles)
+    assert told.index("## painted") < told.index("## put in")
+    assert "##" not in describe_all(panel.bundles[:1])
+
+
+def test_predict_tells_who_decided_and_what_the_others_say(model, tmp_path, picture):
+    models = [answering(model, tmp_path / "a", "real"), answering(model, tmp_path / "b", "fake")]
+    options = [option for one in models for option in ("--model", one)]
+    done = script("deepfake_detector", "predict", picture, *options, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout)
+    assert (line["verdict"], line["model"], line["looks_for"]) == ("fake", "b", "face swaps")
+    assert [(other["model"], other["verdict"]) for other in line["others"]] == [("a", "real")]
+    plain = script("deepfake_detector", "predict", picture, *options, cwd=tmp_path).stdout
+    assert plain.startswith("fake")
+    assert "by b; a: real 0.0001" in plain
+    alone = script("deepfake_detector", "predict", picture, *options[:2], "--json", cwd=tmp_path)
+    assert "others" not in json.loads(alone.stdout)
+
+
+def test_a_panel_goes_on_with_the_others_when_its_first_is_taught(panel_of, picture):
+    panel = panel_of("real", "fake")
+    taught = panel.answering_by(replace(panel.first.bundle, name="taught"))
+    assert [one.name for one in taught.bundles] == ["taught", "model1"]
+    assert [one.name for one in panel.bundles] == ["model0", "model1"]
+    assert taught.judge(picture.read_bytes()).others[0].model == "taught"
