@@ -63,6 +63,19 @@ def test_other_weights_are_another_spec(tiny_clip, tmp_path):
     assert len(specs) == 2
 
 
+def test_encoders_that_read_one_tower_hold_it_once(tiny_clip, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    monkeypatch.setattr(clip_vit_l14.Encoder, "architecture", "tiny-quickgelu")
+    _, file = tiny_clip
+    save_file({name: tensor + 1 for name, tensor in load_file(file).items()}, tmp_path / "others.safetensors")
+    one, same, other = (clip_vit_l14.Encoder("cpu", str(weights)) for weights in (file, file, tmp_path / "others.safetensors"))
+    rounded = registry.load("encoders", "clip_vit_l14_bf16").Encoder("cpu", str(file))
+    assert one.load()[0] is same.load()[0]
+    assert len({id(encoder.load()[0]) for encoder in (one, rounded, other)}) == 3
+    assert one.tower() is not one.load()[0], "who tunes a tower gets one of its own"
+
+
 def test_a_changed_file_is_hashed_again(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPFAKE_DETECTOR_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "w.pt"

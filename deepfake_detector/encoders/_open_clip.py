@@ -7,6 +7,7 @@ import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import numpy as np
 from PIL import Image
@@ -95,7 +96,7 @@ class OpenClipTower(PictureEncoder):
             return self.read(tower, batch).float()
 
     def load(self) -> tuple[torch.nn.Module, str]:
-        """The tower in evaluation mode on its device, loaded once even when several threads ask at the same time."""
+        """The tower in evaluation mode on its device, loaded once for all who read it, even when several threads ask at the same time."""
         with _LOADING:
             if not hasattr(self, "_tower"):
                 from deepfake_detector.encoders._blocks import lean
@@ -103,11 +104,15 @@ class OpenClipTower(PictureEncoder):
                 device = pick_device(self.device)
                 if device == "cpu":
                     keep_freed_memory()
-                self._tower = (lean(self.tower(), self.bfloat16).to(device), device)
+                identity = (self.spec.architecture, self.spec.weights, device)
+                tower = _LOADED.get(identity) or lean(self.tower(), self.bfloat16).to(device)
+                _LOADED[identity] = tower
+                self._tower = (tower, device)
             return self._tower
 
 
 _LOADING = threading.Lock()
+_LOADED: WeakValueDictionary[tuple[str, str, str], torch.nn.Module] = WeakValueDictionary()
 
 
 def pick_device(asked: str) -> str:

@@ -52,12 +52,13 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         except (DetectorError, OSError) as error:
             yield gr.skip(), f"**Nothing was learnt.** {error}", gr.skip()  # what was taught before still holds
             return
-        left_out = "".join(f"\n\nLeft out: {Path(name).name}, {reason}." for name, reason in skipped)
+        told = [describe(own.bundle.manifest), *(f"Left out: {Path(name).name}, {reason}." for name, reason in skipped)]
+        told += [f"{other.name}, which is asked beside it, has learnt nothing and answers as before." for other in panel.bundles[1:]]
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             bundle.save(own.bundle, Path(folder) / "model" / "taught")
             packed = shutil.make_archive(str(Path(folder) / "taught"), "zip", Path(folder) / "model")
             answering = panel.answering_by(replace(own.bundle, remembered=None))  # here it is only asked; the download learns on
-            yield answering, describe(own.bundle.manifest) + left_out, gr.DownloadButton(value=packed, visible=True)
+            yield answering, "\n\n".join(told), gr.DownloadButton(value=packed, visible=True)
 
     gr.Markdown(_INTRODUCTION)
     with gr.Row():
