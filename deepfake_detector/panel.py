@@ -19,10 +19,10 @@ FACE_SWAPS = MODELS / "face_swaps"  # asked beside the default model, which has 
 class Panel:
     """One detector or more, with Detector's ways of asking; what they answer is a Verdict too.
 
-    It is fake where one of them says so, since each knows but some kinds of fake. It is real where the first says so and
-    none finds a fake likelier than not. So what they promise of fakes called real holds, and their shares of photographs called fake add
-    up at worst. The verdict is that of the one who decides, with what the others answer as its `others`. One that can't judge the file
-    (there is no face for it to look at, say) is passed over, with a note, as long as another can.
+    It is fake where one of them says so, since each knows but some kinds of fake. It is real where the first says so and none finds a fake
+    likelier than not. So what they promise of fakes called real holds, and their shares of photographs called fake add up at worst. The
+    verdict is that of the one who decides (of several who say fake the surest), with what the others answer as its `others`. One that can't
+    judge the file (there is no face for it to look at, say) is passed over, with a note, as long as another can.
     """
 
     def __init__(self, detectors: Sequence[Detector]):
@@ -91,9 +91,13 @@ class Panel:
 def _deciding(verdicts: Sequence[Verdict]) -> Verdict:
     first, *rest = verdicts
     if fakes := [verdict for verdict in verdicts if verdict.verdict == "fake"]:
-        return fakes[0]
+        return max(fakes, key=_p_fake)
     doubting = [verdict for verdict in rest if verdict.verdict == "unsure" and verdict.p_fake >= 0.5]
-    return max(doubting, key=lambda verdict: verdict.p_fake) if first.verdict == "real" and doubting else first
+    return max(doubting, key=_p_fake) if first.verdict == "real" and doubting else first
+
+
+def _p_fake(verdict: Verdict) -> float:
+    return verdict.p_fake
 
 
 def _answer(detector: Detector, content: bytes) -> Verdict | str:

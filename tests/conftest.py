@@ -91,6 +91,7 @@ def model(embeddings_csv, tmp_path_factory) -> Path:
 # What a model always answers, by an offset that drowns its head's score, and thresholds about it.
 ALWAYS = {
     "fake": (9.0, 0.3, 0.7),
+    "less surely fake": (5.0, 0.3, 0.7),
     "real": (-9.0, 0.3, 0.7),
     "doubts": (0.0, 0.0, 1.0),
     "leans to fake": (9.0, 0.0, 1.1),

@@ -34,6 +34,7 @@ def panel_of(model, tmp_path):
         (("real", "fake"), "fake", "model1"),
         (("fake", "real"), "fake", "model0"),
         (("fake", "fake"), "fake", "model0"),
+        (("less surely fake", "fake"), "fake", "model1"),
         (("doubts", "fake"), "fake", "model1"),
         (("doubts", "real"), "unsure", "model0"),
         (("real", "leans to real"), "real", "model0"),
