@@ -777,6 +777,8 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
         fields["kept_apart"] = dataclasses.asdict(verdict.kept_apart)
     if verdict.similar:
         fields["similar"] = [dataclasses.asdict(one) for one in verdict.similar]
+    if verdict.faces:
+        fields["faces"] = [dataclasses.asdict(face) for face in verdict.faces]
     if verdict.persons:
         fields["persons"] = [_person(person) for person in verdict.persons]
     if verdict.others:

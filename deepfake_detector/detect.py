@@ -19,7 +19,7 @@ from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.frames import Shot, shots
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.tracking import NOBODY, Tracker
-from deepfake_detector.types import Answer, Family, Person, Verdict
+from deepfake_detector.types import Answer, Face, Family, Person, Verdict
 from deepfake_detector.video import Sampling, is_video
 
 if TYPE_CHECKING:
@@ -191,11 +191,13 @@ class Detector:
         """By the thresholds alone, with all that stands beside it; of a clip's frames nobody looks at that."""
         vectors, verdict = embedded.remembered.vectors, self._verdict(embedded, began)
         similar = self.known.most_similar(vectors) if self.known else ()
-        deciding = vectors[[self.bundle.p_fake(vectors).argmax()]] if len(vectors) > 1 else vectors
+        p_fake = self.bundle.p_fake(vectors)
+        faces = [Face(tuple(box), round(p, 6)) for box, p in zip(embedded.remembered.boxes.tolist(), p_fake.tolist(), strict=True)]
         return dataclasses.replace(
             verdict,
+            faces=tuple(sorted(faces, key=lambda face: -face.p_fake)) if self.embedder.tracked else (),
             similar=similar,
-            family=self._family(verdict.verdict, deciding),
+            family=self._family(verdict.verdict, vectors[[p_fake.argmax()]]),
             kept_apart=self.bundle.kept_apart(verdict.p_fake),
         )
 

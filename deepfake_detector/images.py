@@ -26,6 +26,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 _FRAMES = "animated: the first of {} frames was judged"
 _NOTES = {"GIF": _FRAMES, "PNG": _FRAMES, "WEBP": _FRAMES, "AVIF": _FRAMES, "TIFF": "the first of its pages was judged"}
 _TRANSPARENT = "transparent parts were put on white"
+_THUMBNAIL = 150  # pixels of its longer side
 _TURNS = {  # EXIF orientation → what sets the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -178,10 +179,14 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return Image.merge("LA", (Image.fromarray(grey), Image.fromarray(opaque)))
 
 
-def thumbnail(content: bytes, side: int = 150) -> str:
+def thumbnail(content: bytes) -> str:
     """A small JPEG of a picture as a data: address; raises UnusablePicture."""
-    picture = open_picture(content).image
-    picture.thumbnail((side, side))
+    return small(open_picture(content).image)
+
+
+def small(picture: Image.Image) -> str:
+    """The same of RGB pixels, which shrink."""
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

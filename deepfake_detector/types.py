@@ -153,6 +153,14 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Face:
+    """One face of a picture: its box (left, top, right, bottom) in the upright picture's pixels, and its own probability of being fake."""
+
+    box: tuple[int, int, int, int]
+    p_fake: float
+
+
+@dataclass(frozen=True)
 class Similar:
     """A known picture beside a new one: its name, label and generator or source, their cosine, and its file where that is at hand."""
 
@@ -203,8 +211,9 @@ class Verdict:
     `p_fake` is calibrated, in 0..1; `sha256` is the file's; `seconds` is the time from bytes to verdict; `cached` says that the encoder was
     not run; `notes` are things the reader should know about the file (an animation's first frame, say). Of a clip,
     `frames` holds each judged frame as (seconds, p_fake), and p_fake is pooled over them; with a crop that finds persons it is
-    the highest of `persons`. `similar` are the known pictures that it is most like, where known pictures were given.
-    `family` is there for fakes alone, and where the model tells it. `kept_apart` is there for pictures, and where the model knows it.
+    the highest of `persons`, and of a picture that of `faces`, the most suspicious first. `similar` are the known pictures that it is most
+    like, where known pictures were given. `family` is there for fakes alone, and where the model tells it. `kept_apart` is there for
+    pictures, and where the model knows it.
     `looks_for` is what the model has learnt to find; `others` are the verdicts of models that were asked beside it (see panel.py).
     """
 
@@ -219,6 +228,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     frames: tuple[tuple[float, float], ...] = ()
     persons: tuple[Person, ...] = ()
+    faces: tuple[Face, ...] = ()
     similar: tuple[Similar, ...] = ()
     family: Family | None = None
     kept_apart: KeptApart | None = None

@@ -1,5 +1,11 @@
 """The face crops cut squares of the right place and size, and a picture without a face is skipped with its reason."""
 
+import base64
+import dataclasses
+import io
+import json
+import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +18,7 @@ from deepfake_detector.crops.detectors import Face, haar, mtcnn
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import NoFace, TableError, UnknownName, UnusablePicture, WeightsUnavailable
+from tests.conftest import draw
 
 
 class Stub:
@@ -264,3 +271,54 @@ def test_a_model_keeps_its_crop_with_all_settings(stub, dataset, tmp_path):
         model.check(wide.spec, wide.crop, "the table")
     row = narrow.rows["path"].iloc[0]
     assert Detector(tmp_path / "m").judge_file(dataset / row).p_fake == pytest.approx(float(model.p_fake(narrow.X[:1])[0]), abs=1e-5)
+
+
+@pytest.fixture
+def two_people(stub, model, tmp_path):
+    """(a model that looks at faces, a picture of two: one as its real pictures are, right of it a smaller one as its fakes are)."""
+    stub((20, 20, 100, 100, 1.0), (180, 20, 80, 80, 1.0))
+    shutil.copytree(model, tmp_path / "m")
+    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    (tmp_path / "m" / "manifest.json").write_text(json.dumps(manifest | {"crop": "faces:detector=mtcnn:padding=0:min=32"}))
+    both = Image.new("RGB", (300, 140))
+    for label, left in ((0, 0), (1, 150)):
+        both.paste(Image.open(draw(tmp_path / f"{label}.png", label, 8000, size=(150, 140))), (left, 0))
+    both.save(tmp_path / "both.png")
+    return tmp_path / "m", tmp_path / "both.png"
+
+
+def test_of_several_people_each_is_judged_by_themselves(two_people, tmp_path):
+    from deepfake_detector.detect import Detector
+
+    detector = Detector(two_people[0])
+    verdict = detector.judge_file(two_people[1])
+    assert [face.box for face in verdict.faces] == [(180, 20, 260, 100), (20, 20, 120, 120)], "the most suspicious first"
+    assert verdict.faces[0].p_fake == verdict.p_fake > 0.5 > verdict.faces[1].p_fake
+    assert verdict.faces == detector.judge(two_people[1].read_bytes()).faces
+
+
+def test_the_card_shows_who_it_is_about(two_people):
+    from deepfake_detector.detect import Detector
+    from deepfake_detector.ui.verdict_card import card
+
+    verdict = Detector(two_people[0]).judge_file(two_people[1])
+    shown = card(verdict, two_people[1].read_bytes())
+    faces = re.findall(r'<li class="(\w+)"><img alt="" src="data:image/jpeg;base64,([^"]+)">([\d.]+) %</li>', shown)
+    assert [(answer, share) for answer, _, share in faces] == [
+        (verdict.thresholds.answer(face.p_fake), f"{100 * face.p_fake:.1f}") for face in verdict.faces
+    ]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(image))).size for _, image, _ in faces]
+    assert sizes == [(80, 80), (100, 100)]
+    assert "<img" not in card(verdict), "without the file there is nothing to show"
+    crowd = dataclasses.replace(verdict, faces=verdict.faces * 10)
+    assert card(crowd).count("<li") == 12
+    assert "the first 12 of 20" in card(crowd)
+
+
+def test_predict_gives_each_face(two_people, tmp_path, capsys):
+    from deepfake_detector.cli import main
+
+    assert main(["predict", str(two_people[1]), "--model", str(two_people[0]), "--json", "--no-cache"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert [face["box"] for face in line["faces"]] == [[180, 20, 260, 100], [20, 20, 120, 120]]
+    assert line["faces"][0]["p_fake"] == line["p_fake"]

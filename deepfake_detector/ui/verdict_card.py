@@ -6,10 +6,11 @@ from html import escape
 
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import thumbnail
+from deepfake_detector.images import open_picture, small, thumbnail
 from deepfake_detector.types import LABEL_NAMES, Answer, Family, KeptApart, Sought, Verdict
 from deepfake_detector.ui.timeline import timeline
 
+_MOST_FACES = 12
 _WORD = {"fake": "Fake", "real": "Real", "unsure": "Unsure"}
 _MEANING: dict[Sought, dict[Answer, str]] = {
     "fakes": {
@@ -44,30 +45,35 @@ CSS = """
 .verdict details {font-size: 0.85rem; margin-top: 0.5rem}
 .verdict .similar {display: flex; flex-wrap: wrap; gap: 0.75rem; padding: 0; margin: 0.3rem 0 0; list-style: none}
 .verdict .similar li {width: 8rem; font-size: 0.75rem; overflow-wrap: anywhere; border-top: 4px solid #2da44e}
-.verdict .similar li.fake {border-color: #cf222e} .verdict .similar img {display: block; max-width: 8rem; max-height: 8rem}
+.verdict .similar li.fake {border-color: #cf222e} .verdict .similar li.unsure {border-color: #d4a72c}
+.verdict .similar img {display: block; max-width: 8rem; max-height: 8rem}
+.verdict .faces li {width: auto} .verdict .faces img {max-width: 5rem; max-height: 5rem}
 #model table {display: block; overflow-x: auto; border: 0; padding: 0} #model td, #model th {word-break: normal; overflow-wrap: normal}
 .dark .verdict.fake h2 {color: #ff8a80} .dark .verdict.real h2 {color: #5fd47d} .dark .verdict.unsure h2 {color: #e3b341}
 .verdict dt {opacity: 0.7} .verdict dd {margin: 0; overflow-wrap: anywhere}
 """
 
 
-def card(verdict: Verdict) -> str:
-    """HTML for one verdict, and for those of the others that were asked; everything that came from outside is escaped."""
+def card(verdict: Verdict, content: bytes | None = None) -> str:
+    """HTML for one verdict, and for those of the others that were asked; everything that came from outside is escaped.
+
+    `content` is the picture's file, to show the faces that were found in it.
+    """
     others = "".join(
         f'<section data-model="{escape(other.model)}" data-answer="{other.verdict}"><h3>{escape(other.model)}, which looks for '
-        f"{escape(other.looks_for)}: {other.verdict}</h3>{_answer(other)}<dl>{_rows(_about(other))}</dl></section>"
+        f"{escape(other.looks_for)}: {other.verdict}</h3>{_answer(other, content)}<dl>{_rows(_about(other))}</dl></section>"
         for other in verdict.others
     )
     time = "answered from memory" if verdict.cached else "encoded just now"
     details = _about(verdict) | {"Time": f"{verdict.seconds:.2f} s, {time}", "SHA-256": verdict.sha256}
     return (
         f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
-        f"<h2>{_WORD[verdict.verdict]}</h2>{_answer(verdict)}<dl>{_rows(details)}</dl>{others}{_similar(verdict)}</div>"
+        f"<h2>{_WORD[verdict.verdict]}</h2>{_answer(verdict, content)}<dl>{_rows(details)}</dl>{others}{_similar(verdict)}</div>"
     )
 
 
-def _answer(verdict: Verdict) -> str:
-    """What one model's answer means, its probability as a bar and, of a clip, its course."""
+def _answer(verdict: Verdict, content: bytes | None) -> str:
+    """What one model's answer means, its probability as a bar and, of a clip, its course; of a picture, each face."""
     meaning = _MEANING[verdict.looks_for][verdict.verdict]
     if verdict.verdict == "unsure" and (otherwise := verdict.thresholds.answer(verdict.p_fake)) != "unsure":
         meaning = f"The answer would be {otherwise}, but it changes when the picture is saved again. So there is none."
@@ -79,7 +85,22 @@ def _answer(verdict: Verdict) -> str:
         f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
         f'<div class="mark" style="left: {p:.2f}%"></div></div>'
         f'<div class="ends"><span>real</span><span>unsure</span><span>fake</span></div>{timeline(verdict) if verdict.frames else ""}'
+        f"{_faces(verdict, content)}"
     )
+
+
+def _faces(verdict: Verdict, content: bytes | None) -> str:
+    """Each face that was judged, with its own probability: of several people, who is it about?"""
+    if not verdict.faces:
+        return ""
+    picture = open_picture(content).image if content else None
+    shown = "".join(
+        f'<li class="{verdict.thresholds.answer(face.p_fake)}">{_image(small(picture.crop(face.box))) if picture else ""}'
+        f"{100 * face.p_fake:.1f} %</li>"
+        for face in verdict.faces[:_MOST_FACES]
+    )
+    more = f", the first {_MOST_FACES} of {len(verdict.faces)}" if len(verdict.faces) > _MOST_FACES else ""
+    return f'<p class="beside">Each face by itself, the most suspicious first{more}:</p><ul class="similar faces">{shown}</ul>'
 
 
 def _about(verdict: Verdict) -> dict[str, str]:
@@ -136,9 +157,13 @@ def _similar(verdict: Verdict) -> str:
 
 def _thumbnail(file: str | None) -> str:
     try:
-        return f'<img alt="" src="{thumbnail(read_file(file))}">' if file else ""
+        return _image(thumbnail(read_file(file))) if file else ""
     except (UnusablePicture, OSError):
         return ""  # its name is shown all the same
+
+
+def _image(address: str) -> str:
+    return f'<img alt="" src="{address}">'
 
 
 def problem(message: str) -> str:

@@ -36,7 +36,8 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         if path is None:
             return ""
         try:
-            return card((own or detector.get()).judge(read_file(path)))
+            content = read_file(path)
+            return card((own or detector.get()).judge(content), content)
         except (DetectorError, OSError) as error:
             return problem(f"This file can't be judged: {error}")
 
