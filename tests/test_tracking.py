@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ import pytest
 
 from deepfake_detector import bundle, table
 from deepfake_detector.cache import Cache
-from deepfake_detector.cli import _json_line
+from deepfake_detector.cli import _fields
 from deepfake_detector.crops.detectors import mtcnn
 from deepfake_detector.datasets import Listing
 from deepfake_detector.detect import Detector
@@ -247,10 +246,9 @@ def test_a_clip_without_a_face_says_so(model, tmp_path):
 
 
 def test_persons_in_json():
-    detector = SimpleNamespace(bundle=SimpleNamespace(name="m", spec=Encoder().spec))
     person = Person(0, "fake", 0.9, ((0.5, 0.9, (1, 2, 3, 4)),))
     verdict = Verdict("fake", 0.9, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0, frames=((0.5, 0.9),), persons=(person,))
-    [written] = json.loads(_json_line(detector, "a.mp4", verdict))["persons"]
+    [written] = json.loads(json.dumps(_fields(verdict)))["persons"]
     assert written == {"track": 0, "p_fake": 0.9, "verdict": "fake", "frames": [{"time": 0.5, "p_fake": 0.9, "box": [1, 2, 3, 4]}]}
 
 
