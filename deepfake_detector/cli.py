@@ -781,6 +781,8 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
         fields["faces"] = [dataclasses.asdict(face) for face in verdict.faces]
     if verdict.persons:
         fields["persons"] = [_person(person) for person in verdict.persons]
+    if verdict.declared:
+        fields["declared"] = [dataclasses.asdict(one) for one in verdict.declared]
     if verdict.others:
         fields["others"] = [_fields(other) for other in verdict.others]
     return fields
@@ -801,8 +803,10 @@ def _plain_line(path: str, outcome: Verdict | str) -> str:
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
     alike = ", ".join(f"{LABEL_NAMES[one.label]} {one.path} ({one.cosine:.2f})" for one in outcome.similar[:_MOST_ALIKE])
-    by = f"  by {outcome.model}; {', '.join(f'{o.model}: {o.verdict} {o.p_fake:.4f}' for o in outcome.others)}" if outcome.others else ""
-    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{by}{family}{notes}{f'  most like: {alike}' if alike else ''}"
+    others = ", ".join(f"{other.model}: {other.verdict} {other.p_fake:.4f}" for other in outcome.others)
+    by = f"  by {'its own word' if outcome.by_the_file else outcome.model}; {others}" if others else ""
+    declared = "".join(f"  {one.where}: {one.says}" for one in outcome.declared)
+    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{by}{declared}{family}{notes}{f'  most like: {alike}' if alike else ''}"
 
 
 def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:

@@ -61,10 +61,7 @@ def open_picture(content: bytes) -> Picture:
     """Decode a file's bytes; raises UnusablePicture. Safe to call from many threads."""
     if not content:
         raise UnusablePicture("empty file: it holds no bytes; get a complete copy")
-    formats = _FORMATS
-    if content[4:8] == b"ftyp":  # the container of HEIC, which AVIF shares
-        _register_heif()
-        formats = (*_FORMATS, "HEIF")
+    formats = formats_of(content[:12])
     try:
         return _decode(content, formats)
     except UnusablePicture:
@@ -82,6 +79,14 @@ def open_picture(content: bytes) -> Picture:
         said = " ".join(str(error).split()) or type(error).__name__  # libheif breaks its lines
         detail = "unreadable header" if isinstance(error, Image.UnidentifiedImageError) else said
         raise UnusablePicture(f"truncated or damaged {looks_like} file ({detail}); get a complete copy") from error
+
+
+def formats_of(start: bytes) -> tuple[str, ...]:
+    """What Pillow may try for a file that begins so."""
+    if start[4:8] != b"ftyp":  # the container of HEIC, which AVIF shares
+        return _FORMATS
+    _register_heif()
+    return (*_FORMATS, "HEIF")
 
 
 @cache

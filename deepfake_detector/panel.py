@@ -7,10 +7,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from deepfake_detector import provenance
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.detect import MODELS, Detector
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.types import Verdict
+from deepfake_detector.types import Declaration, Verdict
 from deepfake_detector.video import Sampling
 
 FACE_SWAPS = MODELS / "face_swaps"  # asked beside the default model, which has learnt no face swaps
@@ -23,6 +24,9 @@ class Panel:
     likelier than not. So what they promise of fakes called real holds, and their shares of photographs called fake add up at worst. The
     verdict is that of the one who decides (of several who say fake the surest), with what the others answer as its `others`. One that can't
     judge the file (there is no face for it to look at, say) is passed over, with a note, as long as another can.
+
+    Where the file itself says that a generative model made it, it is fake, whatever they answer. Saying nothing, or something else, moves
+    no answer.
     """
 
     def __init__(self, detectors: Sequence[Detector]):
@@ -47,7 +51,7 @@ class Panel:
 
     def judge(self, content: bytes) -> Verdict:
         """One picture's bytes → the verdict; raises UnusablePicture."""
-        return self._together([_answer(detector, content) for detector in self._all])
+        return self._together([_answer(detector, content) for detector in self._all], provenance.of_bytes(content))
 
     def judge_file(self, path: str | Path) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
@@ -61,12 +65,13 @@ class Panel:
         asked = itertools.tee(paths, len(self._all))
         streams = [detector.judge_files(own, sampling) for detector, own in zip(self._all, asked, strict=True)]
         for outcomes in zip(*streams, strict=True):
+            path = outcomes[0][0]
             try:
-                yield outcomes[0][0], self._together([outcome for _, outcome in outcomes])
+                yield path, self._together([outcome for _, outcome in outcomes], provenance.of_file(path))
             except UnusablePicture as error:
-                yield outcomes[0][0], str(error)
+                yield path, str(error)
 
-    def _together(self, outcomes: Sequence[Verdict | str]) -> Verdict:
+    def _together(self, outcomes: Sequence[Verdict | str], declared: tuple[Declaration, ...]) -> Verdict:
         """Each model's verdict, or the reason why it has none → one; raises UnusablePicture with the first's reason if none has."""
         verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
         if not verdicts:
@@ -78,14 +83,16 @@ class Panel:
             for bundle, outcome in zip(self.bundles, outcomes, strict=True)
             if isinstance(outcome, str)
         ]
-        return dataclasses.replace(
+        together = dataclasses.replace(
             deciding,
             notes=(*deciding.notes, *silent),
             seconds=sum(verdict.seconds for verdict in verdicts),
             cached=all(verdict.cached for verdict in verdicts),
             similar=tuple(itertools.chain.from_iterable(verdict.similar for verdict in verdicts)),
             others=tuple(verdict for verdict in verdicts if verdict is not deciding),
+            declared=declared,
         )
+        return dataclasses.replace(together, verdict="fake", others=(deciding, *together.others)) if together.by_the_file else together
 
 
 def _deciding(verdicts: Sequence[Verdict]) -> Verdict:

@@ -205,6 +205,20 @@ class KeptApart:
 
 
 @dataclass(frozen=True)
+class Declaration:
+    """What a file says of its own origin (see provenance.py): `where` in it that stands, and what it `says`, in words.
+
+    `generated` is whether it says, unbroken, that a generative model made the picture or a part of it. `signed_by` is the name in a
+    signature that holds, "" for what anyone can write.
+    """
+
+    where: str
+    says: str
+    generated: bool = False
+    signed_by: str = ""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What every door shows for one picture.
 
@@ -215,6 +229,8 @@ class Verdict:
     like, where known pictures were given. `family` is there for fakes alone, and where the model tells it. `kept_apart` is there for
     pictures, and where the model knows it.
     `looks_for` is what the model has learnt to find; `others` are the verdicts of models that were asked beside it (see panel.py).
+    `declared` is what the file says of itself. Where that is that a generative model made it, it is fake by that, and the verdicts of all
+    models are among `others`.
     """
 
     verdict: Answer
@@ -234,3 +250,9 @@ class Verdict:
     kept_apart: KeptApart | None = None
     looks_for: Sought = "fakes"
     others: tuple[Verdict, ...] = ()
+    declared: tuple[Declaration, ...] = ()
+
+    @property
+    def by_the_file(self) -> bool:
+        """Whether it is the file's own word that decides, and not a model."""
+        return any(one.generated for one in self.declared)

@@ -71,6 +71,13 @@ def length(path: str) -> float:
         return _seconds(stream, container)
 
 
+def tags(path: str) -> dict[str, str]:
+    """What the file's header says beside its pictures, by name. Raises UnusablePicture or OSError."""
+    container, _ = _open(os.path.abspath(path))
+    with container:
+        return dict(container.metadata)
+
+
 class Clip:
     """The chosen frames of one file: their `times` in seconds, as the file states them, and the pictures on demand.
 

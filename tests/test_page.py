@@ -19,6 +19,7 @@ import pytest
 from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
 from tests.conftest import ROOT, answering, draw
+from tests.signing import signed_file
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if not CHROMIUM and "CI" not in os.environ:
@@ -195,6 +196,15 @@ def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, mode
         assert verdict_of(page, "#clip_verdict")[0] == "fake"
         assert page.locator("#clip_verdict svg").count() == 2, "the course of each model's answer"
         page.close()
+
+
+def test_a_file_that_says_it_was_generated_is_believed(page, tmp_path):
+    drop(page, signed_file(tmp_path / "signed.png", draw(tmp_path / "red.png", 0, 1234).read_bytes(), kind="image/png"))
+    assert verdict_of(page)[0] == "fake"
+    shown = page.inner_text("#verdict")
+    assert "made by a generative model (Painter)" in shown
+    assert "Whether the signature is really that of Test Studio was not checked" in shown
+    assert "colours, which looks for fakes: real" in shown
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from deepfake_detector.ui.timeline import timeline
 
 _MOST_FACES = 12
 _WORD = {"fake": "Fake", "real": "Real", "unsure": "Unsure"}
+_SEEN = "What can be seen in the picture itself, the file's own words apart:"
 _MEANING: dict[Sought, dict[Answer, str]] = {
     "fakes": {
         "fake": "It looks generated to the detector. That is a hint, not proof; see what it is bad at.",
@@ -31,6 +32,7 @@ CSS = """
 .verdict.fake h2 {color: #b42318} .verdict.real h2 {color: #1a7f37} .verdict.unsure h2 {color: #9a6700}
 .verdict section {border-top: 1px solid var(--border-color-primary); margin-top: 1rem; padding-top: 0.6rem}
 .verdict section h3 {font-size: 1.05rem; margin: 0}
+.verdict .declared ul {margin: 0.2rem 0 0.2rem 1.2rem; list-style: disc; overflow-wrap: anywhere}
 .verdict .beside {font-size: 0.9rem; margin-top: 0.6rem}
 .verdict .bar {position: relative; height: 1.4rem; border-radius: 0.7rem; margin: 1.6rem 0 0.4rem; overflow: visible}
 .verdict .mark {position: absolute; top: -0.35rem; bottom: -0.35rem; width: 4px; border-radius: 2px; margin-left: -2px;
@@ -65,11 +67,27 @@ def card(verdict: Verdict, content: bytes | None = None) -> str:
         for other in verdict.others
     )
     time = "answered from memory" if verdict.cached else "encoded just now"
-    details = _about(verdict) | {"Time": f"{verdict.seconds:.2f} s, {time}", "SHA-256": verdict.sha256}
+    details = {"Time": f"{verdict.seconds:.2f} s, {time}", "SHA-256": verdict.sha256}
+    if verdict.by_the_file:
+        parts = (_own_words(verdict), f"<p>{_SEEN}</p>", others, f"<dl>{_rows(details)}</dl>")
+    else:
+        parts = (_answer(verdict, content), f"<dl>{_rows(_about(verdict) | details)}</dl>", _own_words(verdict), others)
     return (
         f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
-        f"<h2>{_WORD[verdict.verdict]}</h2>{_answer(verdict, content)}<dl>{_rows(details)}</dl>{others}{_similar(verdict)}</div>"
+        f"<h2>{_WORD[verdict.verdict]}</h2>{''.join(parts)}{_similar(verdict)}</div>"
     )
+
+
+def _own_words(verdict: Verdict) -> str:
+    """What the file says of itself, and what that is worth."""
+    if not verdict.declared:
+        return '<p class="beside">The file says nothing of its own origin. Most files do not, so that means nothing.</p>'
+    said = "".join(f"<li><b>{escape(one.where)}</b>: {escape(one.says)}.</li>" for one in verdict.declared)
+    signers = ", ".join(dict.fromkeys(escape(one.signed_by) for one in verdict.declared if one.signed_by))
+    worth = f"Whether the signature is really that of {signers} was not checked. " if signers else ""
+    worth += "What is not signed anyone can write into a file." if any(not one.signed_by for one in verdict.declared) else ""
+    opening = "It says itself that a generative model made it, or a part of it" if verdict.by_the_file else "The file says of itself"
+    return f'<div class="declared"><p>{opening}:</p><ul>{said}</ul><p class="beside">{worth}</p></div>'
 
 
 def _answer(verdict: Verdict, content: bytes | None) -> str:

@@ -1,0 +1,126 @@
+"""Content Credentials: what a file's signed C2PA manifest says of how the picture came about.
+
+C2PA Technical Specification 2.4; a picture's origin is told in the words of IPTC's vocabulary of digital source types.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from deepfake_detector.types import Declaration
+
+WHERE = "Content Credentials"
+GENERATED = {
+    "trainedAlgorithmicMedia": "made by a generative model",
+    "trainedAlgorithmicData": "made by a generative model",
+    "compositeWithTrainedAlgorithmicMedia": "put together with parts by a generative model",
+}
+_OTHERWISE = {
+    "digitalCapture": "taken by a camera",
+    "computationalCapture": "taken by a camera, several shots in one",
+    "compositeCapture": "put together of photographs",
+    "negativeFilm": "scanned from film",
+    "positiveFilm": "scanned from film",
+    "print": "scanned from paper",
+    "screenCapture": "a screenshot",
+    "virtualRecording": "recorded from a virtual event",
+    "digitalArt": "drawn by a person",
+    "digitalCreation": "made by a person with a program",
+    "humanEdits": "edited by a person",
+    "minorHumanEdits": "edited by a person a little",
+    "composite": "put together of several pictures",
+    "compositeSynthetic": "put together with synthetic parts",
+    "algorithmicMedia": "made by a program that has learnt nothing",
+    "algorithmicallyEnhanced": "enhanced by a program",
+    "dataDrivenMedia": "drawn from data",
+}
+# Nothing is fetched, neither a manifest that is kept elsewhere nor a certificate's state. Who may be trusted would take a list of signers
+# that changes by the week, so a signature shows that nothing was changed since, and by whom it says it is.
+_SETTINGS = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": False, "verify_timestamp_trust": False},
+    "core": {"allowed_network_hosts": []},
+}
+_RUN_OUT = ("signingCredential.expired", "claimSignature.outsideValidity", "timeStamp.")  # a seal that has become old is unbroken
+
+
+def credentials(kind: str, file: BinaryIO) -> list[Declaration]:
+    """What the manifest in a file of this media type declares, in one declaration or none; the file is read from its start.
+
+    Raises nothing: a damaged manifest says that it is damaged.
+    """
+    import c2pa
+
+    try:
+        with c2pa.Context.from_dict(_SETTINGS) as context, c2pa.Reader(kind, file, context=context) as reader:
+            return [_declaration(json.loads(reader.json()))]
+    except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported, c2pa.C2paError.Other, c2pa.C2paError.Io):
+        return []  # it holds none, or is no such file
+    except (c2pa.C2paError, ValueError, KeyError, TypeError, AttributeError) as error:  # what is inside may be of any shape
+        if elsewhere := re.search(r"remote manifest\S* from url (\S+)", str(error)):
+            return [Declaration(WHERE, f"kept at {elsewhere[1]}, which was not asked: nothing is fetched")]
+        return [Declaration(WHERE, f"damaged, so that they say nothing ({error})")]
+
+
+def origin(source_type: str) -> str:
+    """An IPTC digital source type, by its address or its last part → what it says of a picture."""
+    name = source_type.rstrip("/").rpartition("/")[2]
+    return GENERATED.get(name) or _OTHERWISE.get(name) or f"of the source type {name!r}"
+
+
+def is_generated(source_type: str) -> bool:
+    return source_type.rstrip("/").rpartition("/")[2] in GENERATED
+
+
+def _declaration(store: dict[str, Any]) -> Declaration:
+    active = store["manifests"][store["active_manifest"]]
+    signer = (active.get("signature_info") or {}).get("issuer") or (active.get("signature_info") or {}).get("common_name") or ""
+    broken = [one["code"] for one in store.get("validation_status") or [] if not one["code"].startswith(_RUN_OUT)]
+    if broken:
+        says = f"of another file, or of this one before it was changed: their seal is broken ({', '.join(dict.fromkeys(broken))})"
+        return Declaration(WHERE, says)
+    said: list[str] = []
+    generated = False
+    for manifest, is_part in _manifests(store):
+        for source_type, agent in _origins(manifest):
+            by = f" ({agent})" if agent else ""
+            said.append(f"{'with a part that was ' if is_part else ''}{origin(source_type)}{by}")
+            generated |= is_generated(source_type)
+    told = "; ".join(dict.fromkeys(said)) or "nothing of how the picture came about"
+    program = f"; written by {_program(active)}" if _program(active) else ""
+    sealed = f"signed {f'in the name of {signer}' if signer else 'by a nameless signer'}, and unchanged since"
+    return Declaration(WHERE, f"{told}{program}; {sealed}", generated, signer or "a nameless signer")
+
+
+def _manifests(store: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The file's own manifest, then those of what it was made from; and whether of a part of it alone."""
+    ahead, seen = [(store["active_manifest"], False)], set()
+    while ahead:
+        label, is_part = ahead.pop(0)
+        manifest = store["manifests"].get(label)
+        if manifest is None or label in seen:
+            continue
+        seen.add(label)
+        yield manifest, is_part
+        for ingredient in manifest.get("ingredients") or []:
+            relationship = ingredient.get("relationship")
+            if relationship in ("parentOf", "componentOf") and ingredient.get("active_manifest"):  # others, a prompt's say, are not in it
+                ahead.append((ingredient["active_manifest"], is_part or relationship == "componentOf"))
+
+
+def _origins(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(digital source type, which program) of each action that names one."""
+    for assertion in manifest.get("assertions") or []:
+        if str(assertion.get("label", "")).startswith("c2pa.actions"):
+            for action in (assertion.get("data") or {}).get("actions") or []:
+                if source_type := action.get("digitalSourceType"):
+                    agent = action.get("softwareAgent") or ""
+                    yield str(source_type), str(agent.get("name", "") if isinstance(agent, dict) else agent)
+
+
+def _program(manifest: dict[str, Any]) -> str:
+    for info in manifest.get("claim_generator_info") or []:
+        return f"{info.get('name', '')} {info.get('version', '')}".strip()
+    return str(manifest.get("claim_generator") or "")

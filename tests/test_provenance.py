@@ -1,0 +1,317 @@
+"""What a file says of its own origin: read from each kind of file, believed where it is unbroken, and never at the cost of a verdict."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import socket
+import time
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from deepfake_detector import provenance
+from deepfake_detector.detect import Detector
+from deepfake_detector.panel import Panel
+from deepfake_detector.types import Declaration
+from deepfake_detector.ui.verdict_card import card
+from tests.clips import draw_clip
+from tests.conftest import answering, json_lines, script
+from tests.signing import IPTC, noise, signed, signed_file
+
+XMP = (
+    '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/" '
+    'xmlns:xmp="http://ns.adobe.com/xap/1.0/" {}>{}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+SOURCE_TYPE = f'Iptc4xmpExt:DigitalSourceType="{IPTC}{{}}"'
+WEBUI = "a castle\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model: v1-5"
+COMFY = json.dumps({"3": {"class_type": "KSampler", "inputs": {"seed": 1}}})
+
+
+def only(content: bytes) -> Declaration:
+    [one] = provenance.of_bytes(content)
+    return one
+
+
+def png(**texts: str) -> bytes:
+    chunks = PngImagePlugin.PngInfo()
+    for name, value in texts.items():
+        chunks.add_itxt(name, value)
+    return noise("PNG", pnginfo=chunks)
+
+
+def with_xmp(packet: str) -> bytes:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", packet)
+    return noise("PNG", pnginfo=chunks)
+
+
+def exif(kind: str = "JPEG", comment: bytes | None = None, **tags: str) -> bytes:
+    held = Image.Exif()
+    for name, value in tags.items():
+        held[{"make": 0x010F, "model": 0x0110, "software": 0x0131}[name]] = value
+    if comment is not None:
+        held.get_ifd(0x8769)[0x9286] = comment
+    return noise(kind, exif=held)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF"])
+def test_credentials_are_read_from_every_kind_of_picture(kind):
+    assert provenance.of_bytes(noise(kind)) == ()
+    one = only(signed(noise(kind), kind=f"image/{kind.lower()}"))
+    assert (one.where, one.generated, one.signed_by) == ("Content Credentials", True, "Test Studio")
+    assert one.says.startswith("made by a generative model (Painter); written by Test Program 1; signed in the name of Test Studio")
+
+
+@pytest.mark.parametrize(
+    ("source_type", "generated", "says"),
+    [
+        ("trainedAlgorithmicMedia", True, "made by a generative model"),
+        ("compositeWithTrainedAlgorithmicMedia", True, "put together with parts by a generative model"),
+        ("digitalCapture", False, "taken by a camera"),
+        ("digitalCreation", False, "made by a person with a program"),
+        ("compositeSynthetic", False, "put together with synthetic parts"),
+        ("somethingNew", False, "of the source type 'somethingNew'"),
+    ],
+)
+def test_a_source_type_is_told_in_words_and_some_mean_generated(source_type, generated, says):
+    one = only(signed(noise(), source_type))
+    assert (one.generated, one.says.split(" (")[0]) == (generated, says)
+    told = only(noise(xmp=XMP.format(SOURCE_TYPE.format(source_type), "").encode()))
+    assert (told.where, told.generated, told.says, told.signed_by) == ("XMP", generated, f"{says}, by IPTC's field for that", "")
+
+
+def test_what_a_picture_was_made_of_counts_but_not_what_it_was_made_after():
+    painted = signed(noise())
+    edited = only(signed(noise(), None, made_of=painted, signer="Editor Inc"))
+    assert (edited.generated, edited.signed_by) == (True, "Editor Inc")
+    assert edited.says.startswith("made by a generative model (Painter)")
+    pasted = only(signed(noise(), "compositeCapture", made_of=painted, relationship="componentOf"))
+    assert pasted.generated
+    assert "put together of photographs (Painter); with a part that was made by a generative model" in pasted.says
+    looked_at = only(signed(noise(), "digitalCapture", made_of=painted, relationship="inputTo"))
+    assert not looked_at.generated
+
+
+def test_a_broken_seal_says_so_and_decides_nothing():
+    content = signed(noise())
+    changed = only(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
+    assert (changed.generated, changed.signed_by) == (False, "")
+    assert "their seal is broken (assertion.dataHash.mismatch)" in changed.says
+    start = end = content.index(b"\xff\xeb")
+    while content[end : end + 2] == b"\xff\xeb":  # the segments that hold the manifest
+        end += 2 + int.from_bytes(content[end + 2 : end + 4])
+    manifest = content[start:end]
+    taken_over = only(b"\xff\xd8" + manifest + noise(size=(96, 88))[2:])
+    assert not taken_over.generated
+    assert "of another file" in taken_over.says
+
+
+def test_a_seal_whose_certificate_has_run_out_is_unbroken():
+    content = signed(noise(), seconds=4)
+    time.sleep(5)
+    assert only(content).generated
+
+
+def test_nothing_is_fetched():
+    asked = socket.create_server(("127.0.0.1", 0))
+    asked.settimeout(0.3)
+    place = f"http://127.0.0.1:{asked.getsockname()[1]}/manifest.c2pa"
+    with asked:
+        one = only(signed(noise(), elsewhere=place))
+        with pytest.raises(TimeoutError):
+            asked.accept()
+    assert (one.generated, one.says) == (False, f"kept at {place}, which was not asked: nothing is fetched")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize(
+    "packet",
+    [
+        XMP.format(SOURCE_TYPE.format("trainedAlgorithmicMedia"), ""),
+        XMP.format("", f"<Iptc4xmpExt:DigitalSourceType>{IPTC}trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType>"),
+        XMP.format("", f'<Iptc4xmpExt:DigitalSourceType rdf:resource="{IPTC}trainedAlgorithmicMedia"/>'),
+        XMP.format("", '<TC260:AIGC>{"Label":"1","ContentProducer":"001191610133596325171T12566"}</TC260:AIGC>'),
+        XMP.format('xmp:CreatorTool="Adobe Firefly"', ""),
+        XMP.format("", "<Iptc4xmpExt:AISystemUsed>Painter 3</Iptc4xmpExt:AISystemUsed>"),
+    ],
+    ids=["attribute", "element", "resource", "china", "tool", "system"],
+)
+def test_xmp_says_it_in_every_form_and_kind_of_file(kind, packet):
+    saved = {"PNG": with_xmp, "TIFF": lambda packet: noise("TIFF", tiffinfo={700: packet.encode()})}
+    content = saved[kind](packet) if kind in saved else noise(kind, xmp=packet.encode())
+    one = only(content)
+    assert (one.where, one.generated, one.signed_by) == ("XMP", True, "")
+
+
+@pytest.mark.parametrize(
+    ("label", "generated", "says"), [("1", True, "made by"), ("2", False, "perhaps made by"), ("3", False, "suspected to be made by")]
+)
+def test_chinas_label_knows_degrees(label, generated, says):
+    one = only(png(AIGC=json.dumps({"Label": label, "ContentProducer": "ACME"})))
+    assert (one.generated, one.says) == (generated, f"{says} a generative model (by the code ACME), by the label that China requires")
+
+
+@pytest.mark.parametrize("value", ["", "{", "[]", "7", '{"Label": "4"}', '{"Label": 1, "x": }', "\0"])
+def test_a_label_of_another_shape_says_nothing(value):
+    assert provenance.of_bytes(with_xmp(XMP.format("", f"<TC260:AIGC>{value}</TC260:AIGC>".replace("\0", "")))) == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "program"),
+    [
+        (png(parameters=WEBUI), "a program for Stable Diffusion"),
+        (exif(comment=b"UNICODE\0" + WEBUI.encode("utf-16-be")), "a program for Stable Diffusion"),
+        (exif("WEBP", comment=b"UNICODE\0" + WEBUI.encode("utf-16-le")), "a program for Stable Diffusion"),
+        (exif(comment=b"ASCII\0\0\0" + WEBUI.encode()), "a program for Stable Diffusion"),
+        (png(prompt=COMFY), "ComfyUI"),
+        (png(workflow=json.dumps({"nodes": [], "links": []})), "ComfyUI"),
+        (exif("WEBP", make=f"workflow:{COMFY}"), "ComfyUI"),
+        (png(invokeai_metadata="{}"), "InvokeAI"),
+        (png(Software="NovelAI", Comment="{}"), "NovelAI"),
+        (png(Description="a cat --v 6 Job ID: 1c2b3a4d-1111-2222-3333-444455556666"), "Midjourney"),
+    ],
+)
+def test_a_generators_settings_give_it_away(content, program):
+    one = only(content)
+    assert one.generated
+    assert one.says == f"the settings by which {program} made or changed it"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(parameters="sharpness 3, contrast 2"),
+        png(prompt="What do you see?", Description="Imagen de una catedral", Software="Adobe Photoshop 26"),
+        png(prompt="[1, 2]", workflow='{"nodes": 3}'),
+        png(Title="Midjourneys of a pilgrim"),
+    ],
+)
+def test_ordinary_texts_say_nothing(content):
+    assert provenance.of_bytes(content) == ()
+
+
+def test_exif_names_the_camera_and_the_program_but_anyone_can_write_that():
+    one = only(exif(make="Canon", model="Canon EOS R5", software="Adobe Photoshop 26"))
+    assert one == Declaration("EXIF", "taken by a camera called Canon EOS R5, saved by Adobe Photoshop 26, as anyone can write")
+    assert only(exif(make="Canon", model="EOS R5")).says == "taken by a camera called Canon EOS R5, as anyone can write"
+    assert only(exif(software="Midjourney v7")) == Declaration("EXIF", "made with Midjourney v7", True)
+
+
+def test_what_decides_comes_first_and_in_one_short_line():
+    content = signed(exif(make="Canon", model="EOS\x1b[31m\nR5" + 500 * "x"))
+    first, second = provenance.of_bytes(content)
+    assert first.generated
+    assert second.says.startswith("taken by a camera called Canon EOS [31m R5xxx")
+    assert len(second.says) < 310
+
+
+def test_an_xml_bomb_is_not_opened():
+    bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]>' + XMP.format(
+        "", "<xmp:CreatorTool>&b; Midjourney</xmp:CreatorTool>"
+    )
+    assert provenance.of_bytes(with_xmp(bomb)) == ()
+    commented = XMP.format(SOURCE_TYPE.format("trainedAlgorithmicMedia"), "<!-- by hand -->")
+    assert only(with_xmp(commented)).generated
+
+
+def test_broken_files_raise_nothing():
+    rng = random.Random(0)
+    whole = [signed(exif(make="A", comment=b"UNICODE\0" + WEBUI.encode("utf-16-be"))), png(prompt=COMFY), noise("WEBP", xmp=XMP.encode())]
+    for content in whole:
+        for _ in range(150):
+            broken = bytearray(content[: rng.randrange(len(content))])
+            for _ in range(min(len(broken), 6)):
+                broken[rng.randrange(len(broken))] = rng.randrange(256)
+            assert all(isinstance(one, Declaration) for one in provenance.of_bytes(bytes(broken)))
+    assert provenance.of_bytes(b"") == provenance.of_bytes(b"I am a text") == ()
+
+
+def test_of_a_clip_credentials_and_chinas_label_are_read(tmp_path):
+    plain = draw_clip(tmp_path / "plain.mp4", [0, 40, 80, 120])
+    assert provenance.of_file(plain) == ()
+    [one] = provenance.of_file(signed_file(tmp_path / "signed.mp4", plain.read_bytes(), kind="video/mp4"))
+    assert one.generated
+    labelled = tmp_path / "labelled.mp4"
+    with av.open(plain) as source, av.open(labelled, "w", options={"movflags": "use_metadata_tags"}) as out:
+        out.metadata["AIGC"] = '{"Label":"1"}'
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    assert [(one.where, one.generated) for one in provenance.of_file(labelled)] == [("Metadata", True)]
+    assert provenance.of_file(tmp_path / "none.mp4") == ()
+    (tmp_path / "text.mp4").write_text("I am no clip")
+    assert provenance.of_file(tmp_path / "text.mp4") == ()
+
+
+@pytest.fixture
+def panel(model, tmp_path):
+    return Panel([Detector(answering(model, tmp_path / answer, answer)) for answer in ("real", "leans to real")])
+
+
+def test_a_file_that_says_it_was_generated_is_fake_whatever_the_models_say(panel, tmp_path):
+    verdict = panel.judge(signed(noise()))
+    assert (verdict.verdict, verdict.by_the_file) == ("fake", True)
+    assert [(one.model, one.verdict) for one in verdict.others] == [("real", "real"), ("leans to real", "unsure")]
+    path = signed_file(tmp_path / "a.jpg", noise())
+    assert panel.judge_file(path).verdict == "fake"
+    clip = signed_file(tmp_path / "a.mp4", draw_clip(tmp_path / "b.mp4", [0, 40, 80, 120]).read_bytes(), kind="video/mp4")
+    assert (panel.judge_file(clip).verdict, len(panel.judge_file(clip).frames)) == ("fake", 4)
+
+
+@pytest.mark.parametrize("content", [noise(), signed(noise(), "digitalCapture"), exif(make="Canon", model="EOS R5")])
+def test_anything_else_that_a_file_says_moves_no_answer(panel, content):
+    verdict = panel.judge(content)
+    assert (verdict.verdict, verdict.by_the_file, verdict.model) == ("real", False, "real")
+    assert len(verdict.others) == 1
+
+
+def test_a_picture_that_can_not_be_judged_is_still_refused(panel):
+    from deepfake_detector.errors import UnusablePicture
+
+    with pytest.raises(UnusablePicture, match="too small"):
+        panel.judge(signed(noise(size=(12, 12))))
+
+
+def test_the_card_tells_what_the_file_says_and_what_that_is_worth(panel):
+    silent = card(panel.judge(noise()))
+    assert "says nothing of its own origin" in silent
+    told = card(panel.judge(signed(noise(), signer="<b>Studio</b>")))
+    assert (
+        told.index(">Fake</h2>")
+        < told.index("It says itself that a generative model made it")
+        < told.index("What can be seen in the picture itself")
+    )
+    assert "signed in the name of &lt;b&gt;Studio&lt;/b&gt;" in told
+    assert "is really that of &lt;b&gt;Studio&lt;/b&gt; was not checked" in told
+    assert told.count("<section") == 2
+    assert "real, which looks for face swaps: real" in told
+    camera = card(panel.judge(exif(make="Canon", model="<i>EOS")))
+    assert camera.index(">Real<") < camera.index("taken by a camera called Canon &lt;i&gt;EOS")
+    assert "anyone can write into a file" in camera
+
+
+def test_predict_tells_it_in_words_and_in_json(model, tmp_path):
+    picture = signed_file(tmp_path / "a.jpg", noise())
+    options = ("--model", answering(model, tmp_path / "m", "real"))
+    plain = script("deepfake_detector", "predict", picture, *options, cwd=tmp_path)
+    assert plain.returncode == 0, plain.stderr
+    assert plain.stdout.startswith("fake")
+    assert "by its own word; m: real 0.0001  Content Credentials: made by a generative model (Painter)" in plain.stdout
+    [line] = json_lines(script("deepfake_detector", "predict", picture, *options, "--json", cwd=tmp_path).stdout)
+    assert (line["verdict"], line["declared"][0]["generated"], line["declared"][0]["signed_by"]) == ("fake", True, "Test Studio")
+    assert [(other["model"], other["verdict"]) for other in line["others"]] == [("m", "real")]
+
+
+def test_the_pixels_of_a_signed_file_are_judged_as_those_of_an_unsigned_one(panel):
+    plain = noise()
+    content = signed(plain)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(plain))), np.asarray(Image.open(io.BytesIO(content))))
+    assert panel.judge(content).p_fake == panel.judge(plain).p_fake
