@@ -761,36 +761,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _json_line(panel: Panel, path: str, outcome: Verdict | str) -> dict[str, Any]:
     if isinstance(outcome, str):
         return {"file": path, "model": panel.first.bundle.name, "encoder": panel.first.bundle.spec.name, "error": outcome}
-    return {"file": path} | _fields(outcome)
-
-
-def _fields(verdict: Verdict) -> dict[str, Any]:
-    """A verdict for --json; what there is none of is left out."""
-    fields: dict[str, Any] = {
-        name: getattr(verdict, name) for name in ("model", "encoder", "looks_for", "p_fake", "verdict", "cached", "notes")
-    }
-    if verdict.frames:
-        fields["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in verdict.frames]
-    if verdict.family:
-        fields["family"] = dataclasses.asdict(verdict.family)
-    if verdict.kept_apart:
-        fields["kept_apart"] = dataclasses.asdict(verdict.kept_apart)
-    if verdict.similar:
-        fields["similar"] = [dataclasses.asdict(one) for one in verdict.similar]
-    if verdict.faces:
-        fields["faces"] = [dataclasses.asdict(face) for face in verdict.faces]
-    if verdict.persons:
-        fields["persons"] = [_person(person) for person in verdict.persons]
-    if verdict.declared:
-        fields["declared"] = [dataclasses.asdict(one) for one in verdict.declared]
-    if verdict.others:
-        fields["others"] = [_fields(other) for other in verdict.others]
-    return fields
-
-
-def _person(person: Any) -> dict[str, Any]:
-    frames = [{"time": seconds, "p_fake": p_fake, "box": box} for seconds, p_fake, box in person.frames]
-    return {"track": person.track, "p_fake": person.p_fake, "verdict": person.verdict, "frames": frames}
+    return {"file": path} | outcome.to_json()
 
 
 def _plain_line(path: str, outcome: Verdict | str) -> str:

@@ -186,7 +186,7 @@ def _of_exif(exif: dict[str, str]) -> list[Declaration]:
         return [Declaration("EXIF", f"made with {software}", True)]
     camera = model if model.startswith(make) else f"{make} {model}".strip()
     said = [*([f"taken by a camera called {camera}"] if camera else []), *([f"saved by {software}"] if software else [])]
-    return [Declaration("EXIF", f"{', '.join(said)}, as anyone can write")] if said else []
+    return [Declaration("EXIF", f"{', '.join(said)}")] if said else []
 
 
 def _exif(picture: Image.Image) -> dict[str, str]:

@@ -151,6 +151,10 @@ class Person:
     p_fake: float
     frames: tuple[tuple[float, float, tuple[int, int, int, int]], ...]
 
+    def to_json(self) -> dict[str, Any]:
+        frames = [{"time": seconds, "p_fake": p_fake, "box": list(box)} for seconds, p_fake, box in self.frames]
+        return {"track": self.track, "p_fake": self.p_fake, "verdict": self.verdict, "frames": frames}
+
 
 @dataclass(frozen=True)
 class Face:
@@ -256,3 +260,17 @@ class Verdict:
     def by_the_file(self) -> bool:
         """Whether it is the file's own word that decides, and not a model."""
         return any(one.generated for one in self.declared)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `predict --json` and the API say of it; what there is none of is left out."""
+        always = ("model", "encoder", "looks_for", "p_fake", "verdict", "cached", "notes")
+        fields: dict[str, Any] = {name: getattr(self, name) for name in always}
+        if self.frames:
+            fields["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in self.frames]
+        if self.persons:
+            fields["persons"] = [person.to_json() for person in self.persons]
+        fields |= {name: asdict(value) for name in ("family", "kept_apart") if (value := getattr(self, name))}
+        fields |= {name: [asdict(one) for one in several] for name in ("similar", "faces", "declared") if (several := getattr(self, name))}
+        if self.others:
+            fields["others"] = [other.to_json() for other in self.others]
+        return fields

@@ -9,9 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ import pytest
 from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
 from tests.conftest import ROOT, answering, draw
+from tests.serving import served
 from tests.signing import signed_file
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,29 +30,6 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-
-
-@contextmanager
-def served(models: list[Path], folder: Path, port: int):
-    """`python app.py` with these models, in a folder of its own, once it answers → (its address, its process); ended by a plain kill."""
-    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), *(f"--model={model}" for model in models)]
-    settings = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(folder / "uploads")}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
-        url, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + 60
-        try:
-            while True:
-                try:
-                    urllib.request.urlopen(url, timeout=1).close()
-                    break
-                except (urllib.error.URLError, OSError):
-                    assert server.poll() is None, (folder / "log").read_text()
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
-            yield url, server
-        finally:
-            server.terminate()
-            server.wait(20)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import pytest
 
 from deepfake_detector import bundle, table
 from deepfake_detector.cache import Cache
-from deepfake_detector.cli import _fields
 from deepfake_detector.crops.detectors import mtcnn
 from deepfake_detector.datasets import Listing
 from deepfake_detector.detect import Detector
@@ -248,7 +247,7 @@ def test_a_clip_without_a_face_says_so(model, tmp_path):
 def test_persons_in_json():
     person = Person(0, "fake", 0.9, ((0.5, 0.9, (1, 2, 3, 4)),))
     verdict = Verdict("fake", 0.9, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0, frames=((0.5, 0.9),), persons=(person,))
-    [written] = json.loads(json.dumps(_fields(verdict)))["persons"]
+    [written] = json.loads(json.dumps(verdict.to_json()))["persons"]
     assert written == {"track": 0, "p_fake": 0.9, "verdict": "fake", "frames": [{"time": 0.5, "p_fake": 0.9, "box": [1, 2, 3, 4]}]}
 
 

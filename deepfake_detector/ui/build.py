@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from deepfake_detector import registry
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
-from deepfake_detector.ui import uploads
+from deepfake_detector.ui import api, uploads
 from deepfake_detector.ui.tabs import TAUGHT_KEPT
 from deepfake_detector.ui.verdict_card import CSS
 from deepfake_detector.ui.warming import WAITING, Warming
@@ -65,7 +65,8 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     css=CSS,
                     run_history=False,
                     max_file_size=MAX_UPLOAD,
-                    footer_links=["api"],
+                    footer_links=[],
+                    app_kwargs={"routes": api.routes(detector)},
                     show_error=True,
                 )
     except OSError as error:

@@ -24,7 +24,7 @@ def folder() -> Iterator[Path]:
 
     It lies in $GRADIO_TEMP_DIR, or the system's folder for temporary files. To be entered before gradio is imported.
     """
-    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()).resolve()
+    parent = Path(place()).resolve()
     try:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
@@ -60,6 +60,11 @@ def sweeping(own: Path) -> Iterator[None]:
         yield
     finally:
         ended.set()
+
+
+def place() -> str:
+    """Where an upload that is not gradio's own is to be put for as long as it is judged: in the folder, while there is one."""
+    return os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
 
 
 def files_in(place: Path) -> set[Path]:

@@ -41,7 +41,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
             include_audio=True,
         )
         answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
-    clip.change(judge, [clip, taught], answer, api_name="judge_clip", concurrency_limit=1, show_progress="full")
+    clip.change(judge, [clip, taught], answer, api_visibility="private", concurrency_limit=1, show_progress="full")
 
 
 def check(path: str) -> None:

@@ -54,4 +54,4 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
     # Below both, so that on a phone the verdict stands right under the picture.
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
-    picture.change(judge, [picture, taught], answer, api_name="judge", concurrency_limit=2, show_progress="full")
+    picture.change(judge, [picture, taught], answer, api_visibility="private", concurrency_limit=2, show_progress="full")

@@ -1,0 +1,112 @@
+"""REST: one file in, its verdict as JSON out, on the page's own server."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepfake_detector import video
+from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.images import MAX_FILE_BYTES
+from deepfake_detector.ui.tabs import clip
+from deepfake_detector.ui.uploads import place
+from deepfake_detector.ui.warming import Warming
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+log = logging.getLogger(__name__)
+
+PATH = "/api/judge"
+AT_ONCE, WAITING = 2, 30  # files that are judged, and that may wait for it
+_FORM_BYTES = 2**16  # of a request beside its file
+_ASK = f"Send it as the field 'file' of a form: curl -F file=@picture.jpg ADDRESS{PATH}"
+
+
+class _Refused(Exception):
+    """A request that gets this status and these words."""
+
+    def __init__(self, status: int, words: str):
+        super().__init__(words)
+        self.status = status
+
+
+def routes(detector: Warming) -> list[Route]:
+    """What answers `POST /api/judge`: 200 with what `predict --json` prints of a file, or another status with `error` in words.
+
+    413 a request that is too large, 415 and 422 no file or one that can't be judged, 503 a server without a model, or with too much to do.
+    """
+    from anyio import CapacityLimiter, to_thread
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    limiter = CapacityLimiter(AT_ONCE)
+
+    async def judge(request: Request) -> Response:
+        try:
+            if limiter.statistics().tasks_waiting >= WAITING:
+                raise _Refused(503, "Too many files are waiting to be judged. Ask again in a minute.")
+            return await _with_file(request, lambda file, name: to_thread.run_sync(_answer, detector, file, name, limiter=limiter))
+        except _Refused as refused:
+            return JSONResponse({"error": str(refused)}, refused.status)
+
+    return [Route(PATH, judge, methods=["POST"])]
+
+
+async def _with_file(request: Request, answer: Callable[[Any, str], Awaitable[dict[str, Any]]]) -> Response:
+    """The answer about the uploaded file, which is open meanwhile and gone afterwards. Raises _Refused."""
+    from starlette.datastructures import UploadFile
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        raise _Refused(415, f"Expected a form with a file; received the content type {kind or 'of nothing'!r}. {_ASK}")
+    most, came = MAX_FILE_BYTES + _FORM_BYTES, 0
+
+    async def receive() -> Any:  # a request need not say how long it is
+        nonlocal came
+        message = await request.receive()
+        came += len(message.get("body", b""))
+        if came > most:
+            raise _Refused(413, f"Too large: a file may have at most {MAX_FILE_BYTES // 2**20} MiB.")
+        return message
+
+    if int(request.headers.get("content-length") or 0) > most:
+        raise _Refused(413, f"Too large: a file may have at most {MAX_FILE_BYTES // 2**20} MiB.")
+    try:
+        async with Request(request.scope, receive).form(max_files=1, max_fields=1) as form:
+            upload = form.get("file")
+            if not isinstance(upload, UploadFile):
+                raise _Refused(422, f"Expected a file in the field 'file'; received {', '.join(map(repr, form)) or 'no field'}. {_ASK}")
+            return JSONResponse(await answer(upload.file, Path(upload.filename or "").name))
+    except HTTPException as error:  # a form that is damaged, or has more files than one
+        raise _Refused(422, f"The form can't be read ({error.detail}). {_ASK}") from error
+
+
+def _answer(detector: Warming, uploaded: Any, name: str) -> dict[str, Any]:
+    """What the file's verdict is, as JSON has it; raises _Refused."""
+    try:
+        panel = detector.get()
+    except Exception as error:
+        log.error("no verdict for a request: %s", error)
+        raise _Refused(503, "The detector could not start; the page and the server's log say why.") from error
+    ending = Path(name).suffix if video.is_video(name) else ""
+    with tempfile.NamedTemporaryFile(suffix=ending, dir=place()) as file:
+        shutil.copyfileobj(uploaded, file)
+        file.flush()
+        try:
+            if ending:
+                clip.check(file.name)
+            return {"file": name} | panel.judge_file(file.name).to_json()
+        except UnusablePicture as error:
+            raise _Refused(422, str(error)) from error
+        except DetectorError as error:
+            raise _Refused(503, str(error)) from error

@@ -1,0 +1,187 @@
+"""The API: a file in, the verdict of `predict --json` out; what can't be judged gets a status and words; nothing stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from deepfake_detector.detect import Detector
+from deepfake_detector.errors import BundleError
+from deepfake_detector.panel import Panel
+from deepfake_detector.types import Thresholds, Verdict
+from deepfake_detector.ui import api, uploads
+from deepfake_detector.ui.warming import Warming
+from tests.clips import draw_clip
+from tests.conftest import answering, draw
+from tests.serving import served
+from tests.signing import noise, signed
+
+
+def client_of(load) -> TestClient:
+    warming = Warming(load)
+    warming.start()
+    return TestClient(Starlette(routes=api.routes(warming)), raise_server_exceptions=False)
+
+
+@pytest.fixture
+def panel(model, tmp_path) -> Panel:
+    return Panel([Detector(model), Detector(answering(model, tmp_path / "second", "leans to real"))])
+
+
+@pytest.fixture
+def client(panel) -> TestClient:
+    return client_of(lambda: panel)
+
+
+def post(client: TestClient, name: str, content: bytes):
+    return client.post(api.PATH, files={"file": (name, content)})
+
+
+def same(one: dict, other: dict) -> bool:
+    """Apart from whether it was encoded anew."""
+    return json.loads(json.dumps(one | {"cached": 0, "others": 0})) == json.loads(json.dumps(other | {"cached": 0, "others": 0}))
+
+
+@pytest.mark.parametrize(("label", "verdict"), [(0, "real"), (1, "fake")])
+def test_a_picture_gets_the_verdict_that_python_gives(client, panel, tmp_path, label, verdict):
+    picture = draw(tmp_path / "a b.png", label, 4321)
+    answer = post(client, picture.name, picture.read_bytes())
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["verdict"] == verdict
+    assert same(answer.json(), {"file": "a b.png"} | panel.judge_file(picture).to_json())
+    assert [other["model"] for other in answer.json()["others"]] == ["second"]
+
+
+def test_a_clip_is_judged_by_its_frames(client, tmp_path):
+    clip = draw_clip(tmp_path / "clip.mp4", [0, 40, 80, 120])
+    answer = post(client, "clip.mp4", clip.read_bytes()).json()
+    assert len(answer["frames"]) == 4
+
+
+def test_what_the_file_declares_is_told(client):
+    answer = post(client, "a.jpg", signed(noise())).json()
+    assert (answer["verdict"], answer["declared"][0]["signed_by"]) == ("fake", "Test Studio")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status", "words"),
+    [
+        ("a.jpg", b"I am a text", 422, "not a picture that can be read; expected JPEG, PNG"),
+        ("a.jpg", b"", 422, "empty file"),
+        ("a.mp4", b"I am a text", 422, "not a video that can be read"),
+        ("../../a.png", noise("PNG", size=(8, 8)), 422, "too small: 8 x 8"),
+        ("", noise(), 422, "Expected a file in the field 'file'"),
+    ],
+)
+def test_what_can_not_be_judged_gets_words(client, name, content, status, words):
+    answer = post(client, name, content)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_too_long_a_clip_is_refused_as_on_the_page(client, tmp_path):
+    answer = post(client, "long.mp4", draw_clip(tmp_path / "long.mp4", [0, 601_000]).read_bytes())
+    assert answer.status_code == 422
+    assert "at most 600" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "words"),
+    [
+        ({"content": b"\xff\xd8"}, 415, "received the content type 'of nothing'. Send it as the field 'file' of a form: curl -F file=@"),
+        ({"json": {"file": "a.jpg"}}, 415, "received the content type 'application/json'"),
+        ({"files": {"picture": ("a.jpg", b"x")}}, 422, "in the field 'file'; received 'picture'"),
+        ({"data": {"file": "a.jpg"}, "files": {"x": ("a", b"x")}}, 422, "received 'file', 'x'"),
+        ({"files": [("file", ("a.jpg", b"x")), ("file", ("b.jpg", b"x"))]}, 422, "The form can't be read (Too many files"),
+        ({"content": b"--y\r\nbroken", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 422, ""),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 422, "The form can't be read"),
+    ],
+)
+def test_a_request_of_another_shape_says_what_to_send(client, request_, status, words):
+    answer = client.post(api.PATH, **request_)
+    assert answer.status_code == status, answer.text
+    assert words in answer.json()["error"]
+
+
+def test_other_methods_are_not_answered(client):
+    assert client.get(api.PATH).status_code == 405
+
+
+@pytest.mark.parametrize("states_its_length", [True, False])
+def test_too_large_a_file_is_refused_before_it_is_kept(client, monkeypatch, states_its_length):
+    monkeypatch.setattr(api, "MAX_FILE_BYTES", 2**20)
+    sent = []
+
+    def body():
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        for _ in range(2**11):
+            sent.append(1)
+            yield bytes(2**10)
+        yield b"\r\n--x--\r\n"
+
+    content = b"".join(body()) if states_its_length else body()
+    answer = client.post(api.PATH, content=content, headers={"content-type": "multipart/form-data; boundary=x"})
+    assert answer.status_code == 413
+    assert "at most 1 MiB" in answer.json()["error"]
+
+
+def test_a_detector_that_could_not_start_is_said():
+    def load():
+        raise BundleError("there is no model here")
+
+    answer = post(client_of(load), "a.jpg", noise())
+    assert answer.status_code == 503
+    assert "could not start" in answer.json()["error"]
+
+
+def test_more_than_may_wait_are_turned_away(monkeypatch):
+    monkeypatch.setattr(api, "AT_ONCE", 1)
+    monkeypatch.setattr(api, "WAITING", 1)
+    go, asked = threading.Event(), Future()
+
+    class Slow:
+        def warm(self):
+            pass
+
+        def judge_file(self, path):
+            asked.set_result(None) if not asked.done() else None
+            go.wait(20)
+            return Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0)
+
+    statuses = []
+    with client_of(Slow) as client:
+        threads = [threading.Thread(target=lambda: statuses.append(post(client, "a.jpg", noise()).status_code)) for _ in range(2)]
+        threads[0].start()
+        asked.result(20)
+        threads[1].start()
+        deadline = time.monotonic() + 20
+        while (answer := post(client, "a.jpg", noise())).status_code != 503:
+            assert time.monotonic() < deadline
+        assert "Ask again in a minute" in answer.json()["error"]
+        go.set()
+        for thread in threads:
+            thread.join(20)
+    assert statuses == [200, 200]
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl on this machine")
+def test_by_curl_on_the_pages_own_server_and_nothing_stays(model, tmp_path):
+    picture = draw(tmp_path / "mine.png", 1, 8765)
+    clip = draw_clip(tmp_path / "mine.mp4", [0, 40, 80])
+    with served([model], tmp_path, 7994) as (url, _):
+        for file in (picture, clip):
+            done = subprocess.run(
+                ["curl", "-sS", "-F", f"file=@{file}", f"{url}api/judge"], capture_output=True, text=True, timeout=60, check=True
+            )
+            assert same(json.loads(done.stdout), {"file": file.name} | Detector(model).judge_file(file).to_json())
+        left = {file.name for file in uploads.files_in(Path(tmp_path / "uploads"))}
+        assert left == {"landscape.jpg", "still_life.jpg"}
