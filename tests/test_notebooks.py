@@ -1,0 +1,46 @@
+"""Each notebook runs from top to bottom, on another's pictures, and leaves a model that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from deepfake_detector.detect import Detector
+from tests.conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def cells(notebook) -> list[str]:
+    return ["".join(cell["source"]) for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
+def test_it_runs_from_top_to_bottom(notebook, dataset, tmp_path):
+    (tmp_path / "notebook.py").write_text("\n\n".join(cells(notebook)))
+    asked = {"DATA": str(dataset), "ENCODER": "colour_histogram", "HEAD": "logistic", "OUT": str(tmp_path / "out"), "MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "notebook.py"],
+        cwd=ROOT / "notebooks",
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "80 rows of" in done.stdout
+    assert "mean AUROC" in done.stdout
+    assert (tmp_path / "out" / "scores.png").stat().st_size > 1000
+    picture = next(dataset.rglob("fake/**/*.jpg"))
+    assert Detector(tmp_path / "out" / "model").judge_file(picture).p_fake > 0.5
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
+def test_it_is_kept_without_what_it_printed(notebook):
+    kept = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in kept)
