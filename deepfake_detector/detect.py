@@ -19,7 +19,7 @@ from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.frames import Shot, shots
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.tracking import NOBODY, Tracker
-from deepfake_detector.types import Answer, Face, Family, Person, Verdict
+from deepfake_detector.types import Answer, Family, Part, Person, Verdict
 from deepfake_detector.video import Sampling, is_video
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Detector:
         encoder = self.bundle.encoder(device, weights)
         self.embedder = Embedder(encoder, self.bundle.crop, cache)
         self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
+        by_window = getattr(encoder, "by_window", None)
+        self._by_window = Embedder(by_window(), "windows") if by_window else None
         self.saved_again = dataclasses.replace(self.embedder, crop=f"{self.embedder.crop}+{SAVED_AGAIN}")
         if known:
             self.bundle.check(known.spec, known.crop, "the table of known pictures")
@@ -74,6 +76,16 @@ class Detector:
         """One picture's bytes → its verdict; raises UnusablePicture."""
         began = time.perf_counter()
         return self._steady(self._picture_verdict(self.embedder.embed_one(content), began), content, began)
+
+    def parts(self, content: bytes) -> tuple[Part, ...]:
+        """One picture's bytes → windows over all of it, each judged as if all of the picture looked so, the most suspicious first.
+
+        None for an encoder that does not look through windows. Raises UnusablePicture.
+        """
+        if self._by_window is None:
+            return ()
+        embedded = self._by_window.embed_one(content)
+        return _parts(embedded, self.bundle.p_fake(embedded.remembered.vectors))
 
     def judge_file(self, path: str | Path) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
@@ -192,10 +204,9 @@ class Detector:
         vectors, verdict = embedded.remembered.vectors, self._verdict(embedded, began)
         similar = self.known.most_similar(vectors) if self.known else ()
         p_fake = self.bundle.p_fake(vectors)
-        faces = [Face(tuple(box), round(p, 6)) for box, p in zip(embedded.remembered.boxes.tolist(), p_fake.tolist(), strict=True)]
         return dataclasses.replace(
             verdict,
-            faces=tuple(sorted(faces, key=lambda face: -face.p_fake)) if self.embedder.tracked else (),
+            faces=_parts(embedded, p_fake) if self.embedder.tracked else (),
             similar=similar,
             family=self._family(verdict.verdict, vectors[[p_fake.argmax()]]),
             kept_apart=self.bundle.kept_apart(verdict.p_fake),
@@ -216,3 +227,8 @@ class Detector:
             notes=embedded.remembered.notes,
             looks_for=self.bundle.looks_for,
         )
+
+
+def _parts(embedded: Embedded, p_fake: np.ndarray) -> tuple[Part, ...]:
+    parts = [Part(tuple(box), round(p, 6)) for box, p in zip(embedded.remembered.boxes.tolist(), p_fake.tolist(), strict=True)]
+    return tuple(sorted(parts, key=lambda part: -part.p_fake))

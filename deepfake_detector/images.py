@@ -192,6 +192,11 @@ def thumbnail(content: bytes) -> str:
 def small(picture: Image.Image) -> str:
     """The same of RGB pixels, which shrink."""
     picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return as_address(picture)
+
+
+def as_address(picture: Image.Image) -> str:
+    """RGB pixels as a JPEG in a data: address."""
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

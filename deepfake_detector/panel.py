@@ -11,7 +11,7 @@ from deepfake_detector import provenance
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.detect import MODELS, Detector
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.types import Declaration, Verdict
+from deepfake_detector.types import Declaration, Part, Verdict
 from deepfake_detector.video import Sampling
 
 FACE_SWAPS = MODELS / "face_swaps"  # asked beside the default model, which has learnt no face swaps
@@ -52,6 +52,10 @@ class Panel:
     def judge(self, content: bytes) -> Verdict:
         """One picture's bytes → the verdict; raises UnusablePicture."""
         return self._together([_answer(detector, content) for detector in self._all], provenance.of_bytes(content))
+
+    def parts(self, content: bytes) -> tuple[Part, ...]:
+        """One picture's bytes → its parts as the first judges them; raises UnusablePicture."""
+        return self.first.parts(content)
 
     def judge_file(self, path: str | Path) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""

@@ -157,8 +157,8 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Face:
-    """One face of a picture: its box (left, top, right, bottom) in the upright picture's pixels, and its own probability of being fake."""
+class Part:
+    """A face or a window of a picture: its box (left, top, right, bottom) in the upright picture's pixels, and its own probability."""
 
     box: tuple[int, int, int, int]
     p_fake: float
@@ -248,7 +248,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     frames: tuple[tuple[float, float], ...] = ()
     persons: tuple[Person, ...] = ()
-    faces: tuple[Face, ...] = ()
+    faces: tuple[Part, ...] = ()
     similar: tuple[Similar, ...] = ()
     family: Family | None = None
     kept_apart: KeptApart | None = None

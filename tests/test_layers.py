@@ -31,6 +31,7 @@ LAYERS = [
         "picture_store",
         "photograph_parts",
         "credentials",
+        "windows",
     },
     {"video", "fetch", "taesd", "redecode", "redraw", "repaint"},
     {"calibration", "crops", "encoders", "heads", "comparison", "provenance"},

@@ -173,6 +173,22 @@ def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, mode
         page.close()
 
 
+def test_each_part_is_shown_by_itself_below_the_verdict(browser, tmp_path):
+    from deepfake_detector.detect import DEFAULT_MODEL
+
+    with served([DEFAULT_MODEL], tmp_path, 7995) as (url, _):
+        page = browser.new_page()
+        page.set_default_timeout(90_000)
+        page.goto(url)
+        page.set_input_files("#picture input[type=file]", draw(tmp_path / "wide.png", 0, 31, size=(672, 448)))
+        page.wait_for_selector("#parts .parts img")
+        assert page.locator("#parts .parts").get_attribute("data-parts") == "15"
+        assert page.locator("#verdict [data-verdict]").count() == 1
+        page.set_input_files("#picture input[type=file]", draw(tmp_path / "small.png", 0, 32, size=(90, 90)))
+        page.wait_for_selector("#parts .parts", state="detached")
+        page.close()
+
+
 def test_a_file_that_says_it_was_generated_is_believed(page, tmp_path):
     drop(page, signed_file(tmp_path / "signed.png", draw(tmp_path / "red.png", 0, 1234).read_bytes(), kind="image/png"))
     assert verdict_of(page)[0] == "fake"

@@ -16,12 +16,12 @@ from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import DetectorError, WeightsUnavailable
 from deepfake_detector.memory import keep_freed_memory
 from deepfake_detector.types import EncoderSpec
+from deepfake_detector.windows import PIXELS
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image as Picture
 
-PIXELS = 224
 _CPU_AT_ONCE = 8  # pictures: more are no faster, and outputs over 32 MiB are mapped anew each time (see memory.py)
 PREPROCESSING = "shorter side to 224 (bicubic), centre 224x224, OpenAI mean and deviation"
 _MEAN = (0.48145466, 0.4578275, 0.40821073)

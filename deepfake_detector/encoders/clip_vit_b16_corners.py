@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL.Image import Resampling
 
-from deepfake_detector.encoders._open_clip import PIXELS
+from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.encoders.clip_vit_b16_blocks import BLOCKS, WIDTH
 from deepfake_detector.encoders.clip_vit_b16_blocks import Encoder as BlocksEncoder
+from deepfake_detector.windows import BLOCK, PIXELS, SHORT, window
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from deepfake_detector.types import EncoderSpec
 
 CORNERS = ((0.0, 0.0), (1.0, 1.0))
-SHORT = 2 * PIXELS  # windows are cut at this shorter side, where the picture has as much
-_BLOCK = 16  # JPEG's, with halved colours
 
 
 class Encoder(BlocksEncoder):
@@ -35,7 +33,7 @@ class Encoder(BlocksEncoder):
     @cached_property
     def spec(self) -> EncoderSpec:
         one = super().spec
-        cut = f"upper left and lower right {PIXELS}x{PIXELS} at a shorter side of {PIXELS} to {SHORT} (Lanczos), in steps of {_BLOCK}"
+        cut = f"upper left and lower right {PIXELS}x{PIXELS} at a shorter side of {PIXELS} to {SHORT} (Lanczos), in steps of {BLOCK}"
         layers = f"{one.layers}, mean of two windows, normalised"
         return replace(one, name="clip_vit_b16_corners", layers=layers, preprocessing=f"{cut}, OpenAI mean and deviation")
 
@@ -57,24 +55,29 @@ class Encoder(BlocksEncoder):
         mean = tokens.mean(axis=1)
         return (mean / np.linalg.norm(mean, axis=-1, keepdims=True)).reshape(len(tokens), -1)
 
+    def of_one(self, tokens: np.ndarray) -> np.ndarray:
+        """(n, 12, 768) of one window each → (n, spec.dim), the rows of pictures that look so everywhere."""
+        return tokens.reshape(len(tokens), -1)
 
-def window(picture: Image, across: float, down: float) -> Image:
-    """224×224 pixels out of the picture, as if a shorter side above 448 were scaled down to 448, or one below 224 up to 224.
-
-    `across` and `down` say where: 0 is left or top, 1 right or bottom.
-    """
-    left, top, side = place(picture.size, across, down)
-    return picture.resize((PIXELS, PIXELS), Resampling.LANCZOS, (left, top, left + side, top + side))
+    def by_window(self) -> PictureEncoder:
+        """What encodes a window of a picture (see crops/windows.py) as a picture that looks so everywhere, for the same heads."""
+        return _OneWindow(self)
 
 
-def place(size: tuple[int, int], across: float, down: float) -> tuple[int, int, float]:
-    """Left, top and side of a window, in pixels of a picture of this width and height.
+class _OneWindow(PictureEncoder):
+    """224×224 pixels as they are."""
 
-    Where pixels stay as they are it begins with one of JPEG's blocks, or else how these lie in a window would tell pictures apart by
-    their size.
-    """
-    short = min(size)
-    side = PIXELS * short / min(max(short, PIXELS), SHORT)
-    step = _BLOCK if side == PIXELS else 1
-    left, top = (int((length - side) * share) // step * step for length, share in zip(size, (across, down), strict=True))
-    return left, top, side
+    def __init__(self, of: Encoder):
+        super().__init__(of.device, of.weights)
+        self._of = of
+
+    @cached_property
+    def spec(self) -> EncoderSpec:
+        return replace(self._of.spec, name=f"{self._of.spec.name}, one window", preprocessing="as it is, in place of all windows")
+
+    def prepare(self, picture: Image) -> np.ndarray:
+        """(3, 224, 224) uint8."""
+        return np.asarray(picture).transpose(2, 0, 1)
+
+    def encode(self, prepared: np.ndarray) -> np.ndarray:
+        return self._of.of_one(self._of.tokens(prepared[:, None])[:, 0])

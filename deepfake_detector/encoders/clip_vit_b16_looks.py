@@ -16,9 +16,8 @@ import numpy as np
 from PIL.Image import Resampling
 
 from deepfake_detector.degrade import resized
-from deepfake_detector.encoders._open_clip import PIXELS
 from deepfake_detector.encoders.clip_vit_b16_corners import Encoder as CornersEncoder
-from deepfake_detector.encoders.clip_vit_b16_corners import place
+from deepfake_detector.windows import PIXELS, place
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +48,10 @@ class Encoder(CornersEncoder):
         """(n, 3, 3, 224, 224) uint8 → (n, 2·12·768) float32."""
         tokens = self.tokens(prepared)
         return np.concatenate([self.mean(tokens[:, :-1]), tokens[:, -1].reshape(len(tokens), -1)], axis=1)
+
+    def of_one(self, tokens: np.ndarray) -> np.ndarray:
+        """(n, 12, 768) of one window each → (n, spec.dim): both looks see the same."""
+        return np.tile(super().of_one(tokens), 2)
 
 
 def _middle_of_half(picture: Image) -> Image:

@@ -13,10 +13,10 @@ import pandas as pd
 
 from deepfake_detector import crops, degrade, split
 from deepfake_detector.embed import read_file
-from deepfake_detector.encoders.clip_vit_b16_corners import window
 from deepfake_detector.errors import TrainingError, UnusablePicture
 from deepfake_detector.images import open_picture
 from deepfake_detector.types import FAKE, REAL
+from deepfake_detector.windows import window
 
 BATCH = 16  # pictures a step: 4 pairs, 4 other fakes, 4 more reals
 _PAIRS = 4

@@ -50,6 +50,8 @@ CSS = """
 .verdict .similar li.fake {border-color: #cf222e} .verdict .similar li.unsure {border-color: #d4a72c}
 .verdict .similar img {display: block; max-width: 8rem; max-height: 8rem}
 .verdict .faces li {width: auto} .verdict .faces img {max-width: 5rem; max-height: 5rem}
+.parts {padding: 0.5rem 0.25rem; border-top: 1px solid var(--border-color-primary); font-size: 0.9rem}
+.parts h3 {font-size: 1.05rem; margin: 0 0 0.4rem} .parts img {display: block; max-width: 100%}
 #model table {display: block; overflow-x: auto; border: 0; padding: 0} #model td, #model th {word-break: normal; overflow-wrap: normal}
 .dark .verdict.fake h2 {color: #ff8a80} .dark .verdict.real h2 {color: #5fd47d} .dark .verdict.unsure h2 {color: #e3b341}
 .verdict dt {opacity: 0.7} .verdict dd {margin: 0; overflow-wrap: anywhere}

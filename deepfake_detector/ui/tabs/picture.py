@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.ui.heat_map import heat_map
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -32,14 +33,23 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         def get_block_name(self) -> str:
             return "image"
 
-    def judge(path: str | None, own: Panel | None) -> str:
+    def judge(path: str | None, own: Panel | None) -> tuple[str, str]:
+        if path is None:
+            return "", ""
+        try:
+            content = read_file(path)
+            return card((own or detector.get()).judge(content), content), ""
+        except (DetectorError, OSError) as error:
+            return problem(f"This file can't be judged: {error}"), ""
+
+    def parts(path: str | None, own: Panel | None) -> str:
         if path is None:
             return ""
         try:
-            content = read_file(path)
-            return card((own or detector.get()).judge(content), content)
-        except (DetectorError, OSError) as error:
-            return problem(f"This file can't be judged: {error}")
+            content, panel = read_file(path), own or detector.get()
+            return heat_map(content, panel.parts(content), panel.first.bundle.thresholds)
+        except (DetectorError, OSError):
+            return ""  # the verdict's place says why
 
     with gr.Row():
         with gr.Column():
@@ -51,7 +61,13 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
                 elem_id="picture",
                 buttons=[],
             )
-        answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
+        with gr.Column():
+            answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
+            parts_shown = gr.HTML(label="Each part by itself", elem_id="parts")
     # Below both, so that on a phone the verdict stands right under the picture.
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
-    picture.change(judge, [picture, taught], answer, api_visibility="private", concurrency_limit=2, show_progress="full")
+    # The verdict first: the parts take longer.
+    judged = picture.change(
+        judge, [picture, taught], [answer, parts_shown], api_visibility="private", concurrency_limit=2, show_progress="full"
+    )
+    judged.then(parts, [picture, taught], parts_shown, api_visibility="private", concurrency_limit=2, show_progress="minimal")

@@ -1,0 +1,54 @@
+"""Which part of a picture is suspicious: windows over all of it, each judged alone, as colours over the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from deepfake_detector.images import as_address, open_picture
+from deepfake_detector.metrics import log_odds
+from deepfake_detector.types import Part, Thresholds
+
+SIDE = 480  # pixels of the drawing's longer side
+_COLOURS = ((45, 164, 78), (212, 167, 44), (207, 34, 46))  # the bar's, of real, unsure and fake
+_STRENGTH = 0.45  # of a colour over the picture
+_CUT_OFF = 0.35  # how bright is what frames the picture, where no window lies
+
+
+def heat_map(content: bytes, parts: Sequence[Part], thresholds: Thresholds) -> str:
+    """HTML: the picture under its parts' colours, and what they say; "" for fewer than two, which say no more than the whole."""
+    if len(parts) < 2:
+        return ""
+    picture = open_picture(content).image
+    size = picture.size
+    picture.thumbnail((SIDE, SIDE))
+    most = max(parts, key=lambda part: part.p_fake)
+    fake = sum(part.p_fake >= thresholds.fake for part in parts)
+    share = f"{fake} of {len(parts)} overlapping parts look" if fake != 1 else f"One of {len(parts)} overlapping parts looks"
+    said = f"{share} generated when judged alone; the most suspicious has {100 * most.p_fake:.1f} %."
+    return (
+        f'<div class="parts" data-parts="{len(parts)}" data-most="{most.p_fake}"><h3>Each part by itself</h3>'
+        f'<img alt="The picture, its parts coloured from real to fake" src="{as_address(_coloured(picture, size, parts, thresholds))}">'
+        f"<p>{said} This decides nothing: it shows where to look. A part alone is judged less surely than a picture.</p></div>"
+    )
+
+
+def _coloured(picture: Image.Image, size: tuple[int, int], parts: Sequence[Part], thresholds: Thresholds) -> Image.Image:
+    """The picture, which was of this size once, under the mean answer of the parts that show each pixel."""
+    total, count = (np.zeros((picture.height, picture.width)) for _ in range(2))
+    across, down = picture.width / size[0], picture.height / size[1]
+    for part in parts:
+        left, top, right, bottom = part.box
+        there = np.s_[round(top * down) : round(bottom * down), round(left * across) : round(right * across)]
+        total[there] += log_odds(part.p_fake)
+        count[there] += 1
+    p_fake = 1 / (1 + np.exp(-total / np.maximum(count, 1)))
+    low, high = max(thresholds.real, 1e-6), min(thresholds.fake, 1 - 1e-6)
+    steps = (0, low, (low + high) / 2, high, 1)
+    real, unsure, fake = (np.array(colour) for colour in _COLOURS)
+    at = np.stack([np.interp(p_fake, steps, channel) for channel in zip(real, real, unsure, fake, fake, strict=True)], axis=-1)
+    pixels = np.asarray(picture)
+    shown = np.where(count[..., None] > 0, _STRENGTH * at + (1 - _STRENGTH) * pixels, _CUT_OFF * pixels)
+    return Image.fromarray(shown.round().astype(np.uint8))
