@@ -2,10 +2,10 @@
 
     python benchmarks/heat_map.py DATA [--model models/default] [--photographs 40]
 
-DATA is a labelled folder or manifest, of which the test split is taken. A square of half the shorter side, at a place drawn by lot, is
-filled with the middle of another picture: of another photograph (which is a change, too, but by no generator), or of a fake; a fake that
-was made of the same photograph gives its own pixels there. All are saved as JPEG 90, also those left as they are. Printed is, by what was
-put in, of the pictures:
+DATA is a labelled folder or manifest, of which the test split is taken where it has one. A square of half the shorter side, at a place
+drawn by lot, is filled with the middle of another picture: of another photograph (which is a change, too, but by no generator), or of a
+fake; a fake that was made of the same photograph gives its own pixels there. All are saved as JPEG 90, also those left as they are.
+Printed is, by what was put in, of the pictures:
 
     map             mean AUROC of windows at least half of which the square fills against all others, by their probabilities
     found           share in which the most suspicious window shares half of the square or more; beside it, the share by chance
@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--photographs", type=int, default=40)
     arguments = parser.parse_args()
-    samples = [sample for sample in scan(arguments.data).samples if sample.split == "test"]
+    found = scan(arguments.data).samples
+    samples = [sample for sample in found if sample.split == "test"] or found
     detector, outcomes = Detector(arguments.model), defaultdict(list)
     for name, picture, square in changed(samples, arguments.photographs, np.random.default_rng(0)):
         outcomes[name].append(outcome(detector, picture, square))

@@ -1,7 +1,7 @@
 """What a file says of its own origin: Content Credentials, XMP, EXIF, and the texts that generators leave in their files.
 
-That it names a generative model is worth believing, since few have a reason to write it falsely; that it does not says nothing, for
-all of it is gone once a picture is saved anew, sent or cut out. Watermarks in the pixels (SynthID) can be read by their makers alone.
+That it names a generative model is believed: whoever wants to deceive takes that out, and seldom writes it in. That it names none says
+nothing, for all of it is gone once a picture is saved anew, sent or cut out. Watermarks in the pixels (SynthID) only their makers read.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -29,6 +30,7 @@ _CREATOR_TOOL = "{http://ns.adobe.com/xap/1.0/}CreatorTool"
 _GENERATORS = re.compile(
     r"\b(stable.?diffusion|midjourney|dall[-·.]?e|novelai|comfyui|invokeai|automatic1111|fooocus|swarmui|draw things|adobe firefly)\b", re.I
 )
+_MOST = 20  # properties that are read of one XMP packet, and declarations that are told of one file
 _SIGNATURES = {b"\xff\xd8": "jpeg", b"\x89PNG": "png", b"GIF8": "gif", b"II*\0": "tiff", b"MM\0*": "tiff"}
 _BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"qt  ": "video/quicktime"}
 _STILL = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -51,10 +53,11 @@ def of_file(path: str | Path) -> tuple[Declaration, ...]:
 def _told(found: list[Declaration]) -> tuple[Declaration, ...]:
     """Those that decide first; in one line each, as a file may say anything."""
     lines = [Declaration(one.where, _line(one.says), one.generated, _line(one.signed_by)) for one in found]
-    return tuple(sorted(lines, key=lambda one: not one.generated))
+    return tuple(sorted(lines, key=lambda one: not one.generated)[:_MOST])
 
 
 def _line(text: str) -> str:
+    text = text[: 2 * _LONGEST]
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
@@ -97,27 +100,33 @@ def _kind(start: bytes) -> str | None:
 
 def _of_xmp(packet: bytes | str | None) -> list[Declaration]:
     """What an XMP packet says of the source type and the program; IPTC Photo Metadata Standard 2025.1."""
-    packet = packet.encode() if isinstance(packet, str) else packet or b""
-    if not packet or len(packet) > _LONGEST_XMP or b"<!" in packet.replace(b"<!--", b""):  # XMP has no entities, a bomb has
+    packet = (packet.encode() if isinstance(packet, str) else packet or b"").strip(b"\0 \n\r\t")
+    if not packet or len(packet) > _LONGEST_XMP or b"\0" in packet or b"<!" in packet.replace(b"<!--", b""):  # as no XMP, but a bomb has it
         return []
     try:
-        root = ElementTree.fromstring(packet.strip(b"\0 \n\r\t"))
-    except (ElementTree.ParseError, ValueError):
+        root = ElementTree.fromstring(packet)
+    except (ElementTree.ParseError, ValueError, LookupError):
         return []
     found = []
-    for element in root.iter():
-        for name, value in [(element.tag, _inner(element)), *element.attrib.items()]:
-            if not value:
-                continue
-            if name == f"{_IPTC}DigitalSourceType":
-                found.append(Declaration("XMP", f"{credentials.origin(value)}, by IPTC's field for that", credentials.is_generated(value)))
-            elif name == f"{_IPTC}AISystemUsed":
-                found.append(Declaration("XMP", f"made with {value}, by IPTC's field for the AI system", True))
-            elif name == _AIGC:
-                found += _aigc("XMP", value)
-            elif name == _CREATOR_TOOL and _GENERATORS.search(value):
-                found.append(Declaration("XMP", f"made with {value}", True))
+    for name, value in islice(_properties(root), _MOST):
+        if name == f"{_IPTC}DigitalSourceType":
+            found.append(Declaration("XMP", f"{credentials.origin(value)}, by IPTC's field for that", credentials.is_generated(value)))
+        elif name == f"{_IPTC}AISystemUsed":
+            found.append(Declaration("XMP", f"made with {value}, by IPTC's field for the AI system", True))
+        elif name == _AIGC:
+            found += _aigc("XMP", value)
+        elif name == _CREATOR_TOOL and _GENERATORS.search(value):
+            found.append(Declaration("XMP", f"made with {value}", True))
     return found
+
+
+def _properties(root: ElementTree.Element) -> Iterator[tuple[str, str]]:
+    """Those that tell of an origin, by name, that have a value; XMP may write one as an element or as an attribute."""
+    names = (f"{_IPTC}DigitalSourceType", f"{_IPTC}AISystemUsed", _AIGC, _CREATOR_TOOL)
+    for element in root.iter():
+        if element.tag in names and (value := _inner(element)):
+            yield element.tag, value
+        yield from ((name, value) for name, value in element.attrib.items() if name in names and value)
 
 
 def _inner(element: ElementTree.Element) -> str:
@@ -131,7 +140,7 @@ def _aigc(where: str, value: str) -> list[Declaration]:
     try:
         label = json.loads(value)
         kind, producer = str(label["Label"]), str(label.get("ContentProducer") or "")
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return []
     says = {"1": "made by a generative model", "2": "perhaps made by a generative model", "3": "suspected to be made by a generative model"}
     if kind not in says:
@@ -155,7 +164,8 @@ def _of_texts(texts: dict[str, str]) -> list[Declaration]:
 
 
 def _is_webui(name: str, value: str) -> bool:
-    return name in ("parameters", "UserComment") and bool(re.search(r"\bSteps: \d+, .*\b(Sampler|Seed|CFG scale): ", value, re.S))
+    steps = re.search(r"\bSteps: \d+, ", value) if name in ("parameters", "UserComment") else None
+    return bool(steps and re.search(r"\b(Sampler|Seed|CFG scale): ", value[steps.end() :]))
 
 
 def _is_comfy(name: str, value: str) -> bool:
@@ -213,5 +223,5 @@ def _text(value: Any) -> str:
 def _json(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -220,6 +220,24 @@ def test_an_xml_bomb_is_not_opened():
     assert only(with_xmp(commented)).generated
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(parameters="Steps: 1, " * 100_000),
+        png(prompt="[" * 500_000, workflow='{"a":' * 200_000),
+        png(AIGC="[" * 500_000),
+        with_xmp(XMP.format("", "<xmp:CreatorTool>" * 100_000 + "</xmp:CreatorTool>" * 100_000)),
+        with_xmp(XMP.format("", "<a>" * 100_000 + "</a>" * 100_000)),
+        with_xmp(XMP.format("", "<xmp:CreatorTool>Midjourney</xmp:CreatorTool>" * 20_000)),
+        noise("WEBP", xmp=XMP.format('xmp:CreatorTool="Midjourney"', "").encode("utf-16")),
+        noise("WEBP", xmp=b'<?xml version="1.0" encoding="x-none"?><a/>'),
+    ],
+    ids=["steps", "deep JSON", "deep label", "nested properties", "nested", "many", "UTF-16", "unknown encoding"],
+)
+def test_files_made_to_take_for_ever_do_not(content):
+    assert len(provenance.of_bytes(content)) <= 20
+
+
 def test_broken_files_raise_nothing():
     rng = random.Random(0)
     whole = [signed(exif(make="A", comment=b"UNICODE\0" + WEBUI.encode("utf-16-be"))), png(prompt=COMFY), noise("WEBP", xmp=XMP.encode())]
