@@ -117,8 +117,7 @@ def test_the_drawing_is_red_where_it_looks_fake_and_green_where_real():
     left, right = pixels[100, 100], pixels[100, 400]
     assert left[1] > left[0] + 30
     assert right[0] > right[1] + 30
-    assert "One of 2 overlapping parts looks generated" in html
-    assert "the most suspicious has 97.0 %" in html
+    assert "its 2 overlapping parts have from 2.0 to 97.0 %" in html
     assert "This decides nothing" in html
 
 
@@ -127,7 +126,6 @@ def test_what_no_window_shows_is_dark_and_one_part_alone_is_not_drawn():
     html = heat_map(content, (Part((0, 0, 100, 300), 0.5), Part((50, 0, 150, 300), 0.5)), THRESHOLDS)
     pixels = drawn(html)
     assert pixels[:, 220:].mean() < 0.6 * pixels[:, :150].mean()
-    assert "0 of 2 overlapping parts look" in html
     assert heat_map(content, (Part((0, 0, 400, 300), 0.9),), THRESHOLDS) == ""
 
 

@@ -24,14 +24,12 @@ def heat_map(content: bytes, parts: Sequence[Part], thresholds: Thresholds) -> s
     picture = open_picture(content).image
     size = picture.size
     picture.thumbnail((SIDE, SIDE))
-    most = max(parts, key=lambda part: part.p_fake)
-    fake = sum(part.p_fake >= thresholds.fake for part in parts)
-    share = f"{fake} of {len(parts)} overlapping parts look" if fake != 1 else f"One of {len(parts)} overlapping parts looks"
-    said = f"{share} generated when judged alone; the most suspicious has {100 * most.p_fake:.1f} %."
+    most, least = (choose(part.p_fake for part in parts) for choose in (max, min))
     return (
-        f'<div class="parts" data-parts="{len(parts)}" data-most="{most.p_fake}"><h3>Each part by itself</h3>'
+        f'<div class="parts" data-parts="{len(parts)}" data-most="{most}"><h3>Each part by itself</h3>'
         f'<img alt="The picture, its parts coloured from real to fake" src="{as_address(_coloured(picture, size, parts, thresholds))}">'
-        f"<p>{said} This decides nothing: it shows where to look. A part alone is judged less surely than a picture.</p></div>"
+        f"<p>Judged alone, its {len(parts)} overlapping parts have from {100 * least:.1f} to {100 * most:.1f} %. This decides nothing: it "
+        "shows where to look. Photographs have suspicious parts, too, above all small ones and those of a new kind.</p></div>"
     )
 
 
