@@ -109,6 +109,8 @@ def _of_xmp(packet: bytes | str | None) -> list[Declaration]:
         return []
     found = []
     for name, value in islice(_properties(root), _MOST):
+        if not value:
+            continue
         if name == f"{_IPTC}DigitalSourceType":
             found.append(Declaration("XMP", f"{credentials.origin(value)}, by IPTC's field for that", credentials.is_generated(value)))
         elif name == f"{_IPTC}AISystemUsed":
@@ -121,12 +123,12 @@ def _of_xmp(packet: bytes | str | None) -> list[Declaration]:
 
 
 def _properties(root: ElementTree.Element) -> Iterator[tuple[str, str]]:
-    """Those that tell of an origin, by name, that have a value; XMP may write one as an element or as an attribute."""
+    """Those that tell of an origin, by name, and their values, which may be ""; XMP may write one as an element or as an attribute."""
     names = (f"{_IPTC}DigitalSourceType", f"{_IPTC}AISystemUsed", _AIGC, _CREATOR_TOOL)
     for element in root.iter():
-        if element.tag in names and (value := _inner(element)):
-            yield element.tag, value
-        yield from ((name, value) for name, value in element.attrib.items() if name in names and value)
+        if element.tag in names:
+            yield element.tag, _inner(element)
+        yield from ((name, value) for name, value in element.attrib.items() if name in names)
 
 
 def _inner(element: ElementTree.Element) -> str:

@@ -46,15 +46,19 @@ def routes(detector: Warming) -> list[Route]:
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    limiter = CapacityLimiter(AT_ONCE)
+    limiter, under_way = CapacityLimiter(AT_ONCE), 0  # counted from the first byte on: a file that comes slowly is waited for, too
 
     async def judge(request: Request) -> Response:
+        nonlocal under_way
+        if under_way >= AT_ONCE + WAITING:
+            return JSONResponse({"error": "Too many files are waiting to be judged. Ask again in a minute."}, 503)
+        under_way += 1
         try:
-            if limiter.statistics().tasks_waiting >= WAITING:
-                raise _Refused(503, "Too many files are waiting to be judged. Ask again in a minute.")
             return await _with_file(request, lambda file, name: to_thread.run_sync(_answer, detector, file, name, limiter=limiter))
         except _Refused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
+        finally:
+            under_way -= 1
 
     return [Route(PATH, judge, methods=["POST"])]
 
