@@ -2,7 +2,8 @@
 
     python benchmarks/page_latency.py DATA [--model models/default …]
 
-DATA is a folder of pictures, of which 13 are used. Needs the encoder's weights in the cache folder.
+DATA is a folder of pictures, of which 13 are used. They are sent to the API, which judges as the page does, and waited for one by
+one. The map of their parts, which the page draws after the verdict, is timed without a server. Needs the encoder's weights in the cache folder.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -27,11 +30,19 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], help="as of app.py")
     arguments = parser.parse_args()
 
-    from gradio_client import Client, handle_file
+    import httpx
 
     from deepfake_detector.datasets.folder import picture_files
+    from deepfake_detector.detect import Detector
+    from deepfake_detector.embed import read_file
 
     pictures = random.Random(0).sample(picture_files(arguments.data), 13)
+    page = f"http://127.0.0.1:{PORT}"
+
+    def ask(picture: str) -> None:
+        with open(picture, "rb") as file:
+            httpx.post(f"{page}/api/judge", files={"file": file}, timeout=60).raise_for_status()
+
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         command = [sys.executable, str(ROOT / "app.py"), "--port", str(PORT), "--cache", f"{folder}/c.sqlite"]
@@ -40,29 +51,34 @@ def main() -> None:
         try:
             while True:
                 try:
-                    client = Client(f"http://127.0.0.1:{PORT}", verbose=False)
+                    httpx.get(page).raise_for_status()
                     break
-                except Exception:
+                except httpx.HTTPError:
                     if server.poll() is not None:
                         sys.exit("app.py ended; run it by hand to see why")
                     time.sleep(0.1)
             up = time.perf_counter() - began
-            client.predict(handle_file(pictures[0]), api_name="/judge")
+            ask(pictures[0])
             first = time.perf_counter() - began
 
-            def asked(picture: str) -> float:
-                start = time.perf_counter()
-                client.predict(handle_file(picture), api_name="/judge")
-                return time.perf_counter() - start
-
-            later = [asked(p) for p in pictures[1:]]
-            again = [asked(p) for p in pictures[1:]]
+            later = [seconds(partial(ask, p)) for p in pictures[1:]]
+            again = [seconds(partial(ask, p)) for p in pictures[1:]]
         finally:
             server.terminate()
             server.wait()
     print(f"page up after {up:.1f} s, first verdict {first:.1f} s after `python app.py`")
     print(f"a new picture: median {statistics.median(later):.2f} s, slowest {max(later):.2f} s ({len(later)} pictures)")
     print(f"the same again: median {statistics.median(again):.3f} s, slowest {max(again):.3f} s")
+    detector = Detector(*arguments.model[:1])
+    detector.warm()
+    maps = [seconds(partial(detector.parts, read_file(picture))) for picture in pictures[1:]]
+    print(f"the map of its parts: median {statistics.median(maps):.2f} s, slowest {max(maps):.2f} s")
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
