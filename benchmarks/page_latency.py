@@ -3,7 +3,8 @@
     python benchmarks/page_latency.py DATA [--model models/default …]
 
 DATA is a folder of pictures, of which 13 are used. They are sent to the API, which judges as the page does, and waited for one by
-one. The map of their parts, which the page draws after the verdict, is timed without a server. Needs the encoder's weights in the cache folder.
+one. The map of their parts, which the page draws after the verdict, is timed without a server. Needs the encoder's weights in the
+cache folder.
 """
 
 from __future__ import annotations
