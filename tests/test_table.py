@@ -219,7 +219,8 @@ def test_what_a_kill_left_is_removed_and_what_is_being_written_is_not(tmp_path):
     small_table(tmp_path, count=100)
     running = slow_conversion(tmp_path, "t.parquet", "new.csv")
     deadline = time.monotonic() + 60
-    while not (parts := list(tmp_path.glob(".new.csv.*.part"))) and time.monotonic() < deadline:
+    # With its first bytes it is locked; before, its writer may still be about to.
+    while not (parts := [part for part in tmp_path.glob(".new.csv.*.part") if part.stat().st_size]) and time.monotonic() < deadline:
         time.sleep(0.01)
     (tmp_path / ".new.csv.abcd.part").write_bytes(b"left by a kill")
     for part in (*parts, tmp_path / ".new.csv.abcd.part"):
