@@ -66,6 +66,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     run_history=False,
                     max_file_size=MAX_UPLOAD,
                     footer_links=[],
+                    ssr_mode=False,  # a Space may ask for it, and then Node, which knows no API, would stand before it
                     app_kwargs={"routes": api.routes(detector)},
                     show_error=True,
                 )
