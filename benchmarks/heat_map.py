@@ -43,8 +43,8 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--photographs", type=int, default=40)
     arguments = parser.parse_args()
-    found = scan(arguments.data).samples
-    samples = [sample for sample in found if sample.split == "test"] or found
+    samples = scan(arguments.data).samples
+    samples = [sample for sample in samples if sample.split == "test"] or samples
     detector, outcomes = Detector(arguments.model), defaultdict(list)
     for name, picture, square in changed(samples, arguments.photographs, np.random.default_rng(0)):
         outcomes[name].append(outcome(detector, picture, square))

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from deepfake_detector.types import Declaration
 
 WHERE = "Content Credentials"
-GENERATED = {
+_GENERATED = {
     "trainedAlgorithmicMedia": "made by a generative model",
     "trainedAlgorithmicData": "made by a generative model",
     "compositeWithTrainedAlgorithmicMedia": "put together with parts by a generative model",
@@ -66,17 +66,22 @@ def credentials(kind: str, file: BinaryIO) -> list[Declaration]:
 
 def origin(source_type: str) -> str:
     """An IPTC digital source type, by its address or its last part → what it says of a picture."""
-    name = source_type.rstrip("/").rpartition("/")[2]
-    return GENERATED.get(name) or _OTHERWISE.get(name) or f"of the source type {name!r}"
+    name = _term(source_type)
+    return _GENERATED.get(name) or _OTHERWISE.get(name) or f"of the source type {name!r}"
 
 
 def is_generated(source_type: str) -> bool:
-    return source_type.rstrip("/").rpartition("/")[2] in GENERATED
+    return _term(source_type) in _GENERATED
+
+
+def _term(source_type: str) -> str:
+    return source_type.rstrip("/").rpartition("/")[2]
 
 
 def _declaration(store: dict[str, Any]) -> Declaration:
     active = store["manifests"][store["active_manifest"]]
-    signer = (active.get("signature_info") or {}).get("issuer") or (active.get("signature_info") or {}).get("common_name") or ""
+    signature = active.get("signature_info") or {}
+    signer = signature.get("issuer") or signature.get("common_name") or ""
     broken = [one["code"] for one in store.get("validation_status") or [] if not one["code"].startswith(_RUN_OUT)]
     if broken:
         says = f"of another file, or of this one before it was changed: their seal is broken ({', '.join(dict.fromkeys(broken))})"
@@ -89,9 +94,10 @@ def _declaration(store: dict[str, Any]) -> Declaration:
             said.append(f"{'with a part that was ' if is_part else ''}{origin(source_type)}{by}")
             generated |= is_generated(source_type)
     told = "; ".join(dict.fromkeys(said)) or "nothing of how the picture came about"
-    program = f"; written by {_program(active)}" if _program(active) else ""
+    program = _program(active)
+    written = f"; written by {program}" if program else ""
     sealed = f"signed {f'in the name of {signer}' if signer else 'by a nameless signer'}, and unchanged since"
-    return Declaration(WHERE, f"{told}{program}; {sealed}", generated, signer or "a nameless signer")
+    return Declaration(WHERE, f"{told}{written}; {sealed}", generated, signer or "a nameless signer")
 
 
 def _manifests(store: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -52,8 +52,8 @@ class Detector:
         encoder = self.bundle.encoder(device, weights)
         self.embedder = Embedder(encoder, self.bundle.crop, cache)
         self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
-        by_window = getattr(encoder, "by_window", None)
-        self._by_window = Embedder(by_window(), "windows") if by_window else None
+        by_window = encoder.by_window()
+        self._by_window = Embedder(by_window, "windows") if by_window else None
         self.saved_again = dataclasses.replace(self.embedder, crop=f"{self.embedder.crop}+{SAVED_AGAIN}")
         if known:
             self.bundle.check(known.spec, known.crop, "the table of known pictures")
@@ -80,7 +80,7 @@ class Detector:
     def parts(self, content: bytes) -> tuple[Part, ...]:
         """One picture's bytes → windows over all of it, each judged as if all of the picture looked so, the most suspicious first.
 
-        None for an encoder that does not look through windows. Raises UnusablePicture.
+        Empty for an encoder that does not look through windows. Raises UnusablePicture.
         """
         if self._by_window is None:
             return ()

@@ -139,11 +139,10 @@ def _inner(element: ElementTree.Element) -> str:
 
 def _aigc(where: str, value: str) -> list[Declaration]:
     """The label of GB 45438-2025: 1 says generated, 2 and 3 that who passed it on took it for so."""
-    try:
-        label = json.loads(value)
-        kind, producer = str(label["Label"]), str(label.get("ContentProducer") or "")
-    except (ValueError, TypeError, KeyError, RecursionError):
+    label = _json(value)
+    if not isinstance(label, dict):
         return []
+    kind, producer = str(label.get("Label")), str(label.get("ContentProducer") or "")
     says = {"1": "made by a generative model", "2": "perhaps made by a generative model", "3": "suspected to be made by a generative model"}
     if kind not in says:
         return []
@@ -198,7 +197,7 @@ def _of_exif(exif: dict[str, str]) -> list[Declaration]:
         return [Declaration("EXIF", f"made with {software}", True)]
     camera = model if model.startswith(make) else f"{make} {model}".strip()
     said = [*([f"taken by a camera called {camera}"] if camera else []), *([f"saved by {software}"] if software else [])]
-    return [Declaration("EXIF", f"{', '.join(said)}")] if said else []
+    return [Declaration("EXIF", ", ".join(said))] if said else []
 
 
 def _exif(picture: Image.Image) -> dict[str, str]:

@@ -43,3 +43,8 @@ class PictureEncoder(ABC):
         if not pictures:
             return np.empty((0, self.spec.dim), np.float32)
         return self.encode(np.stack([self.prepare(p) for p in pictures]))
+
+    def by_window(self) -> PictureEncoder | None:
+        """What encodes one window of a picture (see crops/windows.py) as a picture that looks so everywhere, for the same heads; None
+        where this does not look through windows."""
+        return None

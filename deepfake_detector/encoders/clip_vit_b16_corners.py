@@ -60,7 +60,6 @@ class Encoder(BlocksEncoder):
         return tokens.reshape(len(tokens), -1)
 
     def by_window(self) -> PictureEncoder:
-        """What encodes a window of a picture (see crops/windows.py) as a picture that looks so everywhere, for the same heads."""
         return _OneWindow(self)
 
 

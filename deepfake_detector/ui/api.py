@@ -54,7 +54,8 @@ def routes(detector: Warming) -> list[Route]:
             return JSONResponse({"error": "Too many files are waiting to be judged. Ask again in a minute."}, 503)
         under_way += 1
         try:
-            return await _with_file(request, lambda file, name: to_thread.run_sync(_answer, detector, file, name, limiter=limiter))
+            answer = await _with_file(request, lambda file, name: to_thread.run_sync(_answer, detector, file, name, limiter=limiter))
+            return JSONResponse(answer)
         except _Refused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         finally:
@@ -63,16 +64,16 @@ def routes(detector: Warming) -> list[Route]:
     return [Route(PATH, judge, methods=["POST"])]
 
 
-async def _with_file(request: Request, answer: Callable[[Any, str], Awaitable[dict[str, Any]]]) -> Response:
+async def _with_file(request: Request, answer: Callable[[Any, str], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     """The answer about the uploaded file, which is open meanwhile and gone afterwards. Raises _Refused."""
     from starlette.datastructures import UploadFile
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
-    from starlette.responses import JSONResponse
 
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise _Refused(415, f"Expected a form with a file; received the content type {kind or 'of nothing'!r}. {_ASK}")
+    too_large = _Refused(413, f"Too large: a file may have at most {MAX_FILE_BYTES // 2**20} MiB.")
     most, came = MAX_FILE_BYTES + _FORM_BYTES, 0
 
     async def receive() -> Any:  # a request need not say how long it is
@@ -80,17 +81,17 @@ async def _with_file(request: Request, answer: Callable[[Any, str], Awaitable[di
         message = await request.receive()
         came += len(message.get("body", b""))
         if came > most:
-            raise _Refused(413, f"Too large: a file may have at most {MAX_FILE_BYTES // 2**20} MiB.")
+            raise too_large
         return message
 
     if int(request.headers.get("content-length") or 0) > most:
-        raise _Refused(413, f"Too large: a file may have at most {MAX_FILE_BYTES // 2**20} MiB.")
+        raise too_large
     try:
         async with Request(request.scope, receive).form(max_files=1, max_fields=1) as form:
             upload = form.get("file")
             if not isinstance(upload, UploadFile):
                 raise _Refused(422, f"Expected a file in the field 'file'; received {', '.join(map(repr, form)) or 'no field'}. {_ASK}")
-            return JSONResponse(await answer(upload.file, Path(upload.filename or "").name))
+            return await answer(upload.file, Path(upload.filename or "").name)
     except HTTPException as error:  # a form that is damaged, or has more files than one
         raise _Refused(422, f"The form can't be read ({error.detail}). {_ASK}") from error
 
