@@ -15,7 +15,7 @@ test: .venv/dev
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/dev: requirements-dev.txt requirements-train.txt requirements-data.txt requirements-ray.txt requirements.txt constraints.txt | .venv
+.venv/dev: requirements-dev.txt requirements-train.txt requirements-data.txt requirements-ray.txt requirements-tune.txt requirements.txt constraints.txt | .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from deepfake_detector import registry
 from deepfake_detector.calibration import Calibration, kept_apart
-from deepfake_detector.encoders import PictureEncoder
+from deepfake_detector.encoders import PictureEncoder, hf_classifier
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.families import SWAP, line_of
 from deepfake_detector.family_head import FamilyHead
@@ -29,17 +29,17 @@ from deepfake_detector.types import LABEL_NAMES, EncoderSpec, KeptApart, Sought,
 from deepfake_detector.vectors import Vectors
 
 _FORMAT = 1
-_ENCODER = "encoder.safetensors"
+_ENCODER, _ENCODER_FOLDER = "encoder.safetensors", "encoder"  # a file, or a folder in transformers' format
 _LEARNT = "learnt.npy"
-_OWN_FILE = re.compile(rf"manifest\.json|(head|family|encoder)\.\w+|{_LEARNT}|{_RECALL}|curves\.png")
+_OWN_FILE = re.compile(rf"manifest\.json|{_ENCODER_FOLDER}|(head|family|encoder)\.\w+|{_LEARNT}|{_RECALL}|curves\.png")
 
 
 @dataclass(frozen=True)
 class Bundle:
     """`manifest` is the whole of manifest.json; the other fields are what of it is acted upon.
 
-    `family` tells the families of generators apart; None where training found no answer worth giving. `encoder_weights` is the file of
-    an encoder that was tuned for this model, None where the encoder is one for all. `remembered` is what it may
+    `family` tells the families of generators apart; None where training found no answer worth giving. `encoder_weights` is the file, or
+    the folder, of an encoder that was tuned for this model, None where the encoder is one for all. `remembered` is what it may
     learn another source or generator by, or the file that has it. `learnt` are the `fingerprints` of its training pictures, None where
     nobody kept them.
     """
@@ -143,7 +143,11 @@ def save(bundle: Bundle, folder: str | Path) -> None:
             "calibration": asdict(bundle.calibration),
             "thresholds": asdict(bundle.thresholds),
         }
-        if bundle.encoder_weights:
+        if bundle.encoder_weights and bundle.encoder_weights.is_dir():
+            (fresh / _ENCODER_FOLDER).mkdir()
+            for name in hf_classifier.FILES:
+                shutil.copyfile(bundle.encoder_weights / name, fresh / _ENCODER_FOLDER / name)
+        elif bundle.encoder_weights:
             shutil.copyfile(bundle.encoder_weights, fresh / _ENCODER)
         if bundle.recall:
             bundle.recall.save(fresh)
@@ -208,7 +212,7 @@ def load(folder: str | Path) -> Bundle:
             thresholds=Thresholds(**_numbers(manifest["thresholds"])),
             manifest=manifest,
             family=FamilyHead.load(folder, manifest["family"]) if "family" in manifest else None,
-            encoder_weights=folder / _ENCODER if (folder / _ENCODER).is_file() else None,
+            encoder_weights=next((folder / own for own in (_ENCODER, _ENCODER_FOLDER) if (folder / own).exists()), None),
             remembered=folder / _RECALL if (folder / _RECALL).is_file() else None,
             learnt=np.load(folder / _LEARNT, allow_pickle=False) if (folder / _LEARNT).is_file() else None,
         )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deepfake_detector.embed import Embedder
     from deepfake_detector.encoders import PictureEncoder
     from deepfake_detector.extract import Embed
+    from deepfake_detector.finetune.method import Method, Settings
     from deepfake_detector.panel import Panel
     from deepfake_detector.train import Training
     from deepfake_detector.types import EncoderSpec, Verdict
@@ -314,7 +315,8 @@ def _save_and_tell(done: Training, out: Path) -> None:
             )
     for tried in made.manifest["training"]["settings_tried"]:
         matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
-        print(f"  tried {tried['settings']}: AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
+        what = f"tried {tried['settings']}: " if tried["settings"] else ""
+        print(f"  {what}AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
     print(f"{out}: {made.head_name} on {made.spec.name}; split: {made.manifest['training']['split']}")
 
 
@@ -323,14 +325,29 @@ def _save_and_tell(done: Training, out: Path) -> None:
 
 def finetune(argv: list[str] | None = None) -> int:
     """`finetune.py`: pictures → a model with an encoder of its own."""
+    from deepfake_detector.types import METHODS
+
     parser = _parser(
-        "Tune CLIP's layer norms, with a head, to tell real from fake: a model whose encoder knows what to look for.",
+        "Tune an encoder, with a head, to tell real from fake: a model whose encoder knows what to look for.",
         "Hours on a CPU, minutes on a GPU. Killed or stopped, the same command goes on where it was.",
     )
     parser.add_argument("data", help="a folder or a manifest CSV, as for extract_embeddings.py, or what --dataset reads")
     _add_data(parser, argv, clips=False)
     parser.add_argument("--crop", default="whole", help=f"one of {', '.join(registry.names('crops'))} (default: %(default)s)")
     parser.add_argument("--out", metavar="FOLDER", help="the model (default: models/DATA-tuned)")
+    parser.add_argument(
+        "--method",
+        default="norms",
+        choices=METHODS,
+        help="norms: CLIP's layer norms alone; vit: all of a transformer, by Hugging Face's Trainer; contrastive: the same by a "
+        "contrastive loss, with an SVM on it; fusion: CLIP by DoRA, beside a branch for the spectrum (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--base",
+        metavar="MODEL",
+        help="what vit, contrastive and fusion begin with: OWNER/NAME on the Hugging Face hub, or a folder in transformers' format "
+        "(default: clip_vit_b16, which needs no hub)",
+    )
     parser.add_argument("--steps", type=int, default=400, metavar="N", help="of 16 pictures each, a run (default: %(default)s)")
     parser.add_argument(
         "--folds",
@@ -349,11 +366,13 @@ def finetune(argv: list[str] | None = None) -> int:
 
 def _finetune(arguments: argparse.Namespace) -> int:
     from deepfake_detector import bundle
+    from deepfake_detector.finetune.method import Settings
     from deepfake_detector.finetune.model import finetune
-    from deepfake_detector.finetune.norms import Settings
 
     if arguments.steps < 1 or arguments.folds < 2:
         raise DetectorError(f"--steps should be at least 1 and --folds at least 2; received {arguments.steps} and {arguments.folds}.")
+    if arguments.base and arguments.method == "norms":
+        raise DetectorError("--base goes with --method vit, contrastive or fusion; norms tunes clip_vit_b16.")
     _check_seed(arguments)
     out = Path(arguments.out or f"models/{name_of(Path(arguments.data).resolve())}-tuned")
     bundle.check_target(out)
@@ -366,6 +385,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
         _cache(arguments),
         kept,
         out.name,
+        _method(arguments, settings),
         settings,
         arguments.folds,
         lambda total: _progress(total).update,
@@ -379,6 +399,17 @@ def _finetune(arguments: argparse.Namespace) -> int:
         shares = [f"{fold['reals']['called_fake']:.1%}", f"{fold['fakes']['called_real']:.1%}"]
         print(f"{', '.join([*fold['generators'], *fold['sources']]):72} {' '.join(f'{figure:>17}' for figure in areas + shares)}")
     return 0
+
+
+def _method(arguments: argparse.Namespace, settings: Settings) -> Method:
+    if arguments.method == "norms":
+        from deepfake_detector.finetune.norms import Norms
+
+        return Norms(settings)
+    from deepfake_detector.finetune.bases import OWN
+    from deepfake_detector.finetune.transformer import Transformer
+
+    return Transformer(arguments.method, arguments.base or OWN, settings)
 
 
 # --------------------------------------------------------------------------------------------------------- evaluate.py
@@ -708,7 +739,7 @@ def _add_known(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`python -m deepfake_detector`: predict, adapt, convert, cache."""
+    """`python -m deepfake_detector`: predict, adapt, adopt, convert, cache."""
     parser = _parser("Tell real pictures from generated ones.", "", prog="python -m deepfake_detector")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -734,6 +765,17 @@ def main(argv: list[str] | None = None) -> int:
     adapt.add_argument("--out", required=True, metavar="MODEL", help="the new model")
     _add_engine(adapt)
     adapt.set_defaults(command=_adapt)
+    adopt = commands.add_parser(
+        "adopt",
+        help="take in a classifier from the Hugging Face hub",
+        description="Make a model of a classifier of real and fake that others have trained: calibrated and measured on your pictures.",
+        epilog="The table is made by extract_embeddings.py DATA --encoder hf_classifier --weights CLASSIFIER --out TABLE.",
+    )
+    adopt.add_argument("classifier", help="OWNER/NAME on the hub, or a folder in transformers' format")
+    adopt.add_argument("tables", metavar="TABLE", nargs="+", help="pictures that it has not learnt from, embedded by it")
+    adopt.add_argument("--fake-label", metavar="WORD", help="its label that means fake (default: as the words say, such as fake, real)")
+    adopt.add_argument("--out", required=True, metavar="MODEL", help="the new model")
+    adopt.set_defaults(command=_adopt)
     convert = commands.add_parser("convert", help="CSV ↔ Parquet", description="Write a table again, as CSV or Parquet by its name.")
     convert.add_argument("table", help="a table made by extract_embeddings.py")
     convert.add_argument("out", help="the same table again, .csv or .parquet")
@@ -828,6 +870,18 @@ def _adapt(arguments: argparse.Namespace) -> int:
         print(f"{f'{one.n} {LABEL_NAMES[one.label]}, {one.name}':28}{counts}")
     print(f"Each picture was judged by what {out.name} learns from the others.")
     print(f"{out}: {model.name}, which has learnt these too. Measure it with evaluate.py, on pictures that it was not shown.")
+    return 0
+
+
+def _adopt(arguments: argparse.Namespace) -> int:
+    from deepfake_detector import bundle, table
+    from deepfake_detector.adopt import adopt
+    from deepfake_detector.encoders.hf_classifier import Encoder
+
+    out, encoder = Path(arguments.out), Encoder(weights=arguments.classifier)
+    bundle.check_target(out)
+    fakes = [arguments.fake_label] if arguments.fake_label else []
+    _save_and_tell(adopt(encoder, table.read_all(arguments.tables), out.name, fakes, command=_command()), out)
     return 0
 
 

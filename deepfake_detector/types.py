@@ -21,6 +21,7 @@ UNKNOWN = "unknown"  # in place of a family of generators
 
 Answer = Literal["real", "fake", "unsure"]
 Sought = Literal["fakes", "face swaps"]  # what a model has learnt to look for
+METHODS = ("norms", "vit", "contrastive", "fusion")  # of tuning an encoder (finetune/)
 PROTOCOLS = (
     "leave-one-generator-out",
     "leave-one-source-out",

@@ -1,4 +1,4 @@
-"""A local server that speaks as the Hugging Face hub does, as far as streaming a data set asks it to."""
+"""A local server that speaks as the Hugging Face hub does, as far as streaming a data set or fetching a model asks it to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @contextmanager
 def hub(repository: str, folder: Path) -> Iterator[tuple[str, list[tuple[str, str, int]]]]:
-    """Serve a folder as the data set `repository` → (endpoint, (method, path, bytes sent) of each request)."""
+    """Serve a folder as the data set, or model, `repository` → (endpoint, (method, path, bytes sent) of each request)."""
     asked: list[tuple[str, str, int]] = []
 
     class Hub(BaseHTTPRequestHandler):
@@ -31,7 +31,7 @@ def hub(repository: str, folder: Path) -> Iterator[tuple[str, list[tuple[str, st
                 below = folder / found[1]
                 entries = below.rglob("*") if "recursive=true" in self.path.lower() else below.glob("*")
                 return self.answer([self.entry(file) for file in sorted(entries)]) if below.is_dir() else self.missing()
-            if found := re.fullmatch(rf"/datasets/{repository}/resolve/[^/]+/(.*)", place):
+            if found := re.fullmatch(rf"(?:/datasets)?/{repository}/resolve/[^/]+/(.*)", place):
                 return self.file(folder / found[1])
             return self.missing("RepoNotFound")
 

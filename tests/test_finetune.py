@@ -18,12 +18,11 @@ from deepfake_detector.detect import Detector
 from deepfake_detector.encoders import clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_tuned
 from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import norms
-from deepfake_detector.finetune.batches import BATCH, Batches, see
+from deepfake_detector.finetune.batches import BATCH, Batches, see_window
 from deepfake_detector.finetune.model import Judged, promise_of, told_by_the_others
 from deepfake_detector.types import FAKE, REAL
-from tests import tiny_clip
-
-SOURCES, GENERATORS = ("lake", "hill", "town"), ("gan", "diff", "again")
+from tests import gridded, tiny_clip
+from tests.gridded import GENERATORS, SOURCES
 
 
 @pytest.fixture(scope="module")
@@ -42,25 +41,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tiny):
-    """Smooth pictures of three sources; fakes have a faint grid, and `again` are the reals themselves with it."""
-    rng = np.random.default_rng(0)
-    rows = ["path,label,generator,group,split"]
-    grid = np.indices((240, 240)).sum(0)[..., None] % 2 * 24 - 12
-    for kind, names in (("real", SOURCES), ("fake", GENERATORS[:2])):
-        for name in names:
-            for i in range(16):
-                pixels = np.asarray(Image.fromarray(rng.integers(40, 215, (6, 6, 3), dtype=np.uint8)).resize((240, 240)), int)
-                group, part = f"{name}{i}", "test" if i % 4 == 3 else "train"
-                rows.append(f"{kind}/{name}/{i}.png,{kind},{name},{group},{part}")
-                made = [(f"{kind}/{name}/{i}.png", pixels + grid * (kind == "fake"))]
-                if kind == "real":
-                    rows.append(f"fake/again/{group}.png,fake,again,{group},{part}")
-                    made.append((f"fake/again/{group}.png", pixels + grid))
-                for file, content in made:
-                    (tiny / file).parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(content.clip(0, 255).astype(np.uint8)).save(tiny / file)
-    (tiny / "manifest.csv").write_text("\n".join(rows))
-    return tiny / "manifest.csv"
+    return gridded.draw(tiny)
 
 
 def run(pictures, out, *more):
@@ -216,7 +197,7 @@ def test_a_pair_is_seen_alike(pictures, tiny):
         assert rows["group"][real.row] == rows["group"][fake.row]
         assert replace(real, row=fake.row) == fake
         if real.seed is None:
-            a, b = (see(look, paths[look.row], "whole").astype(int) for look in (real, fake))
+            a, b = (see_window(look, paths[look.row], "whole").astype(int) for look in (real, fake))
             assert abs(a - b).mean() < 13
             assert abs(a.mean() - b.mean()) < 3
     assert {look.seed is None for look in looks} == {True, False}

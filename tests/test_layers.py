@@ -39,7 +39,7 @@ LAYERS = [
     {"embed", "bundle", "evaluate", "reconstruct", "self_blend"},
     {"datasets", "frames"},
     {"known", "extract", "train", "audit"},
-    {"detect", "parts", "finetune", "adapt"},
+    {"detect", "parts", "finetune", "adapt", "adopt"},
     {"protocols", "robustness", "engine_ray", "panel"},
     {"report"},
     {"ui"},

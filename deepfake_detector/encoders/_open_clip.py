@@ -90,7 +90,7 @@ class OpenClipTower(PictureEncoder):
         """(n, 3, 224, 224) uint8 → (n, dim) float32 on the device, through which gradients flow where they are asked for."""
         import torch
 
-        with _autocast(device):
+        with autocast(device):
             batch = torch.from_numpy(np.ascontiguousarray(prepared)).to(device).float().div_(255)
             batch = (batch - batch.new_tensor(_MEAN).view(3, 1, 1)) / batch.new_tensor(_DEVIATION).view(3, 1, 1)
             return self.read(tower, batch).float()
@@ -127,7 +127,7 @@ def pick_device(asked: str) -> str:
     return asked
 
 
-def _autocast(device: str):
+def autocast(device: str):
     """On CUDA half precision, bf16 where the chip has it; elsewhere float32."""
     import torch
 

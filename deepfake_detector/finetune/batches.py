@@ -1,6 +1,6 @@
 """Which pictures a tuning step learns from, and what becomes of each before the encoder sees it.
 
-A real picture and a fake of the same content go through the same degradation and are seen through the same window, so that
+A real picture and a fake of the same content go through the same degradation, and are seen through the same window, so that
 nothing but the generator's traces tells them apart.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from PIL.Image import Image
 
 from deepfake_detector import crops, degrade, split
 from deepfake_detector.embed import read_file
@@ -25,7 +26,7 @@ _DEGRADED = 0.5  # of the pictures
 
 @dataclass(frozen=True)
 class Look:
-    """A row's picture as one step sees it: through degrade.augment with `seed` (None: as it is), through one window."""
+    """A row's picture as one step sees it: through degrade.augment with `seed` (None: as it is), and for some through one window."""
 
     row: int
     seed: int | None
@@ -81,8 +82,8 @@ def _look(row: int, rng: np.random.Generator) -> Look:
     return Look(row, seed if degraded else None, place, float(rng.random()))
 
 
-def see(look: Look, path: str, crop: str) -> np.ndarray:
-    """(3, 224, 224) uint8; raises TrainingError when the picture, embedded before, can no longer be read."""
+def see(look: Look, path: str, crop: str) -> Image:
+    """The region that the step sees, RGB; raises TrainingError when the picture, embedded before, can no longer be read."""
     try:
         picture = open_picture(read_file(path)).image
         if look.seed is not None:
@@ -93,5 +94,9 @@ def see(look: Look, path: str, crop: str) -> np.ndarray:
             regions = crops.load(crop)(open_picture(read_file(path)).image)
     except (OSError, UnusablePicture) as error:
         raise TrainingError(f"{path} was embedded, but can't be read again ({error}). Run the same command again.") from error
-    seen = regions[int(look.region * len(regions))].picture
-    return np.asarray(window(seen, *look.window)).transpose(2, 0, 1)
+    return regions[int(look.region * len(regions))].picture
+
+
+def see_window(look: Look, path: str, crop: str) -> np.ndarray:
+    """(3, 224, 224) uint8, one window of that region; raises TrainingError as `see` does."""
+    return np.asarray(window(see(look, path, crop), *look.window)).transpose(2, 0, 1)

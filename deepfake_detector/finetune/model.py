@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_detector import split
+from deepfake_detector import registry, split
 from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.cache import Cache
 from deepfake_detector.calibration import Calibration, Scores
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
-from deepfake_detector.encoders import clip_vit_b16_corners, clip_vit_b16_tuned
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.families import is_remade
 from deepfake_detector.finetune.batches import BATCH
-from deepfake_detector.finetune.norms import Settings, Tuned, tune
+from deepfake_detector.finetune.method import Method, Settings, Tuned
+from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
 from deepfake_detector.train import (
     Training,
@@ -110,58 +110,62 @@ def finetune(
     cache: Cache | None,
     kept: Path,
     name: str,
+    method: Method,
     settings: Settings,
     folds: int,
     bar: Callable[[int], Callable[[int], object]] = lambda total: lambda done: None,
     command: str = "",
 ) -> Training:
-    """Tune on the training side of `listing` and measure on its test side.
+    """Tune by `method` on the training side of `listing` and measure on its test side.
 
     What each of the `folds` runs and the last one has learnt is in the folder `kept`, so the same call goes on where it was
     stopped. `bar(total)` gives what counts pictures. Raises DatasetError for pictures that are no files of their own, TrainingError for
     data that can't be learnt from or left out.
     """
     samples = _files(listing)
-    untuned = Embedder(clip_vit_b16_corners.Encoder(settings.device), crop, cache)
-    log.info("embedding %d pictures, untuned", len(samples))
-    data, skipped = embed_samples(listing, untuned, bar(len(samples)))
-    check_trainable(data, "logistic")
+    log.info("looking at %d pictures", len(samples))
+    data, skipped = embed_samples(listing, Embedder(method.first_look(), crop, cache), bar(len(samples)))
+    check_trainable(data, method.head)
     learn, test, how = split.train_test(data.rows, settings.seed)
     training, testing = data.take(learn), data.take(test)
     plan = split.left_out_folds(training.rows, folds)  # before hours of work: it may not be possible
     progress = bar((len(plan) + 1) * settings.steps * BATCH)
 
     def tuned(part: Embeddings, file: str) -> Tuned:
-        return tune(part, [samples[name].path for name in part.rows["path"]], kept / file, settings, progress)
+        return method.tune(part, [samples[name].path for name in part.rows["path"]], kept / file, progress)
 
-    def embedded(part: Embeddings, norms: Path, bfloat16: bool = False) -> Embeddings:
-        """The same rows, by the encoder with these layer norms."""
-        encoder = clip_vit_b16_tuned.Encoder(settings.device, str(norms))
-        encoder.bfloat16 = bfloat16  # near enough for thresholds; the model itself computes as it will in use
+    def embedded(part: Embeddings, weights: Path, exact: bool = False) -> Embeddings:
+        """The same rows, by the encoder with these weights; for thresholds the rounder one will do."""
+        encoder = method.encoder(weights, exact)
         wanted = Listing([samples[name] for name in part.rows["path"].unique()])
         found, _ = embed_samples(wanted, Embedder(encoder, crop, cache))
         if not found.rows["path"].reset_index(drop=True).equals(part.rows["path"].reset_index(drop=True)):
             raise DatasetError("The pictures have changed since they were embedded. Run the same command again.")
         return replace(part, X=found.X, spec=encoder.spec)
 
+    def head_of(one: Tuned, part: Embeddings, exact: bool = False) -> EmbeddingHead:
+        """The head that learnt with the encoder, or else one that learns from its embeddings of the same pictures."""
+        return one.head or registry.load("heads", method.head).Head(settings.seed).learn(embedded(part, one.weights, exact).X, part.rows)
+
     truth, groups = training.rows["label"].to_numpy(), split.whole_groups(training.rows)
     remade = np.array([is_remade(name) for name in training.rows["generator"]])
     runs = []
     for i, fold in enumerate(plan):
         log.info("run %d of %d: without %s", i + 1, len(plan) + 1, ", ".join([*fold.generators, *fold.sources]))
-        one = tuned(training.take(fold.learn), f"fold{i}.safetensors")
+        part = training.take(fold.learn)
+        one = tuned(part, f"fold{i}")
         at = np.concatenate([fold.known, fold.new])
         new, fake = np.arange(len(at)) >= len(fold.known), truth[at] == FAKE
-        scores = one.head.p_fake(embedded(training.take(at), one.norms, settings.bfloat16).X)
+        scores = head_of(one, part).p_fake(embedded(training.take(at), one.weights).X)
         asked = (~new & ~fake, new & ~fake, ~new & fake, new & fake, new & fake & ~remade[at])
         runs.append(Judged(fold, *(judged(training.rows.iloc[at], groups[at], scores, each) for each in asked)))
         log.info("told what it was without apart with AUROC %.3f", _auroc(runs[-1].new_real, runs[-1].new_fake))
     calibration, thresholds, promise = promise_of(runs)
     told = told_by_the_others(runs)
     log.info("run %d of %d: all that may be learnt from", len(plan) + 1, len(plan) + 1)
-    final = tuned(training, "all.safetensors")
-    testing = embedded(testing, final.norms)
-    chosen = {"steps": settings.steps, "bfloat16": settings.bfloat16}
+    final = tuned(training, "all")
+    head = head_of(final, training, exact=True)
+    testing = embedded(testing, final.weights, exact=True)
     manifest: dict[str, Any] = {
         "promise": promise,
         "training": {
@@ -170,8 +174,9 @@ def finetune(
             "train": counts(training),
             "test": counts(testing),
             "views": 0,
-            "settings": chosen,
-            "settings_tried": [{"settings": chosen, "unseen_auroc": float(np.mean([one["auroc"] for one in told]))}],
+            "settings": {},
+            "settings_tried": [{"settings": {}, "unseen_auroc": float(np.mean([one["auroc"] for one in told]))}],
+            "tuned": {**method.facts, "steps": settings.steps, "bfloat16": settings.bfloat16},
             "left_out": told,
             "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
             "command": command,
@@ -180,14 +185,14 @@ def finetune(
     }
     made = Bundle(
         name,
-        final.head,
-        "logistic",
+        head,
+        method.head,
         testing.spec,
         crop,
         calibration,
         thresholds,
         manifest,
-        encoder_weights=final.norms,
+        encoder_weights=final.weights,
         learnt=fingerprints(training.rows["sha256"]),
     )
     return Training(made, testing, made.p_fake(testing.X), {})

@@ -1,4 +1,4 @@
-"""One run of tuning: the layer norms of a CLIP tower and a linear head on its blocks' class tokens learn together.
+"""One run of tuning by the method norms: the layer norms of a CLIP tower and a linear head on its blocks' class tokens learn together.
 
 The norms are 39,936 of its 86 million numbers: enough to turn attention to what generators leave behind, too few to learn the
 training pictures by heart (Yermakov et al., "Deepfake Detection that Generalizes Across Benchmarks", 2025). The head begins where
@@ -15,16 +15,17 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from deepfake_detector import split
+from deepfake_detector.encoders import PictureEncoder, clip_vit_b16_corners, clip_vit_b16_tuned
 from deepfake_detector.encoders.clip_vit_b16_blocks import Encoder as BlocksEncoder
 from deepfake_detector.encoders.clip_vit_b16_tuned import tunable
 from deepfake_detector.files import write_bytes
-from deepfake_detector.finetune.batches import BATCH, Batches, Look, see
+from deepfake_detector.finetune.batches import BATCH, Batches, Look, see_window
+from deepfake_detector.finetune.method import Method, Settings, Tuned
 from deepfake_detector.heads.logistic import Head
 from deepfake_detector.types import FAKE, Embeddings
 
@@ -36,22 +37,23 @@ _WARM_UP = 0.05  # of the steps; afterwards a cosine down to nothing
 _KEEP_EVERY = 25  # steps
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a run depends on beside its pictures. `bfloat16`: the blocks' products in that type."""
+class Norms(Method):
+    head = "logistic"
+    facts = {"method": "norms"}
 
-    steps: int
-    seed: int
-    bfloat16: bool
-    device: str
+    def __init__(self, settings: Settings):
+        self.settings = settings
 
+    def first_look(self) -> PictureEncoder:
+        return clip_vit_b16_corners.Encoder(self.settings.device)
 
-@dataclass(frozen=True)
-class Tuned:
-    """The layer norms, a file for the encoder clip_vit_b16_tuned, and the head that learnt with them."""
+    def tune(self, data: Embeddings, paths: list[str], kept: Path, progress: Callable[[int], object]) -> Tuned:
+        return tune(data, paths, kept.with_name(f"{kept.name}.safetensors"), self.settings, progress)
 
-    norms: Path
-    head: Head
+    def encoder(self, weights: Path, exact: bool) -> PictureEncoder:
+        encoder = clip_vit_b16_tuned.Encoder(self.settings.device, str(weights))
+        encoder.bfloat16 = self.settings.bfloat16 and not exact
+        return encoder
 
 
 def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, progress: Callable[[int], object]) -> Tuned:
@@ -72,7 +74,7 @@ def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, pro
             while run.step < settings.steps:
                 while len(ahead) < 2 and (number := next(numbers, None)) is not None:
                     looks = batches.step(number)
-                    ahead.append((looks, [pool.submit(see, look, paths[look.row], data.crop) for look in looks]))
+                    ahead.append((looks, [pool.submit(see_window, look, paths[look.row], data.crop) for look in looks]))
                 looks, seen = ahead.popleft()
                 pixels = np.stack([one.result() for one in seen])
                 losses.append(run.learn(pixels, labels[[look.row for look in looks]] == FAKE))

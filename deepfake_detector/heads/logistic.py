@@ -8,9 +8,12 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from deepfake_detector import split
 from deepfake_detector.heads._sklearn import SklearnHead
+from deepfake_detector.types import FAKE, REAL
 from deepfake_detector.vectors import Vectors
 
 CHOICES = tuple({"C": C} for C in (3e-4, 1e-3, 3e-3, 1e-2))
@@ -43,6 +46,17 @@ class Head(SklearnHead):
         `looks` (m, d) lie in it, and stand for `times` as many. With nothing new a head stays as it is.
         """
         learn_within(self.pipeline_[-1], looks, lessons, known, basis, times)
+
+
+def given(weight: np.ndarray, offset: float) -> Head:
+    """A head that answers as a linear layer of (k,) weights does: sigmoid(weight · x + offset)."""
+    scaler = StandardScaler().fit(np.array([[-1.0], [1.0]]) * np.ones(len(weight)))  # mean 0 and deviation 1: x as it is
+    linear = LogisticRegression()
+    linear.classes_, linear.n_features_in_, linear.n_iter_ = np.array([REAL, FAKE]), len(weight), np.zeros(1, np.int32)
+    linear.coef_, linear.intercept_ = weight.astype(np.float64)[None], np.array([offset])
+    head = Head()
+    head.pipeline_, head.width_ = make_pipeline(scaler, linear), len(weight)
+    return head
 
 
 def regression(C: float, seed: int) -> LogisticRegression:

@@ -1,0 +1,96 @@
+"""A classifier that others have trained, and pictures that it is to be measured by → a model: its own last layer as the head.
+
+Nothing of it is trained. What it gets is what published classifiers lack: a probability that means what it says, and thresholds for a
+promised rate of errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from deepfake_detector import split
+from deepfake_detector.bundle import Bundle, fingerprints
+from deepfake_detector.calibration import Scores
+from deepfake_detector.datasets.folder import label_of_word
+from deepfake_detector.encoders.hf_classifier import Encoder, LastLayer
+from deepfake_detector.errors import TrainingError
+from deepfake_detector.heads import logistic
+from deepfake_detector.train import Training, check_trainable, counts, fit_promise, judged
+from deepfake_detector.types import FAKE, REAL, Embeddings, made_differently
+from deepfake_detector.versions import versions
+
+
+def adopt(encoder: Encoder, data: Embeddings, name: str, fakes: Collection[str] = (), seed: int = 0, command: str = "") -> Training:
+    """Calibrate on the training side of `data`, embeddings by `encoder`, and measure on its test side.
+
+    `fakes` are the labels that mean fake, where their words don't say so. Raises TrainingError for a classifier whose labels are not
+    two, or say nothing, and for a table of another encoder.
+    """
+    if differences := made_differently(encoder.spec, data.crop, data.spec, data.crop):
+        raise TrainingError(
+            f"The table was not made by this classifier ({differences}). Make it with extract_embeddings.py --encoder hf_classifier "
+            f"--weights {encoder.weights}."
+        )
+    check_trainable(data, "logistic")
+    layer = encoder.last_layer()
+    fake = _fake_label(layer, fakes)
+    weight, offset = (values[fake] - values[1 - fake] for values in (layer.weight, layer.offset))
+    head = logistic.given(weight, float(offset))
+    learn, test, how = split.train_test(data.rows, seed)
+    training, testing = data.take(learn), data.take(test)
+    scores, groups = head.p_fake(training.X), split.whole_groups(training.rows)
+    own, labels = split.in_their_own_right(training.rows), training.rows["label"].to_numpy()
+    real, faked = (judged(training.rows, groups, scores, own & (labels == label)) for label in (REAL, FAKE))
+    calibration, thresholds, promise = fit_promise(real, _NONE, faked, _NONE)
+    manifest: dict[str, Any] = {
+        "promise": promise,
+        "training": {
+            "seed": seed,
+            "split": how,
+            "train": counts(training),
+            "test": counts(testing),
+            "views": 0,
+            "settings": {},
+            "settings_tried": [],
+            "adopted": {"from": encoder.weights, "labels": layer.words, "fake": layer.words[fake]},
+            "command": command,
+        },
+        "versions": versions(),
+    }
+    made = Bundle(
+        name,
+        head,
+        "logistic",
+        data.spec,
+        data.crop,
+        calibration,
+        thresholds,
+        manifest,
+        encoder_weights=encoder.folder,
+        learnt=fingerprints(training.rows["sha256"]),
+    )
+    return Training(made, testing, made.p_fake(testing.X), {})
+
+
+_NONE = Scores(np.empty(0), np.empty(0, int))  # whose sources and generators are new to the classifier, nobody here knows
+
+
+def _fake_label(layer: LastLayer, fakes: Collection[str]) -> int:
+    """Which of the two labels means fake."""
+    if len(layer.words) != 2:
+        raise TrainingError(
+            f"The classifier should tell two labels, real and fake; it tells {len(layer.words)}: {', '.join(layer.words[:8])}. "
+            "It can be measured all the same: write its scores into a CSV, for evaluate.py --scores."
+        )
+    if unknown := sorted(set(fakes) - set(layer.words)):
+        raise TrainingError(f"The classifier's labels are {layer.words[0]!r} and {layer.words[1]!r}; --fake-label {unknown[0]} is neither.")
+    said = [word in fakes if fakes else label_of_word(word) for word in layer.words]
+    if sorted(said, key=str) not in ([REAL, FAKE], [False, True]):
+        raise TrainingError(
+            f"The classifier's labels are {layer.words[0]!r} and {layer.words[1]!r}, and these words don't say which means fake. "
+            "Choose one with --fake-label."
+        )
+    return said.index(FAKE)  # True is 1, too

@@ -1,0 +1,200 @@
+"""Whole transformers tuned by Hugging Face's Trainer: what learns, what a kill leaves, and that pipelines take what comes of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from deepfake_detector import bundle, cli
+from deepfake_detector.detect import Detector
+from deepfake_detector.encoders import clip_vit_b16, hf_classifier
+from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.finetune import bases, transformer
+from deepfake_detector.finetune.batches import BATCH
+from tests import gridded, hf_models, tiny_clip
+
+STEPS, KEPT_EVERY = 8, 3
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A small CLIP in ViT-B/16's place."""
+    folder = tmp_path_factory.mktemp("tiny")
+    _, weights = tiny_clip.make(folder, "tiny-b16-hf", 512)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPFAKE_DETECTOR_CLIP_VIT_B16", str(weights))
+        patch.setattr(clip_vit_b16.Encoder, "architecture", "tiny-b16-hf")
+        patch.setattr(transformer, "_KEEP_EVERY", KEPT_EVERY)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny):
+    return gridded.draw(tiny)
+
+
+def run(pictures, out: Path, method: str, *more: str) -> int:
+    given = [str(pictures), f"--out={out}", f"--method={method}", f"--steps={STEPS}", "--folds=2", f"--cache={out.parent / 'c.sqlite'}"]
+    return cli.finetune([*given, *more])
+
+
+@pytest.fixture(scope="module")
+def tuned(pictures, tmp_path_factory):
+    """One model of each method."""
+    folder = tmp_path_factory.mktemp("tuned")
+    for method in transformer.RECIPES:
+        assert run(pictures, folder / method, method) == 0
+    return folder
+
+
+@pytest.mark.parametrize(("method", "head"), [("vit", "logistic"), ("contrastive", "svm"), ("fusion", "logistic")])
+def test_the_model_works_wherever_models_do(tuned, pictures, method, head):
+    model = bundle.load(tuned / method)
+    training = model.manifest["training"]
+    assert (model.head_name, model.spec.name) == (head, "hf_classifier")
+    assert training["tuned"].items() >= {"method": method, "base": "clip_vit_b16", "steps": STEPS}.items()
+    assert sorted(name for one in training["left_out"] for name in one["sources"]) == sorted(gridded.SOURCES)
+    file = str(pictures.parent / "fake/gan/3.png")
+    (_, verdict), *_ = Detector(tuned / method).judge_files([file])
+    assert verdict.encoder == "hf_classifier"
+    assert cli.evaluate([f"--model={tuned / method}", f"--data={pictures}", "--split=test", "--no-cache"]) == 0
+
+
+@pytest.mark.parametrize("method", ["vit", "fusion"])
+def test_transformers_own_pipeline_gives_the_model_s_answer(tuned, pictures, method):
+    from transformers import pipeline
+
+    own = pipeline("image-classification", model=str(tuned / method / "encoder"), device="cpu")
+    shown = [Image.open(pictures.parent / name).convert("RGB") for name in ("real/lake/3.png", "fake/gan/3.png", "fake/diff/7.png")]
+    theirs = [{one["label"]: one["score"] for one in answer}["fake"] for answer in own(shown)]
+    model = bundle.load(tuned / method)
+    np.testing.assert_allclose(model.head.p_fake(model.encoder("cpu").embed_batch(shown)), theirs, atol=1e-5)
+
+
+def test_it_learns_what_tells_them_apart(pictures, tmp_path):
+    assert run(pictures, tmp_path / "m", "vit", "--steps=30") == 0
+    assert json.loads((tmp_path / "m" / "manifest.json").read_text())["scores"]["overall"]["auroc"] > 0.9
+
+
+def test_dora_moves_the_attention_and_nothing_else_of_the_tower(tuned, tiny):
+    hf_classifier.transformers()
+    before = {f"vision_model.{name}": tensor.numpy() for name, tensor in bases.clip_tower().state_dict().items()}
+    after = load_file(tuned / "fusion" / "encoder" / "model.safetensors")
+    assert set(before) <= set(after), "the changes are in the weights; no adapter is needed to use them"
+    moved = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert moved == {name for name in before if "_proj.weight" in name}
+    assert {name.split(".")[0] for name in set(after) - set(before)} == {"spectrum", "joined", "classifier"}
+
+
+def test_the_merged_tower_answers_as_it_did_with_its_adapter(tiny):
+    import torch
+
+    hf_classifier.transformers()
+    torch.manual_seed(0)
+    model, _ = bases.fusion(bases.OWN)
+    learner = transformer._learner(model, transformer.RECIPES["fusion"])
+    for name, weights in learner.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=0.1)
+    learner.eval()
+    shown = torch.randn(3, 3, 224, 224)
+    with torch.inference_mode():
+        expected = model(shown).logits
+    model.vision_model = model.vision_model.merge_and_unload()
+    with torch.inference_mode():
+        np.testing.assert_allclose(model(shown).logits.numpy(), expected.numpy(), atol=1e-4)
+
+
+def test_by_the_contrastive_loss_alone_the_tower_learns_nothing_of_the_last_layer(tiny):
+    import torch
+
+    hf_classifier.transformers()
+    torch.manual_seed(0)
+    model, _ = bases.classifier(bases.OWN)
+    learner = transformer._learner(model, transformer.RECIPES["contrastive"])
+    shown, labels = torch.randn(8, 3, 224, 224), torch.arange(8) % 2
+    slopes = []
+    for factor in (1, 100):
+        model.classifier.weight.data *= factor
+        learner.zero_grad()
+        learner(shown, labels)["loss"].backward()
+        slopes.append(model.vision_model.encoder.layers[0].mlp.fc1.weight.grad.clone())
+        assert model.classifier.weight.grad.abs().sum() > 0, "the last layer learns all the same"
+    assert slopes[0].abs().sum() > 0
+    torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.parametrize("method", ["vit", "fusion"])  # of which the second drops at random
+def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monkeypatch, method):
+    out, get = tmp_path / method, transformer._Looks.__getitem__
+    shutil.copy(tuned / "c.sqlite", tmp_path)
+    seen: list[int] = []
+
+    def killed(self, index):
+        seen.append(index)
+        if len(seen) == (STEPS + 5) * BATCH:  # in the middle of the second run
+            raise KeyboardInterrupt
+        return get(self, index)
+
+    monkeypatch.setattr(transformer._Looks, "__getitem__", killed)
+    assert run(pictures, out, method) == 130
+    assert not out.exists()
+    places = {folder.name[:5]: folder for folder in (tmp_path / f"{method}.runs").iterdir()}
+    assert [file.name for file in places["fold0"].iterdir()] == ["encoder"]
+    assert [file.name for file in places["fold1"].iterdir()] == ["checkpoint-3"]
+    (places["fold1"] / "checkpoint-6").mkdir()  # one that a kill cut off
+    seen.clear()
+    monkeypatch.setattr(transformer._Looks, "__getitem__", lambda self, index: seen.append(index) or get(self, index))
+    assert run(pictures, out, method) == 0
+    assert seen[0] == KEPT_EVERY * BATCH, "the second run goes on where it was kept"
+    assert len(seen) == (STEPS - KEPT_EVERY + STEPS) * BATCH
+    expected = load_file(tuned / method / "encoder" / "model.safetensors")
+    for name, array in load_file(out / "encoder" / "model.safetensors").items():
+        np.testing.assert_allclose(array, expected[name], atol=1e-5, err_msg=name)
+    seen.clear()
+    assert run(pictures, out, method) == 0
+    assert not seen, "all runs were finished"
+
+
+def test_clip_has_the_same_numbers_under_transformers_names(tiny):
+    import torch
+
+    hf_classifier.transformers()
+    ours, theirs = clip_vit_b16.Encoder("cpu").tower(), bases.clip_tower()
+    shown = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        np.testing.assert_allclose(theirs(shown).pooler_output @ ours.proj, ours(shown), atol=1e-5)
+
+
+def test_a_vit_from_elsewhere_can_be_the_base(pictures, tmp_path):
+    """Of another number of labels, and as a backbone without a last layer, as published ones are."""
+    from transformers import ViTConfig, ViTImageProcessor, ViTModel
+
+    bare = tmp_path / "bare"
+    ViTModel(ViTConfig(**hf_models.VIT)).save_pretrained(bare)
+    ViTImageProcessor().save_pretrained(bare)
+    for base in (hf_models.save(tmp_path / "three", ("a", "b", "c")), bare):
+        model, processor = bases.classifier(str(base))
+        assert model.config.id2label == {0: "real", 1: "fake"}
+        assert type(processor).__name__ == "ViTImageProcessor"
+        kept = load_file(base / "model.safetensors")
+        taken = model.get_parameter("vit.layers.0.attention.q_proj.weight").detach().numpy()
+        assert any(np.array_equal(taken, array) for array in kept.values())  # under its older name
+    assert run(pictures, tmp_path / "model", "vit", f"--base={bare}", "--steps=2") == 0
+    assert bundle.load(tmp_path / "model").spec.architecture == "ViTForImageClassification"
+
+
+def test_a_base_of_another_kind_is_refused(pictures, tmp_path, capsys):
+    base = hf_models.save(tmp_path / "vit")
+    with pytest.raises(WeightsUnavailable, match=r"--base: .* of CLIPVisionModel \(the first: .*Give a model of this kind"):
+        bases.fusion(str(base))
+    assert run(pictures, tmp_path / "m", "norms", f"--base={base}") == 2
+    assert "--base goes with --method vit, contrastive or fusion" in capsys.readouterr().err
+    assert run(pictures, tmp_path / "m", "vit", f"--base={tmp_path / 'none'}") == 2
+    assert "there is no folder" in capsys.readouterr().err
