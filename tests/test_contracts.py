@@ -25,7 +25,9 @@ def test_an_unknown_name_is_told_the_known_ones(kind):
         registry.load(kind, "no_such_thing")
 
 
-@pytest.mark.parametrize("name", [n for n in registry.names("encoders") if not n.startswith(("clip_vit_l14", "clip_vit_b16_tuned", "hf_classifier"))])
+@pytest.mark.parametrize(
+    "name", [n for n in registry.names("encoders") if not n.startswith(("clip_vit_l14", "clip_vit_b16_tuned", "hf_classifier"))]
+)
 def test_encoder(name):
     encoder = registry.load("encoders", name).Encoder(device="cpu")
     assert isinstance(encoder.spec, EncoderSpec)

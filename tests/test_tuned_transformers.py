@@ -190,6 +190,22 @@ def test_a_vit_from_elsewhere_can_be_the_base(pictures, tmp_path):
     assert bundle.load(tmp_path / "model").spec.architecture == "ViTForImageClassification"
 
 
+def test_of_a_whole_clip_the_image_tower_is_taken(tmp_path):
+    """As openai/clip-vit-large-patch14 is published: the text tower beside it, and under other names."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 100}
+    whole = CLIPModel(CLIPConfig(vision_config=hf_models.VIT, text_config=text)).eval()
+    whole.save_pretrained(tmp_path)
+    CLIPImageProcessor().save_pretrained(tmp_path)
+    shown = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        expected = whole.vision_model(shown).pooler_output
+        for make in (bases.fusion, bases.classifier):
+            torch.testing.assert_close(make(str(tmp_path))[0].eval().vision_model(shown).pooler_output, expected)
+
+
 def test_a_base_of_another_kind_is_refused(pictures, tmp_path, capsys):
     base = hf_models.save(tmp_path / "vit")
     with pytest.raises(WeightsUnavailable, match=r"--base: .* of CLIPVisionModel \(the first: .*Give a model of this kind"):

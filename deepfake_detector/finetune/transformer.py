@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KEEP_EVERY = 25  # steps
+_KEEP_EVERY, _KEEP_EVERY_CUDA = 25, 250  # steps; what is kept of a large model takes as long to write as a GPU takes for many
 _WARM_UP = 0.05  # of the steps; afterwards a cosine down to nothing
 _NEW_RATE = 1e-3  # of layers that begin untaught, whatever the recipe's rate for the others
 _PROJECTED = 128  # numbers that the contrastive loss compares, read of what the last layer reads; no part of the finished model
@@ -123,7 +123,7 @@ class Transformer(Method):
             bf16=settings.bfloat16 or (half and torch.cuda.is_bf16_supported()),
             fp16=half and not torch.cuda.is_bf16_supported(),
             use_cpu=device == "cpu",
-            save_steps=_KEEP_EVERY,
+            save_steps=_KEEP_EVERY_CUDA if half else _KEEP_EVERY,
             save_total_limit=1,
             logging_steps=_KEEP_EVERY,
             seed=settings.seed,
@@ -135,6 +135,7 @@ class Transformer(Method):
             report_to="none",
             disable_tqdm=True,
         )
+        arguments._n_gpu = min(1, arguments.n_gpu)  # a batch's pairs and classes belong together, so it is not shared out over several
         optimiser = torch.optim.AdamW(learner.by_rate(recipe.rate, _NEW_RATE), weight_decay=recipe.decay)
         trainer = Trainer(learner, arguments, train_dataset=looks, callbacks=[_told(progress)], optimizers=(optimiser, None))
         trainer.remove_callback(_printing())
