@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepfake_detector import bundle as bundles
+from deepfake_detector import crops
 from deepfake_detector.cache import Cache
 from deepfake_detector.embed import Embedded, Embedder, read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.frames import Shot, shots
+from deepfake_detector.images import open_picture
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.tracking import NOBODY, Tracker
-from deepfake_detector.types import Answer, Family, Part, Person, Verdict
+from deepfake_detector.types import Answer, Family, Looked, Part, Person, Verdict
 from deepfake_detector.video import Sampling, is_video
 
 if TYPE_CHECKING:
@@ -86,6 +88,17 @@ class Detector:
             return ()
         embedded = self._by_window.embed_one(content)
         return _parts(embedded, self.bundle.p_fake(embedded.remembered.vectors))
+
+    def looked_at(self, content: bytes) -> tuple[Looked, ...]:
+        """One picture's bytes → where in each of its regions the encoder looks; empty where it can't tell. Raises UnusablePicture."""
+        found = []
+        for region in crops.load(self.bundle.crop)(open_picture(content).image):
+            if looked := self.embedder.encoder.looked_at(region.picture):
+                across, down = ((region.box[i + 2] - region.box[i]) / region.picture.size[i] for i in (0, 1))
+                left, top, right, bottom = looked.box
+                box = (left * across, top * down, right * across, bottom * down)
+                found.append(Looked(tuple(round(side) + region.box[i % 2] for i, side in enumerate(box)), looked.shares))
+        return tuple(found)
 
     def judge_file(self, path: str | Path) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""

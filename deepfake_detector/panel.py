@@ -11,7 +11,7 @@ from deepfake_detector import provenance
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.detect import MODELS, Detector
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.types import Declaration, Part, Verdict
+from deepfake_detector.types import Declaration, Looked, Part, Verdict
 from deepfake_detector.video import Sampling
 
 FACE_SWAPS = MODELS / "face_swaps"  # asked beside the default model, which has learnt no face swaps
@@ -56,6 +56,10 @@ class Panel:
     def parts(self, content: bytes) -> tuple[Part, ...]:
         """One picture's bytes → its parts as the first judges them; raises UnusablePicture."""
         return self.first.parts(content)
+
+    def looked_at(self, content: bytes) -> tuple[Looked, ...]:
+        """One picture's bytes → where the first looks; raises UnusablePicture."""
+        return self.first.looked_at(content)
 
     def judge_file(self, path: str | Path) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""

@@ -166,6 +166,14 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """Where in a box (left, top, right, bottom) an encoder looked: (rows, columns) shares, 1 in all."""
+
+    box: tuple[int, int, int, int]
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
 class Similar:
     """A known picture beside a new one: its name, label and generator or source, their cosine, and its file where that is at hand."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 224, "patch_size": 56}
 
 
-def save(folder: Path, labels: tuple[str, ...] = ("Real", "Fake"), kind: str = "vit", processor: bool = True, **settings) -> Path:
-    """A classifier of untaught weights, as save_pretrained writes it, and its image processor."""
+def save(
+    folder: Path, labels: tuple[str, ...] = ("Real", "Fake"), kind: str = "vit", processor: dict[str, Any] | None = None, **config: Any
+) -> Path:
+    """A classifier of untaught weights, as save_pretrained writes it, and its image processor with these settings."""
     from deepfake_detector.encoders.hf_classifier import transformers
 
     transformers()
@@ -16,8 +19,8 @@ def save(folder: Path, labels: tuple[str, ...] = ("Real", "Fake"), kind: str = "
     from transformers import AutoConfig, AutoModelForImageClassification, ViTImageProcessor
 
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, id2label=dict(enumerate(labels)), label2id={word: i for i, word in enumerate(labels)}, **VIT)
-    AutoModelForImageClassification.from_config(config).save_pretrained(folder)
-    if processor:
-        ViTImageProcessor(**settings).save_pretrained(folder)
+    words = {"id2label": dict(enumerate(labels)), "label2id": {word: i for i, word in enumerate(labels)}}
+    made = AutoModelForImageClassification.from_config(AutoConfig.for_model(kind, **words, **VIT | config))
+    made.save_pretrained(folder)
+    ViTImageProcessor(**processor or {}).save_pretrained(folder)
     return folder

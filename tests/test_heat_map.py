@@ -14,8 +14,8 @@ from deepfake_detector import crops
 from deepfake_detector.detect import DEFAULT_MODEL, Detector
 from deepfake_detector.encoders.clip_vit_b16_corners import Encoder as CornersEncoder
 from deepfake_detector.encoders.clip_vit_b16_looks import Encoder as LooksEncoder
-from deepfake_detector.types import Part, Thresholds
-from deepfake_detector.ui.heat_map import heat_map
+from deepfake_detector.types import Looked, Part, Thresholds
+from deepfake_detector.ui.heat_map import attention_map, heat_map
 from deepfake_detector.windows import PIXELS, all_over, place, window
 from tests.conftest import draw
 from tests.signing import noise
@@ -127,6 +127,20 @@ def test_what_no_window_shows_is_dark_and_one_part_alone_is_not_drawn():
     pixels = drawn(html)
     assert pixels[:, 220:].mean() < 0.6 * pixels[:, :150].mean()
     assert heat_map(content, (Part((0, 0, 400, 300), 0.9),), THRESHOLDS) == ""
+
+
+def test_the_drawing_is_bright_where_a_model_looked():
+    content = noise("PNG", size=(400, 200))
+    shares = np.full((4, 4), 0.01)
+    shares[1, 3] = 0.85
+    pixels = drawn(attention_map(content, [Looked((0, 0, 400, 200), shares)]))
+    plain = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    light = pixels.mean(axis=2) / np.maximum(plain.mean(axis=2), 1)
+    assert np.median(light[65:85, 340:360]) > 0.9
+    assert np.median(light[:, :200]) < 0.4
+    one_face = drawn(attention_map(content, [Looked((100, 50, 140, 90), shares), Looked((390, 190, 430, 230), shares)]))
+    assert one_face[:, 200:380].mean() < 0.4 * plain.mean()
+    assert attention_map(content, ()) == ""
 
 
 @pytest.mark.parametrize("thresholds", [Thresholds(0, 1), Thresholds(-0.1, 1.1), Thresholds(0.3, 0.3)])

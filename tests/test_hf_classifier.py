@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from PIL import Image
 
 from deepfake_detector import bundle, cli
 from deepfake_detector.detect import Detector
+from deepfake_detector.encoders import hf_classifier
 from deepfake_detector.encoders.hf_classifier import FILES, Encoder
 from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.types import EncoderSpec
+from deepfake_detector.ui.heat_map import attention_map
 from tests import hf_models
 from tests.conftest import ROOT, script
 from tests.hub import hub
@@ -94,6 +97,45 @@ def script_line(code: str, settings: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
+def test_where_it_looks_is_what_its_attention_took_most_from(tmp_path):
+    """A class token that hears one patch alone: in the first block of one head, by weights set so."""
+    import torch
+
+    folder = hf_models.save(tmp_path, num_hidden_layers=1, num_attention_heads=1, hidden_size=8)
+    model = hf_classifier.load_classifier(folder)
+    block = model.vit.layers[0]
+    with torch.no_grad():
+        model.vit.embeddings.cls_token.zero_()
+        model.vit.embeddings.position_embeddings.zero_()
+        model.vit.embeddings.patch_embeddings.projection.weight.fill_(1e-3)
+        model.vit.embeddings.patch_embeddings.projection.weight[::2].mul_(-1)  # or the norm would take all that they share off
+        block.attention.q_proj.weight.zero_()
+        block.attention.q_proj.bias.fill_(1.0)
+        block.attention.k_proj.weight.copy_(100 * torch.eye(8) * (torch.arange(8) % 2))  # bright patches are heard
+    model.save_pretrained(folder)
+    picture = Image.new("RGB", (400, 200))
+    picture.paste((255, 255, 255), (300, 50, 400, 100))  # the second row's last patch of four by four
+    looked = Encoder("cpu", str(folder)).looked_at(picture)
+    assert looked.box == (0, 0, 400, 200)
+    assert looked.shares.shape == (4, 4)
+    assert looked.shares.sum() == pytest.approx(1, abs=1e-5)
+    assert np.unravel_index(looked.shares.argmax(), (4, 4)) == (1, 3)
+    assert looked.shares[1, 3] > 0.9
+
+
+def test_what_the_preprocessing_cuts_off_was_not_looked_at(tmp_path):
+    folder = hf_models.save(tmp_path)
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings |= {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 256}, "do_center_crop": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"crop_size": {"height": 224, "width": 224}}))
+    assert Encoder("cpu", str(folder)).looked_at(Image.new("RGB", (1024, 512))).box == (288, 32, 736, 480)
+
+
+def test_a_model_without_attention_tells_nothing_of_where_it_looked(tmp_path):
+    convnext = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 8, 8], "num_hidden_layers": 4, "patch_size": 4}
+    assert Encoder("cpu", str(hf_models.save(tmp_path, kind="convnext", **convnext))).looked_at(pictures(1)[0]) is None
+
+
 def test_what_is_no_finished_classifier_is_refused(classifier, tmp_path):
     with pytest.raises(WeightsUnavailable, match="no classifier was given.*--weights"):
         _ = Encoder().spec
@@ -101,13 +143,15 @@ def test_what_is_no_finished_classifier_is_refused(classifier, tmp_path):
         _ = Encoder(weights="nowhere").spec
     with pytest.raises(WeightsUnavailable, match="could not be fetched|not in the hub cache"):
         _ = Encoder(weights="no_such_owner/no_such_model").spec
+    bare = hf_models.save(tmp_path / "bare")
+    (bare / "preprocessor_config.json").unlink()
     with pytest.raises(WeightsUnavailable, match="it lacks preprocessor_config.json"):
-        _ = Encoder(weights=str(hf_models.save(tmp_path / "bare", processor=False))).spec
+        _ = Encoder(weights=str(bare)).spec
     with pytest.raises(WeightsUnavailable, match="bring all pictures to one size; it gives"):
-        _ = Encoder(weights=str(hf_models.save(tmp_path / "any", do_resize=False))).spec
+        _ = Encoder(weights=str(hf_models.save(tmp_path / "any", processor={"do_resize": False}))).spec
     broken = shutil.copytree(classifier, tmp_path / "broken")
     (broken / "config.json").write_text("[]")
-    with pytest.raises(WeightsUnavailable, match=r"config.json is no config.json of a model"):
+    with pytest.raises(WeightsUnavailable, match=r"config.json is not as transformers writes it"):
         _ = Encoder(weights=str(broken)).config
     for torn in ("model.safetensors", "preprocessor_config.json"):
         cut = shutil.copytree(classifier, tmp_path / torn)
@@ -154,6 +198,8 @@ def test_an_adopted_classifier_answers_as_it_does_elsewhere(classifier, table, d
     np.testing.assert_allclose(ours, model.calibration(np.array(theirs)), atol=1e-4)
     assert sorted(file.name for file in (out / "encoder").iterdir()) == sorted(FILES)
     shutil.rmtree(tmp_path / "theirs.moved", ignore_errors=True)
+    html = attention_map(Path(files[0]).read_bytes(), Detector(out).looked_at(Path(files[0]).read_bytes()))
+    assert "Where it looked" in html
     out.rename(tmp_path / "theirs.moved")  # it has its classifier with it
     assert (
         script("deepfake_detector", "predict", files[0], "--model", tmp_path / "theirs.moved", "--no-cache", cwd=tmp_path).returncode == 0

@@ -13,6 +13,8 @@ from deepfake_detector.types import EncoderSpec
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from deepfake_detector.types import Looked
+
 
 class PictureEncoder(ABC):
     """The contract: a spec, a cheap `prepare` for the decoding threads and a heavy `encode` for the device.
@@ -47,4 +49,8 @@ class PictureEncoder(ABC):
     def by_window(self) -> PictureEncoder | None:
         """What encodes one window of a picture (see crops/windows.py) as a picture that looks so everywhere, for the same heads; None
         where this does not look through windows."""
+        return None
+
+    def looked_at(self, picture: Image) -> Looked | None:
+        """Where in an RGB picture it looks, as its attention has it; None where it can't tell."""
         return None

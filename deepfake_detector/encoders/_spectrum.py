@@ -56,11 +56,11 @@ class SpectrumFusion(PreTrainedModel):
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Layers keep what torch draws for them."""
 
-    def forward(self, pixel_values: torch.Tensor, **_) -> ImageClassifierOutput:
-        """(n, 3, height, width) preprocessed → logits (n, labels)."""
-        spatial = self.vision_model(pixel_values).pooler_output
-        features = self.joined(torch.cat([spatial, self.spectrum(pixel_values)], dim=-1))
-        return ImageClassifierOutput(logits=self.classifier(features))
+    def forward(self, pixel_values: torch.Tensor, **asked) -> ImageClassifierOutput:
+        """(n, 3, height, width) preprocessed → logits (n, labels), and of the tower what else is asked for."""
+        seen = self.vision_model(pixel_values, **asked)
+        features = self.joined(torch.cat([seen.pooler_output, self.spectrum(pixel_values)], dim=-1))
+        return ImageClassifierOutput(logits=self.classifier(features), attentions=seen.attentions)
 
 
 class _Spectrum(torch.nn.Module):

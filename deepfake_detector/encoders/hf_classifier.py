@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from deepfake_detector import weights
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.once import Once
-from deepfake_detector.types import EncoderSpec
+from deepfake_detector.types import EncoderSpec, Looked
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,7 @@ FILES = CONFIG, PREPROCESSING, WEIGHTS = ("config.json", "preprocessor_config.js
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN = ((64, 48), (48, 96))  # sizes of pictures by which it is seen whether all inputs have one shape
 _CPU_AT_ONCE = 8
+_READ_PATCHES = ("CLIPForImageClassification", "BeitForImageClassification")  # whose last layer reads the mean of the patches' tokens
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Encoder(PictureEncoder):
     @cached_property
     def config(self) -> dict[str, Any]:
         """Its config.json; raises WeightsUnavailable."""
-        return _json(self.folder / CONFIG)
+        return _json(self.folder / CONFIG, "architectures")
 
     @cached_property
     def spec(self) -> EncoderSpec:
@@ -119,6 +121,42 @@ class Encoder(PictureEncoder):
             for part in np.split(prepared, range(at_once, len(prepared), at_once)):
                 rows.append(model(torch.from_numpy(np.ascontiguousarray(part)).to(device)).logits.float().cpu().numpy())
         return np.concatenate(rows)
+
+    def looked_at(self, picture: Image) -> Looked | None:
+        """By attention rollout (Abnar & Zuidema, ACL 2020): how much of each patch reaches what the last layer reads, half of every block's
+        sum being what the block was given. None for other than transformers of square patches and a class token.
+        """
+        import torch
+
+        model, device = self._loaded()
+        with torch.inference_mode():
+            try:
+                told = model(torch.from_numpy(self.prepare(picture))[None].to(device), output_attentions=True).attentions
+            except (TypeError, ValueError, AttributeError):  # nothing of attention in it
+                return None
+        if not told or any(one is None or one.ndim != 4 or one.shape[-1] != one.shape[-2] for one in told):
+            return None
+        tokens = told[0].shape[-1]
+        side = math.isqrt(tokens - 1)
+        if side**2 + 1 != tokens or any(one.shape[-1] != tokens for one in told):
+            return None
+        itself = torch.eye(tokens, device=device)
+        flow = itself
+        for attention in told:
+            flow = (attention[0].float().mean(dim=0) + itself) / 2 @ flow
+        read = flow[1:].mean(dim=0) if type(model).__name__ in _READ_PATCHES else flow[0]
+        shares = read[1:].reshape(side, side).cpu().numpy()
+        return Looked(self._seen(picture.size), shares / shares.sum())
+
+    def _seen(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """What its preprocessing leaves of a picture of this width and height."""
+        settings = _json(self.folder / PREPROCESSING)
+        short = (settings.get("size") or {}).get("shortest_edge")
+        if not (settings.get("do_center_crop") and short):
+            return (0, 0, *size)
+        kept = [side * min(size) / short for side in (settings["crop_size"]["width"], settings["crop_size"]["height"])]
+        left, top = ((length - min(length, part)) / 2 for length, part in zip(size, kept, strict=True))
+        return round(left), round(top), round(size[0] - left), round(size[1] - top)
 
     def last_layer(self) -> LastLayer:
         """The layer that is left to a head; raises WeightsUnavailable."""
@@ -187,7 +225,12 @@ def load_classifier(folder: Path) -> torch.nn.Module:
 
     try:
         model, told = AutoModelForImageClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            attn_implementation="eager",  # the one that can tell of its attention
+            output_loading_info=True,
         )
     except Exception as error:
         raise _no_classifier(folder, error) from error
@@ -233,12 +276,14 @@ def transformers() -> None:
     _spectrum.register()
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path, *lists: str) -> dict[str, Any]:
+    """A file that transformers wrote, with a list that is not empty under each of these names."""
     try:
-        fields = json.loads(file.read_text())
-        fields["architectures"][0]
+        fields = dict(json.loads(file.read_text()))
+        for name in lists:
+            fields[name][0]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise WeightsUnavailable(f"hf_classifier: {file} is no config.json of a model ({_line(error)}).") from error
+        raise WeightsUnavailable(f"hf_classifier: {file} is not as transformers writes it ({_line(error)}).") from error
     return fields
 
 

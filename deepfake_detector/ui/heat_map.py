@@ -1,4 +1,4 @@
-"""Which part of a picture is suspicious: windows over all of it, each judged alone, as colours over the picture."""
+"""Which part of a picture is suspicious: windows over all of it, each judged alone, as colours over it; or else where a model looked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+from PIL.Image import Resampling
 
 from deepfake_detector.images import as_address, open_picture
 from deepfake_detector.metrics import log_odds
-from deepfake_detector.types import Part, Thresholds
+from deepfake_detector.types import Looked, Part, Thresholds
 
 SIDE = 480  # pixels of the drawing's longer side
 _COLOURS = ((45, 164, 78), (212, 167, 44), (207, 34, 46))  # the bar's, of real, unsure and fake
@@ -30,6 +31,33 @@ def heat_map(content: bytes, parts: Sequence[Part], thresholds: Thresholds) -> s
         f'<img alt="The picture, its parts coloured from real to fake" src="{as_address(_coloured(picture, size, parts, thresholds))}">'
         f"<p>Judged alone, its {len(parts)} overlapping parts have from {100 * least:.1f} to {100 * most:.1f} %. This decides nothing: it "
         "shows where to look. Photographs have suspicious parts, too, above all small ones and those of a new kind.</p></div>"
+    )
+
+
+def attention_map(content: bytes, looked: Sequence[Looked]) -> str:
+    """HTML: the picture, bright where a model looked, for those that judge no parts; "" where it can't tell."""
+    if not looked:
+        return ""
+    picture = open_picture(content).image
+    size = picture.size
+    picture.thumbnail((SIDE, SIDE))
+    light = np.full((picture.height, picture.width), _CUT_OFF)
+    for one in looked:
+        left, top, right, bottom = (round(side * picture.size[i % 2] / size[i % 2]) for i, side in enumerate(one.box))
+        left, top, right, bottom = max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)
+        if right <= left or bottom <= top:
+            continue
+        share = one.shares - one.shares.min()
+        strength = Image.fromarray((share / max(share.max(), 1e-12)).astype(np.float32))
+        spread = strength.resize((right - left, bottom - top), Resampling.BICUBIC)
+        there = np.s_[top:bottom, left:right]
+        light[there] = np.maximum(light[there], _CUT_OFF + (1 - _CUT_OFF) * np.clip(np.asarray(spread), 0, 1))
+    shown = Image.fromarray((np.asarray(picture) * light[..., None]).round().astype(np.uint8))
+    return (
+        '<div class="parts" data-looked="1"><h3>Where it looked</h3>'
+        f'<img alt="The picture, bright where the model looked" src="{as_address(shown)}">'
+        "<p>What the encoder's attention took most from is bright (attention rollout). That is where it looked, not why it "
+        "answered so.</p></div>"
     )
 
 

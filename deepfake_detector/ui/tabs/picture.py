@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.ui.heat_map import heat_map
+from deepfake_detector.ui.heat_map import attention_map, heat_map
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -47,7 +47,8 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
             return ""
         try:
             content, panel = read_file(path), own or detector.get()
-            return heat_map(content, panel.parts(content), panel.first.bundle.thresholds)
+            by_parts = heat_map(content, panel.parts(content), panel.first.bundle.thresholds)
+            return by_parts or attention_map(content, panel.looked_at(content))
         except (DetectorError, OSError):
             return ""  # the verdict's place says why
 
