@@ -162,6 +162,22 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monke
     assert not seen, "all runs were finished"
 
 
+@pytest.mark.parametrize("kind", ["safetensors", "torch"])
+def test_a_full_disk_is_said_and_the_run_can_go_on(pictures, tmp_path, monkeypatch, capsys, kind):
+    from safetensors import SafetensorError
+    from transformers import Trainer
+
+    said = {"safetensors": SafetensorError("No space left on device"), "torch": RuntimeError("[enforce fail] PytorchStreamWriter failed")}
+
+    def full(*_):
+        raise said[kind]
+
+    monkeypatch.setattr(Trainer, "_save_checkpoint", full)
+    assert run(pictures, tmp_path / "m", "vit") == 2
+    assert "can't be written" in (told := capsys.readouterr().err)
+    assert "Make room, and run the same command again" in told
+
+
 def test_clip_has_the_same_numbers_under_transformers_names(tiny):
     import torch
 

@@ -21,7 +21,7 @@ import numpy as np
 from deepfake_detector.encoders import PictureEncoder, colour_histogram, hf_classifier
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.finetune import bases
-from deepfake_detector.finetune.batches import BATCH, Batches, see
+from deepfake_detector.finetune.batches import BATCH, Batches, Look, see
 from deepfake_detector.finetune.method import Method, Settings, Tuned
 from deepfake_detector.heads import blocks, logistic
 from deepfake_detector.types import FAKE, REAL, Embeddings
@@ -102,6 +102,7 @@ class Transformer(Method):
         """Run the Trainer from where it was, and leave the finished model in `place`/encoder."""
         hf_classifier.transformers()
         import torch
+        from safetensors import SafetensorError
         from transformers import Trainer, TrainingArguments, set_seed
 
         from deepfake_detector.encoders._open_clip import pick_device
@@ -143,6 +144,10 @@ class Transformer(Method):
             trainer.train(resume_from_checkpoint=_whole_checkpoint(place))
         except torch.OutOfMemoryError as error:
             raise TrainingError(f"{device} has too little memory for {BATCH} pictures at once; take a smaller --base.") from error
+        except (SafetensorError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+                raise
+            raise TrainingError(f"{place} can't be written ({error}). Make room, and run the same command again: it goes on.") from error
         if recipe.adapter:
             model.vision_model = model.vision_model.merge_and_unload()
         with tempfile.TemporaryDirectory(dir=place) as part:
@@ -164,6 +169,7 @@ class _Looks:
 
     def __init__(self, data: Embeddings, paths: list[str], seed: int, steps: int, processor: Any):
         self.batches = Batches(data.rows, seed)
+        self.drawn: tuple[int, list[Look]] = (-1, [])
         self.labels = data.rows["label"].to_numpy()
         self.paths, self.crop, self.steps, self.processor = paths, data.crop, steps, processor
 
@@ -172,7 +178,9 @@ class _Looks:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         step, at = divmod(index, BATCH)
-        look = self.batches.step(step)[at]
+        if self.drawn[0] != step:  # all of a step are drawn together
+            self.drawn = (step, self.batches.step(step))
+        look = self.drawn[1][at]
         picture = see(look, self.paths[look.row], self.crop)
         pixels = self.processor(images=picture, return_tensors="np")["pixel_values"][0]
         return {"pixel_values": np.asarray(pixels, np.float32), "labels": int(self.labels[look.row])}
