@@ -129,17 +129,22 @@ def test_what_no_window_shows_is_dark_and_one_part_alone_is_not_drawn():
     assert heat_map(content, (Part((0, 0, 400, 300), 0.9),), THRESHOLDS) == ""
 
 
-def test_the_drawing_is_bright_where_a_model_looked():
+def test_the_drawing_is_blue_where_a_model_looked():
     content = noise("PNG", size=(400, 200))
+    plain = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
     shares = np.full((4, 4), 0.01)
     shares[1, 3] = 0.85
-    pixels = drawn(attention_map(content, [Looked((0, 0, 400, 200), shares)]))
-    plain = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    light = pixels.mean(axis=2) / np.maximum(plain.mean(axis=2), 1)
-    assert np.median(light[65:85, 340:360]) > 0.9
-    assert np.median(light[:, :200]) < 0.4
-    one_face = drawn(attention_map(content, [Looked((100, 50, 140, 90), shares), Looked((390, 190, 430, 230), shares)]))
-    assert one_face[:, 200:380].mean() < 0.4 * plain.mean()
+
+    def bluer(*looked):
+        pixels = drawn(attention_map(content, looked))
+        return (pixels[..., 2] - pixels[..., 0]) - (plain[..., 2] - plain[..., 0])
+
+    whole = bluer(Looked((0, 0, 400, 200), shares))
+    assert whole[65:85, 340:360].mean() > 100
+    assert abs(whole[:, :200].mean()) < 10
+    beyond = bluer(Looked((100, 50, 140, 90), shares), Looked((390, 190, 430, 230), shares))
+    assert beyond[62:68, 132:138].mean() > 60, "in a face's box alone"
+    assert abs(beyond[:, 200:380].mean()) < 10
     assert attention_map(content, ()) == ""
 
 

@@ -167,7 +167,11 @@ def test_a_model_that_would_answer_at_random_is_refused(classifier, tmp_path):
     bare = shutil.copytree(classifier, tmp_path / "bare")
     kept = {name: array for name, array in load_file(bare / "model.safetensors").items() if not name.startswith("classifier")}
     save_file(kept, bare / "model.safetensors", {"format": "pt"})
-    with pytest.raises(WeightsUnavailable, match=r"lacks 2 weights of ViTForImageClassification \(the first: classifier.bias\)"):
+    odd = shutil.copytree(classifier, tmp_path / "odd")
+    (odd / "config.json").write_text((odd / "config.json").read_text().replace('"intermediate_size": 64', '"intermediate_size": 48'))
+    with pytest.raises(WeightsUnavailable, match="lacks 6 weights of this ViTForImageClassification"):
+        Encoder("cpu", str(odd)).embed_batch(pictures(1))
+    with pytest.raises(WeightsUnavailable, match=r"lacks 2 weights of this ViTForImageClassification \(the first: classifier.bias\)"):
         Encoder("cpu", str(bare)).embed_batch(pictures(1))
 
 

@@ -230,6 +230,7 @@ def load_classifier(folder: Path) -> torch.nn.Module:
             use_safetensors=True,
             dtype=torch.float32,
             attn_implementation="eager",  # the one that can tell of its attention
+            ignore_mismatched_sizes=True,  # told of below, in plainer words
             output_loading_info=True,
         )
     except Exception as error:
@@ -237,7 +238,7 @@ def load_classifier(folder: Path) -> torch.nn.Module:
     if missing := sorted([*told["missing_keys"], *(key[0] for key in told["mismatched_keys"])]):
         # transformers draws them at random, which gives answers that mean nothing.
         raise WeightsUnavailable(
-            f"hf_classifier: {folder / WEIGHTS} lacks {len(missing)} weights of {type(model).__name__} (the first: {missing[0]}). "
+            f"hf_classifier: {folder / WEIGHTS} lacks {len(missing)} weights of this {type(model).__name__} (the first: {missing[0]}). "
             "It has to be a classifier that was trained, not a model to be tuned into one: for that is finetune.py --base."
         )
     return model.eval()

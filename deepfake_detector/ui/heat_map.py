@@ -15,6 +15,7 @@ from deepfake_detector.types import Looked, Part, Thresholds
 SIDE = 480  # pixels of the drawing's longer side
 _COLOURS = ((45, 164, 78), (212, 167, 44), (207, 34, 46))  # the bar's, of real, unsure and fake
 _STRENGTH = 0.45  # of a colour over the picture
+_LOOKED, _STRONGEST = (9, 105, 218), 0.75  # blue, which is none of the bar's colours
 _CUT_OFF = 0.35  # how bright is what frames the picture, where no window lies
 
 
@@ -35,13 +36,13 @@ def heat_map(content: bytes, parts: Sequence[Part], thresholds: Thresholds) -> s
 
 
 def attention_map(content: bytes, looked: Sequence[Looked]) -> str:
-    """HTML: the picture, bright where a model looked, for those that judge no parts; "" where it can't tell."""
+    """HTML: the picture, blue where a model looked, for those that judge no parts; "" where it can't tell."""
     if not looked:
         return ""
     picture = open_picture(content).image
     size = picture.size
     picture.thumbnail((SIDE, SIDE))
-    light = np.full((picture.height, picture.width), _CUT_OFF)
+    tint = np.zeros((picture.height, picture.width, 1))
     for one in looked:
         left, top, right, bottom = (round(side * picture.size[i % 2] / size[i % 2]) for i, side in enumerate(one.box))
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)
@@ -51,12 +52,12 @@ def attention_map(content: bytes, looked: Sequence[Looked]) -> str:
         strength = Image.fromarray((share / max(share.max(), 1e-12)).astype(np.float32))
         spread = strength.resize((right - left, bottom - top), Resampling.BICUBIC)
         there = np.s_[top:bottom, left:right]
-        light[there] = np.maximum(light[there], _CUT_OFF + (1 - _CUT_OFF) * np.clip(np.asarray(spread), 0, 1))
-    shown = Image.fromarray((np.asarray(picture) * light[..., None]).round().astype(np.uint8))
+        tint[there] = np.maximum(tint[there], _STRONGEST * np.clip(np.asarray(spread), 0, 1)[..., None])
+    shown = Image.fromarray((tint * np.array(_LOOKED) + (1 - tint) * np.asarray(picture)).round().astype(np.uint8))
     return (
         '<div class="parts" data-looked="1"><h3>Where it looked</h3>'
-        f'<img alt="The picture, bright where the model looked" src="{as_address(shown)}">'
-        "<p>What the encoder's attention took most from is bright (attention rollout). That is where it looked, not why it "
+        f'<img alt="The picture, blue where the model looked" src="{as_address(shown)}">'
+        "<p>What the encoder's attention took most from is blue (attention rollout). That is where it looked, not why it "
         "answered so.</p></div>"
     )
 
