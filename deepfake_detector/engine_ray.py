@@ -148,7 +148,8 @@ class RayEngine:
             folder=os.getcwd(),
             encoder=type(encoder),
             device=encoder.device,
-            weights=encoder.weights and os.path.abspath(encoder.weights),
+            # A worker has another working folder; OWNER/NAME on the hub is no place in it.
+            weights=os.path.abspath(encoder.weights) if encoder.weights and os.path.exists(encoder.weights) else encoder.weights,
             spec=encoder.spec,
             crop=embedder.crop,
             sampling=sampling,
