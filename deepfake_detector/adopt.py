@@ -87,10 +87,13 @@ def _fake_label(layer: LastLayer, fakes: Collection[str]) -> int:
         )
     if unknown := sorted(set(fakes) - set(layer.words)):
         raise TrainingError(f"The classifier's labels are {layer.words[0]!r} and {layer.words[1]!r}; --fake-label {unknown[0]} is neither.")
-    said = [word in fakes if fakes else label_of_word(word) for word in layer.words]
-    if sorted(said, key=str) not in ([REAL, FAKE], [False, True]):
+    said = [FAKE if word in fakes else REAL for word in layer.words] if fakes else [label_of_word(word) for word in layer.words]
+    if said.count(None) == 1:  # Realism and Deepfake, say: one word that is known tells what the other means
+        known = next(label for label in said if label is not None)
+        said = [1 - known if label is None else label for label in said]
+    if sorted(said, key=str) != [REAL, FAKE]:
         raise TrainingError(
             f"The classifier's labels are {layer.words[0]!r} and {layer.words[1]!r}, and these words don't say which means fake. "
             "Choose one with --fake-label."
         )
-    return said.index(FAKE)  # True is 1, too
+    return said.index(FAKE)

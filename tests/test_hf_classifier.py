@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepfake_detector import adopt as adopting
 from deepfake_detector import bundle, cli
 from deepfake_detector.detect import Detector
 from deepfake_detector.encoders import hf_classifier
-from deepfake_detector.encoders.hf_classifier import FILES, Encoder
-from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.encoders.hf_classifier import FILES, Encoder, LastLayer
+from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.types import EncoderSpec
 from deepfake_detector.ui.heat_map import attention_map
 from tests import hf_models
@@ -236,6 +237,10 @@ def test_the_word_for_fake_decides_and_is_asked_for_where_it_says_nothing(classi
     capsys.readouterr()
     assert adopt(silent, "--fake-label=fake") == 2
     assert "--fake-label fake is neither" in capsys.readouterr().err
+    with pytest.raises(TrainingError, match="these words don't say"):
+        adopting._fake_label(LastLayer(np.zeros((2, 1)), np.zeros(2), ["real", "original"]), ())
+    for words, fake in ((["Realism", "Deepfake"], 1), (["art", "human", "real"][::2], 0), (["ai", "hum"], 0)):
+        assert adopting._fake_label(LastLayer(np.zeros((2, 1)), np.zeros(2), words), ()) == fake
     assert adopt(three) == 2
     assert "it tells 3: real, gan, sd" in capsys.readouterr().err
     assert cli.main(["adopt", str(classifier), tables[turned], f"--out={tmp_path / 'm'}"]) == 2
