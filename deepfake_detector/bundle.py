@@ -212,7 +212,7 @@ def load(folder: str | Path) -> Bundle:
             thresholds=Thresholds(**_numbers(manifest["thresholds"])),
             manifest=manifest,
             family=FamilyHead.load(folder, manifest["family"]) if "family" in manifest else None,
-            encoder_weights=next((folder / own for own in (_ENCODER, _ENCODER_FOLDER) if (folder / own).exists()), None),
+            encoder_weights=_encoder_weights(folder),
             remembered=folder / _RECALL if (folder / _RECALL).is_file() else None,
             learnt=np.load(folder / _LEARNT, allow_pickle=False) if (folder / _LEARNT).is_file() else None,
         )
@@ -230,6 +230,12 @@ def load(folder: str | Path) -> Bundle:
     if not np.isfinite(answer).all():
         raise BundleError(f"The model at {folder} is damaged: its head gives no answer. Train it again.")
     return bundle
+
+
+def _encoder_weights(folder: Path) -> Path | None:
+    if (folder / _ENCODER).is_file():
+        return folder / _ENCODER
+    return folder / _ENCODER_FOLDER if (folder / _ENCODER_FOLDER).is_dir() else None
 
 
 def _numbers(fields: dict[str, Any]) -> dict[str, float]:

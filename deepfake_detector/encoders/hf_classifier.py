@@ -41,6 +41,11 @@ class LastLayer:
     offset: np.ndarray
     words: list[str]
 
+    def lead(self, label: int) -> tuple[np.ndarray, float]:
+        """(dim,) weights and offset of what one of two labels is ahead of the other by: its log-odds."""
+        weight, offset = (values[label] - values[1 - label] for values in (self.weight, self.offset))
+        return weight, float(offset)
+
 
 class Encoder(PictureEncoder):
     """`weights` is a folder with config.json, preprocessor_config.json and model.safetensors, a model that holds one, or OWNER/NAME on the

@@ -24,7 +24,7 @@ from deepfake_detector.finetune import bases
 from deepfake_detector.finetune.batches import BATCH, Batches, Look, see
 from deepfake_detector.finetune.method import Method, Settings, Tuned
 from deepfake_detector.heads import blocks, logistic
-from deepfake_detector.types import FAKE, REAL, Embeddings
+from deepfake_detector.types import FAKE, Embeddings
 
 if TYPE_CHECKING:
     import torch
@@ -88,8 +88,7 @@ class Transformer(Method):
         if self.recipe.head:
             return Tuned(finished, None)
         layer = hf_classifier.Encoder(weights=str(finished)).last_layer()
-        weight, offset = (values[FAKE] - values[REAL] for values in (layer.weight, layer.offset))
-        return Tuned(finished, logistic.given(weight, float(offset)))
+        return Tuned(finished, logistic.given(*layer.lead(FAKE)))
 
     def _plan(self, data: Embeddings) -> str:
         """A name for a run of these pictures and settings, and of no others."""
