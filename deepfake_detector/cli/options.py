@@ -1,0 +1,186 @@
+"""What all command lines share: how one is run, the options of several, and what these stand for."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from deepfake_detector import registry
+from deepfake_detector.errors import DetectorError
+from deepfake_detector.files import spelt_out
+
+if TYPE_CHECKING:
+    from deepfake_detector.bundle import Bundle
+    from deepfake_detector.cache import Cache
+    from deepfake_detector.embed import Embedder
+    from deepfake_detector.encoders import PictureEncoder
+    from deepfake_detector.panel import Panel
+    from deepfake_detector.types import EncoderSpec
+
+DEFAULT_CACHE_GB = 20.0
+
+
+def run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
+    """Parse, run, and turn whatever is raised on purpose into one line and an exit status."""
+    arguments = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal can't show
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("deepfake_detector").setLevel(logging.INFO)
+    try:
+        return command(arguments)
+    except DetectorError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        remembered = not getattr(arguments, "no_cache", True)
+        what = "; what was embedded is remembered, and the same command goes on from there" if remembered else ""
+        print(f"\n{parser.prog}: stopped{what}.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `… | head` closed our output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, or a place that may not be written: nothing that is read by name comes this far
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
+        print(f"{parser.prog}: error: {said}. Make room, or choose another place, and run it again.", file=sys.stderr)
+        return 2
+
+
+def command_line() -> str:
+    """What was typed, as manifests and reports tell it."""
+    return spelt_out(" ".join(sys.argv))
+
+
+def new_parser(description: str, epilog: str, prog: str | None = None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=prog, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that embeds."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: the best there is)")
+    parser.add_argument("--weights", metavar="FILE", help="a local file, or folder, with the encoder's weights")
+    add_cache(parser)
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Where embeddings are remembered."""
+    parser.add_argument(
+        "--cache", metavar="FILE", help="the embedding cache (default: $DEEPFAKE_DETECTOR_EMBEDDINGS or embeddings/cache.sqlite)"
+    )
+    parser.add_argument("--cache-gb", type=float, default=DEFAULT_CACHE_GB, metavar="N", help="its size limit (default: %(default)g)")
+    parser.add_argument("--no-cache", action="store_true", help="remember nothing")
+
+
+def open_cache(arguments: argparse.Namespace):
+    from deepfake_detector.cache import Cache
+
+    if not 0 < arguments.cache_gb < float("inf"):
+        raise DetectorError(f"--cache-gb should be a number above 0; received {arguments.cache_gb}.")
+    return None if arguments.no_cache else Cache(arguments.cache, int(arguments.cache_gb * 2**30))
+
+
+def embedders(arguments: argparse.Namespace):
+    """A model → an embedder; encoders and the cache are made once."""
+    from functools import cache
+
+    from deepfake_detector.embed import Embedder
+
+    remembered = cache(lambda: open_cache(arguments))
+    encoders: dict[EncoderSpec, PictureEncoder] = {}
+
+    def embedder(model: Bundle) -> Embedder:
+        if model.spec not in encoders:
+            encoders[model.spec] = model.encoder(arguments.device, arguments.weights)
+        return Embedder(encoders[model.spec], model.crop, remembered())
+
+    return embedder
+
+
+def add_data(parser: argparse.ArgumentParser, argv: list[str] | None, clips: bool = True) -> None:
+    """The options of everything that reads labelled pictures, and those of the data set that `argv` names."""
+    parser.add_argument(
+        "--dataset", default="folder", help=f"its layout: one of {', '.join(registry.names('datasets'))} (default: %(default)s)"
+    )
+    if clips:
+        add_sampling(parser)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--dataset")
+    name = first.parse_known_args(argv)[0].dataset
+    own = argparse.ArgumentParser(add_help=False)
+    if name in registry.names("datasets") and (add_options := getattr(registry.load("datasets", name), "add_options", None)):
+        for options in (parser.add_argument_group(f"options of --dataset {name}"), own):
+            add_options(options)
+    parser.set_defaults(own=vars(own.parse_args([])).keys())
+
+
+def data_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was said to the data set's own options, by their names."""
+    return {name: getattr(arguments, name) for name in arguments.own}
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--frames", type=int, default=16, metavar="N", help="of a clip, take N frames evenly (default: %(default)s)")
+    parser.add_argument("--every", type=float, metavar="SECONDS", help="of a clip, take a frame every so many seconds instead")
+
+
+def sampling_of(arguments: argparse.Namespace):
+    from deepfake_detector.video import Sampling
+
+    if arguments.frames < 1:
+        raise DetectorError(f"--frames should be at least 1; received {arguments.frames}.")
+    if arguments.every is not None and not 0 < arguments.every < float("inf"):
+        raise DetectorError(f"--every should be a number of seconds above 0; received {arguments.every}.")
+    return Sampling(arguments.frames, arguments.every)
+
+
+def check_seed(arguments: argparse.Namespace) -> None:
+    if arguments.seed < 0:
+        raise DetectorError(f"--seed should be at least 0; received {arguments.seed}.")
+
+
+def progress_bar(total: int | None):
+    from tqdm import tqdm
+
+    # On a terminal a bar; elsewhere (a log file) a line now and then.
+    return tqdm(total=total, unit="picture", smoothing=0.1, mininterval=0.5 if sys.stderr.isatty() else 30, file=sys.stderr)
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="FOLDER",
+        help="a model; several are asked about each file, and it is fake where one of them says so (default: models/default and, about "
+        "faces, models/face_swaps; repeatable)",
+    )
+
+
+def add_known(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--known", metavar="TABLE", help="show the most similar pictures of this table beside each verdict")
+    parser.add_argument("--pictures", metavar="FOLDER", help="where the pictures of that table are, to show them too")
+
+
+def check_known(arguments: argparse.Namespace) -> None:
+    if arguments.pictures and not arguments.known:
+        raise DetectorError("--pictures says where the pictures of --known are, and no table is given. Name one with --known.")
+
+
+def panel_of(arguments: argparse.Namespace, cache: Cache | None) -> Panel:
+    from deepfake_detector.detect import DEFAULT_MODEL, Detector
+    from deepfake_detector.panel import FACE_SWAPS, Panel
+
+    known = None
+    if arguments.known:
+        from deepfake_detector import table
+        from deepfake_detector.known import Known
+
+        known = Known(table.read(arguments.known), arguments.pictures)
+    first, *rest = arguments.model or [DEFAULT_MODEL, FACE_SWAPS]
+    engine = (cache, arguments.device, arguments.weights)
+    return Panel([Detector(first, *engine, known), *(Detector(model, *engine) for model in rest)])

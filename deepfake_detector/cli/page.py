@@ -1,0 +1,32 @@
+"""app.py: the web page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepfake_detector.cli.options import add_engine, add_known, add_models, check_known, new_parser, open_cache, panel_of, run
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def app(argv: list[str] | None = None) -> int:
+    """`app.py`: the web page."""
+    parser = new_parser("Open the web page.", "")
+    add_models(parser)
+    parser.add_argument("--host", default=None, help="the address to listen on (default: this machine alone; 0.0.0.0 for everyone)")
+    parser.add_argument("--port", type=int, default=None, help="the port (default: the first free one from 7860)")
+    parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's servers")
+    add_known(parser)
+    add_engine(parser)
+    return run(_app, parser, argv)
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    from functools import partial
+
+    from deepfake_detector.ui.build import serve
+
+    check_known(arguments)
+    load = partial(panel_of, arguments, open_cache(arguments))
+    return serve(load, host=arguments.host, port=arguments.port, share=arguments.share)

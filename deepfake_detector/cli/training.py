@@ -1,0 +1,85 @@
+"""train_classifier.py: tables → a model; and what is printed of every model that was trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepfake_detector import registry
+from deepfake_detector.cli.figures import print_clips, summary_lines
+from deepfake_detector.cli.options import check_seed, command_line, new_parser, run
+
+if TYPE_CHECKING:
+    import argparse
+
+    from deepfake_detector.train import Training
+
+
+def train(argv: list[str] | None = None) -> int:
+    """`train_classifier.py`: tables → a model."""
+    parser = new_parser(
+        "Train a classifier on tables of embeddings.", "The model is a folder: the head's files, manifest.json and the curves."
+    )
+    parser.add_argument("tables", metavar="TABLE", nargs="+", help="made by extract_embeddings.py, all with one encoder and crop")
+    parser.add_argument("--head", default="keras_mlp", help=f"one of {', '.join(registry.names('heads'))} (default: %(default)s)")
+    parser.add_argument("--out", metavar="FOLDER", help="the model (default: models/TABLE-HEAD, of the first table)")
+    parser.add_argument("--choose", action="store_true", help="choose the head's settings on generators and real sources held out")
+    parser.add_argument("--seed", type=int, default=0, help="the same tables and seed give the same model (default: %(default)s)")
+    return run(_train, parser, argv)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from deepfake_detector import bundle, table
+    from deepfake_detector.train import train
+
+    registry.load("heads", arguments.head)  # an unknown head, before a large table is read
+    out = Path(arguments.out or f"models/{Path(arguments.tables[0]).stem}-{arguments.head}")
+    bundle.check_target(out)
+    check_seed(arguments)
+    data = table.read_all(arguments.tables)
+    save_and_tell(train(data, arguments.head, out.name, arguments.seed, command_line(), arguments.choose), out)
+    return 0
+
+
+def save_and_tell(done: Training, out: Path) -> None:
+    """Write a trained model, and print how well it does on what was kept apart."""
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    from deepfake_detector import bundle
+    from deepfake_detector.calibration import fewest_for
+    from deepfake_detector.evaluate import evaluate_scores, per_picture
+    from deepfake_detector.train import plot_curves
+    from deepfake_detector.types import LABEL_NAMES
+
+    rows, p_fake = per_picture(done.test.rows, done.p_fake)  # of several faces the most suspicious, as in a verdict
+    labels = rows["label"].to_numpy()
+    scores = evaluate_scores(rows, p_fake, done.bundle.thresholds, regions=(done.test.rows, done.p_fake))
+    made = dataclasses.replace(done.bundle, manifest=done.bundle.manifest | {"scores": scores})
+    bundle.save(made, out)
+    if done.history:
+        plot_curves(done.history, out / "curves.png")
+
+    guess = (p_fake >= 0.5).astype(int)
+    print(classification_report(labels, guess, target_names=LABEL_NAMES, digits=4, zero_division=0))
+    print("Confusion matrix (rows: truth, columns: answer; real, fake):")
+    print(confusion_matrix(labels, guess, labels=[0, 1]))
+    print(summary_lines(scores["overall"]))
+    print_clips(scores)
+    thresholds = made.thresholds
+    print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
+    promise = made.manifest["promise"]
+    for never, of, rate in (
+        ("fake", "real pictures", promise["false_positive_rate"] if thresholds.fake >= 1 else None),
+        ("real", "fakes", promise["false_negative_rate"] if thresholds.real <= 0 else None),
+    ):
+        if rate:
+            print(
+                f"It will never say {never}: that at most {rate:.0%} of {of} get this answer can't be promised from so few, or ones so "
+                f"hard to tell. It takes {fewest_for(rate)} {of} at the very least, each in a group of its own; some hundreds are better."
+            )
+    for tried in made.manifest["training"]["settings_tried"]:
+        matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
+        what = f"tried {tried['settings']}: " if tried["settings"] else ""
+        print(f"  {what}AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
+    print(f"{out}: {made.head_name} on {made.spec.name}; split: {made.manifest['training']['split']}")
