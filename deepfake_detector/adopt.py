@@ -7,20 +7,17 @@ promised rate of errors.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 
 from deepfake_detector import split
-from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.calibration import Scores
 from deepfake_detector.datasets.folder import label_of_word
 from deepfake_detector.encoders.hf_classifier import Encoder, LastLayer
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.heads import logistic
-from deepfake_detector.train import Training, check_trainable, counts, fit_promise, judged
+from deepfake_detector.train import Fitted, Training, check_trainable, finished, fit_promise, judged, two_sides
 from deepfake_detector.types import FAKE, REAL, Embeddings, made_differently
-from deepfake_detector.versions import versions
 
 
 def adopt(encoder: Encoder, data: Embeddings, name: str, fakes: Collection[str] = (), seed: int = 0, command: str = "") -> Training:
@@ -38,40 +35,14 @@ def adopt(encoder: Encoder, data: Embeddings, name: str, fakes: Collection[str] 
     layer = encoder.last_layer()
     fake = _fake_label(layer, fakes)
     head = logistic.given(*layer.lead(fake))
-    learn, test, how = split.train_test(data.rows, seed)
-    training, testing = data.take(learn), data.take(test)
-    scores, groups = head.p_fake(training.X), split.whole_groups(training.rows)
-    own, labels = split.in_their_own_right(training.rows), training.rows["label"].to_numpy()
-    real, faked = (judged(training.rows, groups, scores, own & (labels == label)) for label in (REAL, FAKE))
-    calibration, thresholds, promise = fit_promise(real, _NONE, faked, _NONE)
-    manifest: dict[str, Any] = {
-        "promise": promise,
-        "training": {
-            "seed": seed,
-            "split": how,
-            "train": counts(training),
-            "test": counts(testing),
-            "views": 0,
-            "settings": {},
-            "settings_tried": [],
-            "adopted": {"from": encoder.weights, "labels": layer.words, "fake": layer.words[fake]},
-            "command": command,
-        },
-        "versions": versions(),
-    }
-    made = Bundle(
-        name,
-        head,
-        "logistic",
-        data.spec,
-        data.crop,
-        calibration,
-        thresholds,
-        manifest,
-        encoder_weights=encoder.folder,
-        learnt=fingerprints(training.rows["sha256"]),
-    )
-    return Training(made, testing, made.p_fake(testing.X), {})
+    sides = two_sides(data, seed)
+    rows = sides.training.rows
+    scores, groups = head.p_fake(sides.training.X), split.whole_groups(rows)
+    own, labels = split.in_their_own_right(rows), rows["label"].to_numpy()
+    real, faked = (judged(rows, groups, scores, own & (labels == label)) for label in (REAL, FAKE))
+    fitted = Fitted(head, *fit_promise(real, _NONE, faked, _NONE))
+    facts = {"seed": seed, "adopted": {"from": encoder.weights, "labels": layer.words, "fake": layer.words[fake]}, "command": command}
+    return finished(name, "logistic", fitted, sides, facts, encoder_weights=encoder.folder)
 
 
 _NONE = Scores(np.empty(0), np.empty(0, int))  # whose sources and generators are new to the classifier, nobody here knows

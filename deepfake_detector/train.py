@@ -18,9 +18,10 @@ from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.calibration import CONFIDENCE, Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds, percentiles
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import per_picture
+from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
-from deepfake_detector.recall import remember
+from deepfake_detector.recall import Recall, remember
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds
 from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
@@ -45,6 +46,15 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """What is learnt from and what is kept apart to report on, and how the two were parted."""
+
+    training: Embeddings
+    test: Embeddings
+    how: str
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A head, what turns its scores into verdicts, and what these promise (as the manifest says it)."""
 
@@ -62,41 +72,61 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     """
     module = registry.load("heads", head_name)
     check_trainable(data, head_name)
-    learn, test, how = split.train_test(data.rows, seed)
-    training, testing = data.take(learn), data.take(test)
+    sides = two_sides(data, seed)
+    training, testing = sides.training, sides.test
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
     watched = (testing.X, testing.rows["label"].to_numpy(np.float32))
     fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched)
-    manifest: dict[str, Any] = {
-        "promise": fitted.promise,
-        "training": {
-            "seed": seed,
-            "split": how,
-            "train": counts(training),
-            "test": counts(testing),
-            "views": _views(training),
-            "settings": chosen,
-            "settings_tried": tried,
-            "command": command,
-        },
-        "versions": versions(),
-    }
+    facts = {"seed": seed, "settings": chosen, "settings_tried": tried, "command": command}
     family = family_head.fit(training, seed)
     recall = remember(fitted.head, training, seed) if fitted.head.teachable else None
+    return finished(name, head_name, fitted, sides, facts, family=family, recall=recall)
+
+
+def two_sides(data: Embeddings, seed: int) -> Sides:
+    learn, test, how = split.train_test(data.rows, seed)
+    return Sides(data.take(learn), data.take(test), how)
+
+
+def finished(
+    name: str,
+    head_name: str,
+    fitted: Fitted,
+    sides: Sides,
+    facts: dict[str, Any],
+    *,
+    family: FamilyHead | None = None,
+    recall: Recall | None = None,
+    encoder_weights: Path | None = None,
+) -> Training:
+    """The model of what was fitted, asked about the test side; `facts` are what its manifest tells of how it came to be.
+
+    The test side may be embedded otherwise than the training side: its spec and crop are those that the model takes.
+    """
+    told = {
+        "split": sides.how,
+        "train": counts(sides.training),
+        "test": counts(sides.test),
+        "views": _views(sides.training),
+        "settings": {},
+        "settings_tried": [],
+    }
+    manifest = {"promise": fitted.promise, "training": told | facts, "versions": versions()}
     bundle = Bundle(
         name,
         fitted.head,
         head_name,
-        data.spec,
-        data.crop,
+        sides.test.spec,
+        sides.test.crop,
         fitted.calibration,
         fitted.thresholds,
         manifest,
         family,
-        remembered=recall,
-        learnt=fingerprints(training.rows["sha256"]),
+        encoder_weights,
+        recall,
+        learnt=fingerprints(sides.training.rows["sha256"]),
     )
-    return Training(bundle, testing, bundle.p_fake(testing.X), fitted.head.history_)
+    return Training(bundle, sides.test, bundle.p_fake(sides.test.X), fitted.head.history_)
 
 
 def fit_calibrated(

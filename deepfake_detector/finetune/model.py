@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from deepfake_detector import registry, split
-from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.cache import Cache
 from deepfake_detector.calibration import Calibration, Scores
 from deepfake_detector.datasets import Listing
@@ -27,15 +26,8 @@ from deepfake_detector.finetune.batches import BATCH
 from deepfake_detector.finetune.method import Method, Settings, Tuned
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
-from deepfake_detector.train import (
-    Training,
-    check_trainable,
-    counts,
-    fit_promise,
-    judged,
-)
+from deepfake_detector.train import Fitted, Training, check_trainable, finished, fit_promise, judged, two_sides
 from deepfake_detector.types import FAKE, REAL, Embeddings, Sample, Thresholds
-from deepfake_detector.versions import versions
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +118,8 @@ def finetune(
     log.info("looking at %d pictures", len(samples))
     data, skipped = embed_samples(listing, Embedder(method.first_look(), crop, cache), bar(len(samples)))
     check_trainable(data, method.head)
-    learn, test, how = split.train_test(data.rows, settings.seed)
-    training, testing = data.take(learn), data.take(test)
+    sides = two_sides(data, settings.seed)
+    training = sides.training
     plan = split.left_out_folds(training.rows, folds)  # before hours of work: it may not be possible
     progress = bar((len(plan) + 1) * settings.steps * BATCH)
 
@@ -165,37 +157,17 @@ def finetune(
     log.info("run %d of %d: all that may be learnt from", len(plan) + 1, len(plan) + 1)
     final = tuned(training, "all")
     head = head_of(final, training, exact=True)
-    testing = embedded(testing, final.weights, exact=True)
-    manifest: dict[str, Any] = {
-        "promise": promise,
-        "training": {
-            "seed": settings.seed,
-            "split": how,
-            "train": counts(training),
-            "test": counts(testing),
-            "views": 0,
-            "settings": {},
-            "settings_tried": [{"settings": {}, "unseen_auroc": float(np.mean([one["auroc"] for one in told]))}],
-            "tuned": {**method.facts, "steps": settings.steps, "bfloat16": settings.bfloat16},
-            "left_out": told,
-            "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
-            "command": command,
-        },
-        "versions": versions(),
+    sides = replace(sides, test=embedded(sides.test, final.weights, exact=True))
+    facts = {
+        "seed": settings.seed,
+        "settings_tried": [{"settings": {}, "unseen_auroc": float(np.mean([one["auroc"] for one in told]))}],
+        "tuned": {**method.facts, "steps": settings.steps, "bfloat16": settings.bfloat16},
+        "left_out": told,
+        "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+        "command": command,
     }
-    made = Bundle(
-        name,
-        head,
-        method.head,
-        testing.spec,
-        crop,
-        calibration,
-        thresholds,
-        manifest,
-        encoder_weights=final.weights,
-        learnt=fingerprints(training.rows["sha256"]),
-    )
-    return Training(made, testing, made.p_fake(testing.X), {})
+    fitted = Fitted(head, calibration, thresholds, promise)
+    return finished(name, method.head, fitted, sides, facts, encoder_weights=final.weights)
 
 
 def _files(listing: Listing) -> dict[str, Sample]:
