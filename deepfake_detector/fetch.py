@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import ssl
+import tempfile
 import threading
 import time
 from collections import OrderedDict, deque
@@ -54,6 +55,9 @@ class Limits:
     retry_after: float = 30.0  # a host that asks for a longer pause than this is left alone for as long as it asks
     max_bytes: int = 20 * 2**20
     min_side: int = MIN_SIDE  # pixels
+
+
+WAITED_FOR = Limits(connect=5.0, read=5.0, total=15.0, backoff=0.5, retry_after=2.0)  # by somebody, who would rather hear no
 
 
 @dataclass
@@ -286,6 +290,30 @@ class Fetcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def fetched_now(urls: Iterable[str], folder: str | Path | None = None, allow_private: bool = False) -> Iterator[tuple[str, bytes | str]]:
+    """Each URL with its picture's bytes, or with the reason why there are none, for somebody who waits: nothing is kept.
+
+    `folder` is where the bytes lie meanwhile, None for the system's folder for temporary files.
+    """
+    with (
+        tempfile.TemporaryDirectory(dir=folder) as store,
+        Fetcher(store, allow_private=allow_private, concurrency=8, limits=WAITED_FOR) as fetcher,
+    ):
+        for found in fetcher.fetch(urls):
+            yield found.url, found.content or _in_words(found)
+
+
+def _in_words(found: Fetched) -> str:
+    if found.outcome == "not_a_picture":
+        return (
+            "what this address gives is no picture. Give that of the picture itself (in a browser: right click, copy image address), "
+            "or save it first, as a clip has to be"
+        )
+    return (
+        f"no picture came from this address ({found.outcome.replace('_', ' ')}: {found.detail}). Save the picture first, and give its file"
+    )
 
 
 def _may_pass(error: Exception) -> bool:

@@ -1,23 +1,27 @@
-"""The page as a user starts it."""
+"""The page as a user starts it, and pictures on the web."""
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.conftest import ROOT
 
 
 @contextmanager
-def served(models: list[Path], folder: Path, port: int):
+def served(models: list[Path], folder: Path, port: int, start: Sequence[str | Path] = (ROOT / "app.py",)):
     """`python app.py` with these models, in a folder of its own, once it answers → (its address, its process); ended by a plain kill."""
-    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), *(f"--model={model}" for model in models)]
+    command = [sys.executable, *map(str, start), "--port", str(port), *(f"--model={model}" for model in models)]
     settings = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
@@ -35,3 +39,20 @@ def served(models: list[Path], folder: Path, port: int):
         finally:
             server.terminate()
             server.wait(20)
+
+
+@contextmanager
+def web(folder):
+    """Serve a folder → its address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

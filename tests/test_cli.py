@@ -190,7 +190,7 @@ def test_a_table_of_one_class_alone_is_warned_of(tmp_path, capsys):
     [
         ("evaluate", ["--data=README.md", "--model=README.md"], "README.md is a file; a model is a folder"),
         ("evaluate", ["--data=/no/such"], "'/no/such' is missing. Correct the path"),
-        ("main", ["predict", "https://example.org/a.jpg", "--no-cache"], "this is an address: save the picture first"),
+        ("main", ["predict", "ftp://example.org/a.jpg", "--no-cache"], "the scheme is 'ftp'). Save the picture first"),
     ],
 )
 def test_a_place_that_can_not_be_meant_is_said_to_be_so(call, arguments, said, monkeypatch, capsys):

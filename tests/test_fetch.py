@@ -27,7 +27,7 @@ from PIL import Image
 from deepfake_detector import addresses
 from deepfake_detector.addresses import GuardedBackend, is_public
 from deepfake_detector.errors import AddressRefused, StoreError
-from deepfake_detector.fetch import Fetcher, Limits
+from deepfake_detector.fetch import Fetcher, Limits, fetched_now
 from deepfake_detector.picture_store import Fetched, PictureStore
 from tests.conftest import ROOT
 
@@ -669,7 +669,7 @@ def test_a_store_that_can_not_be_used_is_refused_in_words(tmp_path, server):
 
 PROCESS = """
 import sys
-from deepfake_detector.fetch import Fetcher, Limits
+from deepfake_detector.fetch import Fetcher, Limits, fetched_now
 from deepfake_detector.picture_store import Fetched, PictureStore
 with Fetcher(sys.argv[1], allow_private=True, limits=Limits(per_host=8)) as fetcher:
     for found in fetcher.fetch(f"{sys.argv[2]}/{i}" for i in range(int(sys.argv[3]))):
@@ -705,3 +705,16 @@ def test_after_kill_9_nothing_recorded_is_asked_again(tmp_path, server):
     assert [f.content for f in found] == [png(i) for i in range(300)]
     assert all(server.asked[url.removeprefix(server.url)] == 1 for url in reported)
     assert server.asked.total() <= 300 + 8, "only what was under way is asked again"
+
+
+def test_pictures_that_somebody_waits_for_are_kept_nowhere(tmp_path, server):
+    server.answers |= {"/a": reply(png(1)), "/b": reply(HTML), "/c": reply(status=500)}
+    urls = [f"{server.url}/{name}" for name in ("a", "b", "c", "a")]
+    found = list(fetched_now(urls, tmp_path, allow_private=True))
+    assert [url for url, _ in found] == urls
+    assert found[0][1] == found[3][1] == png(1)
+    assert "this address gives is no picture" in found[1][1]
+    assert "error: status 500" in found[2][1]
+    assert server.asked["/a"] == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "is not asked" in next(fetched_now([f"{server.url}/a"], tmp_path))[1], "unless told so, no address of one's own network"

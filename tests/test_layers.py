@@ -17,6 +17,7 @@ LAYERS = [
     {"vectors"},
     {"types", "registry", "files", "database", "versions", "torch_compat", "addresses", "once", "twins", "memory", "families"},
     {
+        "answers",
         "images",
         "metrics",
         "cache",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
 from tests.conftest import ROOT, answering, draw
-from tests.serving import served
+from tests.serving import served, web
 from tests.signing import signed_file
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -233,6 +234,74 @@ def test_the_last_tab_says_what_it_is_bad_at(page):
     text = page.inner_text("#model")
     assert "What it is bad at" in text
     assert "generator_1" in text
+
+
+def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
+    red, blue = draw(tmp_path / "red <b>.png", 0, 91, size=(300, 220)), draw(tmp_path / "blue.png", 1, 92, size=(300, 220))
+    clip = draw_clip(tmp_path / "clip.mp4", list(range(0, 2000, 40)), size=(160, 96))
+    long = draw_clip(tmp_path / "long.mp4", [0, 601_000])
+    (tmp_path / "text.jpg").write_text("I am no picture")
+    page.get_by_role("tab", name="Many files").click()
+    page.click("#judge_many")
+    page.locator("#many_verdicts", has_text="There are none in the box").wait_for()
+    page.set_input_files("#many input[type=file]", [red, blue, clip, tmp_path / "text.jpg", long])
+    page.locator("#many").get_by_text("long").first.wait_for()
+    page.click("#judge_many")
+    page.wait_for_selector("#many_verdicts .many", timeout=90_000)
+    shown = page.locator("#many_verdicts .many > details > summary")
+    detector = Detector(model)
+    wanted = {file.name: detector.judge_file(file) for file in (red, blue, clip)}
+    order = sorted((blue.name, clip.name), key=lambda name: -wanted[name].p_fake)
+    assert [shown.nth(i).inner_text().strip().split("\n")[0] for i in (0, 1)] == order, "the most suspicious first"
+    assert [shown.nth(i).inner_text().split("\n")[-1] for i in (3, 4)] == ["not judged", "not judged"]
+    assert "red <b>.png" in page.inner_text("#many_verdicts")
+    shown.nth(0).click()
+    opened = page.locator("#many_verdicts .many > details[open] [data-verdict]")
+    assert opened.get_attribute("data-p-fake") == str(wanted[order[0]].p_fake)
+    page.screenshot(path=ROOT / "screenshots" / "many.png", full_page=True)
+    with page.expect_download() as download:
+        page.click("#many_download")
+    download.value.save_as(tmp_path / "answers.csv")
+    with (tmp_path / "answers.csv").open(newline="") as file:
+        told = list(csv.DictReader(file))
+    assert len(told) == 5
+    for one in told:
+        if one["error"]:
+            assert re.search("not a picture|too long", one["error"])
+        else:
+            expected = wanted[one["path"]]
+            assert (one["verdict"], float(one["p_fake"])) == (expected.verdict, expected.p_fake)
+
+
+def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
+    red = draw(tmp_path / "site" / "red.png", 0, 93, size=(300, 220))
+    (tmp_path / "site" / "page.html").write_text("<html>a picture is on this page</html>")
+    lenient = (
+        "import functools, runpy; from deepfake_detector import fetch; "
+        "fetch.fetched_now = functools.partial(fetch.fetched_now, allow_private=True); "
+        f"runpy.run_path({str(ROOT / 'app.py')!r}, run_name='__main__')"
+    )
+    with web(tmp_path / "site") as site, served([model], tmp_path, 7996, ["-c", lenient]) as (url, _):
+        page = browser.new_page()
+        page.goto(url)
+        page.fill("#address textarea, #address input", f"{site}/red.png")
+        page.press("#address textarea, #address input", "Enter")
+        expected = Detector(model).judge_file(red)
+        assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
+        assert expected.sha256 in page.inner_text("#verdict"), "the file itself, not a picture made of it"
+        assert page.locator("#picture img").evaluate("image => image.naturalWidth") == 300
+        page.fill("#address textarea, #address input", f"{site}/page.html")
+        page.press("#address textarea, #address input", "Enter")
+        page.locator("#address_said", has_text="What this address gives is no picture").wait_for()
+        assert verdict_of(page) == (expected.verdict, str(expected.p_fake)), "what is shown stays, with its verdict"
+        page.close()
+
+
+def test_no_address_of_the_servers_own_network_is_asked(page, address):
+    for asked, said in ((address[0], "is not asked"), ("2130706433", "expected http"), ("", "There is no address")):
+        page.fill("#address textarea, #address input", asked)
+        page.press("#address textarea, #address input", "Enter")
+        page.locator("#address_said", has_text=said).wait_for()
 
 
 def teach(page, real: list[Path], fake: list[Path] = (), says: str = "which has learnt") -> str:

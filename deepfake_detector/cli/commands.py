@@ -33,12 +33,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     predict = commands.add_parser(
-        "predict", help="judge pictures and clips", description="Judge files, and all pictures and clips in folders."
+        "predict",
+        help="judge pictures and clips",
+        description="Judge files, all pictures and clips in folders, and pictures at addresses of the web.",
     )
-    predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER")
+    predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER|URL")
     add_models(predict)
     add_sampling(predict)
-    predict.add_argument("--json", action="store_true", help="one JSON object a line")
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--csv", action="store_true", help="a CSV, with a row for each file")
     add_known(predict)
     add_engine(predict)
     predict.set_defaults(command=predict_files)

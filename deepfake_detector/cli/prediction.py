@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterable
-from itertools import chain
+import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.cli.options import check_known, open_cache, panel_of, sampling_of
-from deepfake_detector.errors import DetectorError
+from deepfake_detector.errors import DetectorError, UnusablePicture
 
 if TYPE_CHECKING:
     import argparse
 
     from deepfake_detector.panel import Panel
     from deepfake_detector.types import Verdict
+    from deepfake_detector.video import Sampling
 
 MOST_ALIKE = 3  # known pictures named on a file's line; --json has all
 
 
 def predict_files(arguments: argparse.Namespace) -> int:
+    from deepfake_detector import answers
+
     sampling = sampling_of(arguments)
     check_known(arguments)
     panel = panel_of(arguments, open_cache(arguments))
-    failed = 0
-    unlisted: list[tuple[str, str]] = []
-    for path, outcome in chain(panel.judge_files(_files(arguments.paths, unlisted), sampling), unlisted):
-        failed += isinstance(outcome, str)
-        print(json.dumps(_json_line(panel, path, outcome)) if arguments.json else _plain_line(path, outcome), flush=True)
+    outcomes = _judged(panel, arguments.paths, sampling)
+    if arguments.csv:
+        failed = sum(isinstance(outcome, str) for outcome in answers.write(sys.stdout, outcomes))
+    else:
+        failed = 0
+        for path, outcome in outcomes:
+            failed += isinstance(outcome, str)
+            print(json.dumps(_json_line(panel, path, outcome)) if arguments.json else _plain_line(path, outcome), flush=True)
     return 1 if failed else 0
+
+
+def _judged(panel: Panel, paths: Iterable[str], sampling: Sampling) -> Iterator[tuple[str, Verdict | str]]:
+    """Files, those in folders, and pictures at addresses, in order; folders that give none come last."""
+    unlisted: list[tuple[str, str]] = []
+    for at_addresses, some in itertools.groupby(paths, _is_address):
+        named = list(some)
+        yield from _fetched(panel, named) if at_addresses else panel.judge_files(_files(named, unlisted), sampling)
+    yield from unlisted
+
+
+def _is_address(path: str) -> bool:
+    return "://" in path and not os.path.exists(path)
+
+
+def _fetched(panel: Panel, urls: Iterable[str]) -> Iterator[tuple[str, Verdict | str]]:
+    from deepfake_detector.fetch import fetched_now
+
+    for url, content in fetched_now(urls):
+        try:
+            yield url, content if isinstance(content, str) else panel.judge(content)
+        except UnusablePicture as error:
+            yield url, str(error)
 
 
 def _json_line(panel: Panel, path: str, outcome: Verdict | str) -> dict[str, Any]:
@@ -43,8 +73,7 @@ def _plain_line(path: str, outcome: Verdict | str) -> str:
 
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\n", "\\n")
     if isinstance(outcome, str):
-        address = "; this is an address: save the picture first, and name its file" if "://" in path else ""
-        return f"error            {shown}: {outcome}{address}"
+        return f"error            {shown}: {outcome}"
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
     alike = ", ".join(f"{LABEL_NAMES[one.label]} {one.path} ({one.cosine:.2f})" for one in outcome.similar[:MOST_ALIKE])

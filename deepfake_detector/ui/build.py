@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 MAX_UPLOAD = "200mb"
 _INTRODUCTION = """# Real, fake, or unsure?
-Drop a picture, or a video in the tab beside. The answer is a hint, not proof. What you drop is deleted within minutes; the server
-remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
+Drop a picture, or a video or many files in the tabs beside. The answer is a hint, not proof. What you drop is deleted within minutes;
+the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
 """
 
 

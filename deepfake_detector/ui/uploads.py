@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,6 +65,21 @@ def sweeping(own: Path) -> Iterator[None]:
 def place() -> str:
     """Where an upload that is not gradio's own is to be put for as long as it is judged: in the folder, while there is one."""
     return os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
+
+
+def renew(paths: Iterable[str]) -> None:
+    """Let uploads count as new, so that none is deleted while it waits its turn; raises DetectorError where some are gone already."""
+    gone = 0
+    for path in paths:
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            gone += 1
+    if gone:
+        raise DetectorError(
+            f"{gone} of the files are no longer here: uploads are deleted after {KEPT // 60} minutes. "
+            "Take them away, drop them again, and press the button before that."
+        )
 
 
 def files_in(place: Path) -> set[Path]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.embed import read_file
-from deepfake_detector.errors import DetectorError
+from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.ui.heat_map import attention_map, heat_map
+from deepfake_detector.ui.uploads import place
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Picture", 10
+_WHO_ASKS = "This server asks for it, so whoever answers there sees this server's address, not yours."
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -52,6 +57,13 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         except (DetectorError, OSError):
             return ""  # the verdict's place says why
 
+    def fetch(url: str) -> Iterator[tuple[Any, str]]:
+        with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
+            try:
+                yield str(fetched(url.strip(), Path(folder))), ""
+            except (DetectorError, OSError) as error:
+                yield gr.skip(), f'<p role="alert">{escape(str(error))}</p>'  # the picture that is there, and its verdict, stay
+
     with gr.Row():
         with gr.Column():
             picture = UntouchedImage(
@@ -62,6 +74,10 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
                 elem_id="picture",
                 buttons=[],
             )
+            address = gr.Textbox(
+                label="or its address", placeholder="https://…", max_length=4000, elem_id="address", submit_btn="Fetch", info=_WHO_ASKS
+            )
+            address_said = gr.HTML(elem_id="address_said")
         with gr.Column():
             answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
             parts_shown = gr.HTML(label="Each part by itself", elem_id="parts")
@@ -72,3 +88,18 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         judge, [picture, taught], [answer, parts_shown], api_visibility="private", concurrency_limit=2, show_progress="full"
     )
     judged.then(parts, [picture, taught], parts_shown, api_visibility="private", concurrency_limit=2, show_progress="minimal")
+    address.submit(fetch, address, [picture, address_said], api_visibility="private", concurrency_limit=2, show_progress="full")
+
+
+def fetched(url: str, folder: Path) -> Path:
+    """The picture at this address as a file in `folder`; raises UnusablePicture saying why none came."""
+    from deepfake_detector.fetch import fetched_now
+
+    if not url:
+        raise UnusablePicture("There is no address. Paste one, such as https://example.org/picture.jpg.")
+    [(_, content)] = fetched_now([url], place())
+    if isinstance(content, str):
+        raise UnusablePicture(f"{content[:1].upper()}{content[1:]}.")
+    file = folder / "fetched.jpg"  # whatever it is: a browser looks at the bytes
+    file.write_bytes(content)
+    return file

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -106,7 +105,7 @@ def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, li
     """The detector with what it has learnt by these pictures, and the pictures that were left out, as (name, reason)."""
     model = base.bundle
     adapt.recall_of(model)
-    _renew(sample.path for sample in listing.samples)
+    uploads.renew(sample.path for sample in listing.samples)
     total, done = len(listing.samples), 0
 
     def count(more: int) -> None:
@@ -118,18 +117,3 @@ def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, li
     progress(None, desc="Learning")
     names = ", ".join(dict.fromkeys(sample.generator for sample in listing.samples))
     return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}").bundle), skipped
-
-
-def _renew(paths: Iterable[str]) -> None:
-    """Let uploads count as new, so that none is deleted while it waits its turn; raises DetectorError where some are gone already."""
-    gone = 0
-    for path in paths:
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            gone += 1
-    if gone:
-        raise DetectorError(
-            f"{gone} of the pictures are no longer here: uploads are deleted after {uploads.KEPT // 60} minutes. "
-            "Empty the boxes, drop the pictures again, and press the button before that."
-        )

@@ -1,0 +1,123 @@
+"""The tab for many files at once: drop them, read their verdicts, the most suspicious first, and take them away as a CSV."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from deepfake_detector import answers
+from deepfake_detector.embed import read_file
+from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.images import thumbnail
+from deepfake_detector.types import Verdict
+from deepfake_detector.ui import uploads
+from deepfake_detector.ui.tabs import clip
+from deepfake_detector.ui.verdict_card import card, problem
+from deepfake_detector.ui.warming import Warming
+from deepfake_detector.video import is_video
+
+if TYPE_CHECKING:
+    from gradio import State
+
+    from deepfake_detector.panel import Panel
+
+TITLE, ORDER = "Many files", 30
+MOST = 100  # at once: what a server of two cores judges in two minutes
+_RANK = {"fake": 0, "unsure": 1, "real": 2}
+_INTRODUCTION = f"Up to {MOST} pictures and clips at once. The most suspicious come first; open one to read why."
+
+
+def build(gr: ModuleType, detector: Warming, taught: State) -> None:
+    """Lay the tab out inside an open gr.Blocks()."""
+
+    bar = gr.Progress()
+
+    class NamedFiles(gr.File):
+        """Hands on each upload's path with the name that it came by: gr.File takes signs out of names, and the answers go by them."""
+
+        def preprocess(self, payload):
+            return [(file.path, Path(file.orig_name or file.path).name) for file in payload or []]
+
+        def get_block_name(self) -> str:
+            return "file"
+
+    def judge(files: list[tuple[str, str]], own: Panel | None, progress: Any = bar) -> Iterator[tuple[str, Any]]:
+        try:
+            paths, names = [path for path, _ in files], [name for _, name in files]
+            check(paths)
+            outcomes = judged(own or detector.get(), paths, progress)
+        except (DetectorError, OSError) as error:
+            yield problem(f"These files can't be judged: {error}"), gr.DownloadButton(visible=False)
+            return
+        with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
+            table = Path(folder) / "answers.csv"
+            with table.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                list(answers.write(file, zip(names, outcomes, strict=True)))
+            yield shown(paths, names, outcomes), gr.DownloadButton(value=str(table), visible=True)
+
+    gr.Markdown(_INTRODUCTION)
+    files = NamedFiles(label="Pictures and clips", file_count="multiple", elem_id="many", height=220)
+    press = gr.Button("Judge these", variant="primary", elem_id="judge_many")
+    answer = gr.HTML(label="Verdicts", elem_id="many_verdicts", min_height=80)
+    download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
+    press.click(judge, [files, taught], [answer, download], concurrency_limit=1, api_visibility="private", show_progress="full")
+
+
+def check(paths: list[str]) -> None:
+    """Raise DetectorError for no files, or too many."""
+    if not paths:
+        raise DetectorError("There are none in the box. Drop some first.")
+    if len(paths) > MOST:
+        raise DetectorError(
+            f"There are {len(paths)}; at most {MOST} are judged here at once. Remove some, or use the command line's predict."
+        )
+
+
+def judged(panel: Panel, paths: list[str], progress: Any) -> list[Verdict | str]:
+    """Each file's verdict, or the reason why it has none, in order; raises DetectorError where some are gone already."""
+    refused = {path: reason for path in paths if is_video(path) and (reason := _too_long(path))}
+    found = panel.judge_files(path for path in paths if path not in refused)
+    outcomes = []
+    for number, path in enumerate(paths):
+        progress((number, len(paths)), desc="Judging", unit="files")
+        uploads.renew(paths)  # clips may take longer than uploads are kept
+        outcomes.append(refused[path] if path in refused else next(found)[1])
+    return outcomes
+
+
+def _too_long(path: str) -> str:
+    try:
+        clip.check(path)
+    except UnusablePicture as error:
+        return str(error)
+    return ""
+
+
+def shown(paths: list[str], names: list[str], outcomes: list[Verdict | str]) -> str:
+    """HTML: what came of all of them in a line, then each, to be opened."""
+    counts = [sum(isinstance(outcome, Verdict) and outcome.verdict == answer for outcome in outcomes) for answer in _RANK]
+    told = f"Of {len(outcomes)}: {counts[0]} fake, {counts[1]} unsure, {counts[2]} real"
+    told += f", {len(outcomes) - sum(counts)} not judged." if sum(counts) < len(outcomes) else "."
+    ordered = sorted(zip(paths, names, outcomes, strict=True), key=lambda one: _suspicion(one[2]))
+    return f'<div class="many"><p>{told}</p>{"".join(_one(*one) for one in ordered)}</div>'
+
+
+def _suspicion(outcome: Verdict | str) -> tuple[int, float]:
+    return (_RANK[outcome.verdict], -outcome.p_fake) if isinstance(outcome, Verdict) else (len(_RANK), 0.0)
+
+
+def _one(path: str, name: str, outcome: Verdict | str) -> str:
+    name = escape(name)
+    if isinstance(outcome, str):
+        return f'<details class="none"><summary><i></i>{name}<b>not judged</b></summary>{problem(outcome)}</details>'
+    content = None if is_video(path) else read_file(path)
+    picture = f'<img alt="" src="{thumbnail(content)}">' if content else "<i></i>"
+    said = "by its own word" if outcome.by_the_file else f"{100 * outcome.p_fake:.1f} %"
+    return (
+        f'<details class="{outcome.verdict}"><summary>{picture}{name}<b>{outcome.verdict}</b>{said}</summary>'
+        f"{card(outcome, content)}</details>"
+    )
