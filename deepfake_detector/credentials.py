@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from deepfake_detector.errors import TableError
 from deepfake_detector.types import Declaration
 
 WHERE = "Content Credentials"
@@ -37,25 +40,41 @@ _OTHERWISE = {
     "algorithmicallyEnhanced": "enhanced by a program",
     "dataDrivenMedia": "drawn from data",
 }
-# Nothing is fetched, neither a manifest that is kept elsewhere nor a certificate's state. Who may be trusted would take a list of signers
-# that changes by the week, so a signature shows that nothing was changed since, and by whom it says it is.
+# Nothing is fetched, neither a manifest that is kept elsewhere nor a certificate's state. Without a list of signers, which changes by the
+# week, a signature shows that nothing was changed since, and by whom it says it is.
 _SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": False, "verify_timestamp_trust": False},
     "core": {"allowed_network_hosts": []},
 }
-_RUN_OUT = ("signingCredential.expired", "claimSignature.outsideValidity", "timeStamp.")  # a seal that has become old is unbroken
+_VOUCHED = {None: "", True: " (on the list of signers)", False: " (not on the list of signers)"}
+# A seal that has become old is unbroken, and so is one by somebody unknown.
+_UNBROKEN = ("signingCredential.expired", "signingCredential.untrusted", "claimSignature.outsideValidity", "timeStamp.")
 
 
-def credentials(kind: str, file: BinaryIO) -> list[Declaration]:
+def read_signers(file: str | Path) -> str:
+    """A list of those whose signatures are to be believed: certificates in PEM, such as C2PA's trust list; raises TableError."""
+    try:
+        signers = Path(file).read_text()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=signers)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise TableError(
+            f"{file} should hold certificates in PEM, each from BEGIN CERTIFICATE to END CERTIFICATE, as C2PA's trust list does ({error})."
+        ) from error
+    return signers
+
+
+def credentials(kind: str, file: BinaryIO, signers: str = "") -> list[Declaration]:
     """What the manifest in a file of this media type declares, in one declaration or none; the file is read from its start.
 
-    Raises nothing: a damaged manifest says that it is damaged.
+    `signers` are certificates as `read_signers` gives them; without any, nobody's signature is vouched for. Raises nothing: a damaged
+    manifest says that it is damaged.
     """
     import c2pa
 
+    settings = _SETTINGS | {"verify": _SETTINGS["verify"] | {"verify_trust": True}, "trust": {"trust_anchors": signers}}
     try:
-        with c2pa.Context.from_dict(_SETTINGS) as context, c2pa.Reader(kind, file, context=context) as reader:
-            return [_declaration(json.loads(reader.json()))]
+        with c2pa.Context.from_dict(settings if signers else _SETTINGS) as context, c2pa.Reader(kind, file, context=context) as reader:
+            return [_declaration(json.loads(reader.json()), bool(signers))]
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported, c2pa.C2paError.Other, c2pa.C2paError.Io):
         return []  # it holds none, or is no such file
     except (c2pa.C2paError, ValueError, KeyError, TypeError, AttributeError) as error:  # what is inside may be of any shape
@@ -78,11 +97,11 @@ def _term(source_type: str) -> str:
     return source_type.rstrip("/").rpartition("/")[2]
 
 
-def _declaration(store: dict[str, Any]) -> Declaration:
+def _declaration(store: dict[str, Any], checked: bool) -> Declaration:
     active = store["manifests"][store["active_manifest"]]
     signature = active.get("signature_info") or {}
     signer = signature.get("issuer") or signature.get("common_name") or ""
-    broken = [one["code"] for one in store.get("validation_status") or [] if not one["code"].startswith(_RUN_OUT)]
+    broken = [one["code"] for one in store.get("validation_status") or [] if not one["code"].startswith(_UNBROKEN)]
     if broken:
         says = f"of another file, or of this one before it was changed: their seal is broken ({', '.join(dict.fromkeys(broken))})"
         return Declaration(WHERE, says)
@@ -96,8 +115,14 @@ def _declaration(store: dict[str, Any]) -> Declaration:
     told = "; ".join(dict.fromkeys(said)) or "nothing of how the picture came about"
     program = _program(active)
     written = f"; written by {program}" if program else ""
-    sealed = f"signed {f'in the name of {signer}' if signer else 'by a nameless signer'}, and unchanged since"
-    return Declaration(WHERE, f"{told}{written}; {sealed}", generated, signer or "a nameless signer")
+    vouched_for = _is_trusted(store) if checked else None
+    sealed = f"signed {f'in the name of {signer}' if signer else 'by a nameless signer'}{_VOUCHED[vouched_for]}, and unchanged since"
+    return Declaration(WHERE, f"{told}{written}; {sealed}", generated, signer or "a nameless signer", vouched_for)
+
+
+def _is_trusted(store: dict[str, Any]) -> bool:
+    held = store["validation_results"]["activeManifest"]["success"]
+    return any(one["code"] == "signingCredential.trusted" for one in held)
 
 
 def _manifests(store: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -26,11 +26,12 @@ class Panel:
     judge the file (there is no face for it to look at, say) is passed over, with a note, as long as another can.
 
     Where the file itself says that a generative model made it, it is fake, whatever they answer. Saying nothing, or something else, moves
-    no answer.
+    no answer. `signers` are certificates of those who may vouch for what a file says (see credentials.py).
     """
 
-    def __init__(self, detectors: Sequence[Detector]):
+    def __init__(self, detectors: Sequence[Detector], signers: str = ""):
         self.first, *self._rest = detectors
+        self._signers = signers
 
     @property
     def bundles(self) -> list[Bundle]:
@@ -42,7 +43,7 @@ class Panel:
 
     def answering_by(self, bundle: Bundle) -> Panel:
         """This panel with another model for its first, which takes the same embeddings; raises TableError for one that takes others."""
-        return Panel([self.first.answering_by(bundle), *self._rest])
+        return Panel([self.first.answering_by(bundle), *self._rest], self._signers)
 
     def warm(self) -> None:
         """Load everything that the first picture would otherwise wait for."""
@@ -51,7 +52,7 @@ class Panel:
 
     def judge(self, content: bytes) -> Verdict:
         """One picture's bytes → the verdict; raises UnusablePicture."""
-        return self._together([_answer(detector, content) for detector in self._all], provenance.of_bytes(content))
+        return self._together([_answer(detector, content) for detector in self._all], provenance.of_bytes(content, self._signers))
 
     def parts(self, content: bytes) -> tuple[Part, ...]:
         """One picture's bytes → its parts as the first judges them; raises UnusablePicture."""
@@ -75,7 +76,7 @@ class Panel:
         for outcomes in zip(*streams, strict=True):
             path = outcomes[0][0]
             try:
-                yield path, self._together([outcome for _, outcome in outcomes], provenance.of_file(path))
+                yield path, self._together([outcome for _, outcome in outcomes], provenance.of_file(path, self._signers))
             except UnusablePicture as error:
                 yield path, str(error)
 

@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,23 +37,23 @@ _BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"qt  ": "video/quickti
 _STILL = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
-def of_bytes(content: bytes) -> tuple[Declaration, ...]:
-    """What a picture's file declares; raises nothing, and asks no network."""
-    return _told(_of_picture(io.BytesIO(content)))
+def of_bytes(content: bytes, signers: str = "") -> tuple[Declaration, ...]:
+    """What a picture's file declares; raises nothing, and asks no network. `signers` are as in credentials.py."""
+    return _told(_of_picture(io.BytesIO(content), signers))
 
 
-def of_file(path: str | Path) -> tuple[Declaration, ...]:
+def of_file(path: str | Path, signers: str = "") -> tuple[Declaration, ...]:
     """What a file declares, picture or clip; nothing where it can't be read, which whoever judges it will say."""
     try:
         with open(path, "rb") as file:
-            return _told(_of_clip(file, str(path)) if video.is_video(str(path)) else _of_picture(file))
+            return _told(_of_clip(file, str(path), signers) if video.is_video(str(path)) else _of_picture(file, signers))
     except OSError:
         return ()
 
 
 def _told(found: list[Declaration]) -> tuple[Declaration, ...]:
     """Those that decide first; in one line each, as a file may say anything."""
-    lines = [Declaration(one.where, _line(one.says), one.generated, _line(one.signed_by)) for one in found]
+    lines = [replace(one, says=_line(one.says), signed_by=_line(one.signed_by)) for one in found]
     return tuple(sorted(lines, key=lambda one: not one.generated)[:_MOST])
 
 
@@ -62,8 +63,8 @@ def _line(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
-def _of_clip(file: BinaryIO, path: str) -> list[Declaration]:
-    found = _credentials(file)
+def _of_clip(file: BinaryIO, path: str, signers: str) -> list[Declaration]:
+    found = _credentials(file, signers)
     try:
         tags = video.tags(path)
     except (UnusablePicture, OSError):
@@ -71,8 +72,8 @@ def _of_clip(file: BinaryIO, path: str) -> list[Declaration]:
     return found + [one for name, value in tags.items() if name.upper() == "AIGC" for one in _aigc("Metadata", value)]
 
 
-def _of_picture(file: BinaryIO) -> list[Declaration]:
-    found = _credentials(file)
+def _of_picture(file: BinaryIO, signers: str) -> list[Declaration]:
+    found = _credentials(file, signers)
     file.seek(0)
     try:
         with Image.open(file, formats=formats_of(file.read(12))) as picture:  # reads the header, and decodes nothing
@@ -83,10 +84,10 @@ def _of_picture(file: BinaryIO) -> list[Declaration]:
     return [*found, *_of_xmp(xmp), *_of_texts(texts), *_of_exif(exif)]
 
 
-def _credentials(file: BinaryIO) -> list[Declaration]:
+def _credentials(file: BinaryIO, signers: str) -> list[Declaration]:
     kind = _kind(file.read(12))
     file.seek(0)
-    return credentials.credentials(kind, file) if kind else []
+    return credentials.credentials(kind, file, signers) if kind else []
 
 
 def _kind(start: bytes) -> str | None:

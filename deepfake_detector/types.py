@@ -222,13 +222,15 @@ class Declaration:
     """What a file says of its own origin (see provenance.py): `where` in it that stands, and what it `says`, in words.
 
     `generated` is whether it says, unbroken, that a generative model made the picture or a part of it. `signed_by` is the name in a
-    signature that holds, "" for what anyone can write.
+    signature that holds, "" for what anyone can write; `vouched_for` whether a list of trusted signers says that it is really theirs, None
+    without such a list.
     """
 
     where: str
     says: str
     generated: bool = False
     signed_by: str = ""
+    vouched_for: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,12 @@ def signed_file(path: Path, content: bytes, **options) -> Path:
     return path
 
 
+def voucher(signer: str = "Test Studio", seconds: float = 1e8) -> str:
+    """The certificate (PEM) of who vouches for this signer."""
+    end = "-----END CERTIFICATE-----\n"
+    return _certificates(signer, seconds)[0].split(end)[1] + end
+
+
 @functools.cache
 def _certificates(organisation: str, seconds: float) -> tuple[str, ec.EllipticCurvePrivateKey]:
     """A signer's certificate and that of who vouches for it (PEM), and the signer's key."""

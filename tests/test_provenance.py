@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from deepfake_detector import provenance
+from deepfake_detector import cli, credentials, provenance
 from deepfake_detector.detect import Detector
 from deepfake_detector.panel import Panel
 from deepfake_detector.types import Declaration
 from deepfake_detector.ui.verdict_card import card
 from tests.clips import draw_clip
 from tests.conftest import answering, json_lines, script
-from tests.signing import IPTC, noise, signed, signed_file
+from tests.signing import IPTC, noise, signed, signed_file, voucher
 
 XMP = (
     '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -116,6 +116,36 @@ def test_a_seal_whose_certificate_has_run_out_is_unbroken():
     content = signed(noise(), seconds=4)
     time.sleep(5)
     assert only(content).generated
+
+
+def test_a_list_of_signers_says_whose_signature_is_really_theirs(model, tmp_path, capsys):
+    signers = tmp_path / "signers.pem"
+    signers.write_text(voucher("Camera Maker") + voucher("Test Studio"))
+    content, vouched = signed(noise(), "digitalCapture", signer="Camera Maker"), credentials.read_signers(signers)
+    [known] = provenance.of_bytes(content, vouched)
+    assert known.vouched_for is True
+    assert "signed in the name of Camera Maker (on the list of signers), and unchanged since" in known.says
+    [stranger] = provenance.of_bytes(signed(noise(), "digitalCapture", signer="Camera Maker", seconds=2e8), vouched)
+    assert stranger.vouched_for is False, "by the same name, with another key"
+    assert "Camera Maker (not on the list of signers)" in stranger.says
+    assert only(content).vouched_for is None
+    [broken] = provenance.of_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:], vouched)
+    assert "their seal is broken" in broken.says
+
+    picture, made = signed_file(tmp_path / "a.jpg", noise()), str(answering(model, tmp_path / "m", "real"))
+    assert cli.main(["predict", str(picture), f"--model={made}", f"--signers={signers}", "--json", "--no-cache"]) == 0
+    assert json.loads(capsys.readouterr().out)["declared"][0]["vouched_for"] is True
+    panel = Panel([Detector(made)], vouched)
+    assert "is really that of Test Studio, by the list of signers" in card(panel.judge(picture.read_bytes()))
+    assert "Who signed as Camera Maker is not on the list" in card(panel.judge(signed(noise(), signer="Camera Maker", seconds=2e8)))
+
+
+@pytest.mark.parametrize("held", ["", "I hold no certificates", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"])
+def test_a_list_of_signers_that_holds_none_is_refused(model, tmp_path, capsys, held):
+    (tmp_path / "signers.pem").write_text(held)
+    picture, signers = signed_file(tmp_path / "a.jpg", noise()), f"--signers={tmp_path / 'signers.pem'}"
+    assert cli.main(["predict", str(picture), f"--model={model}", signers, "--no-cache"]) == 2
+    assert "should hold certificates in PEM" in capsys.readouterr().err
 
 
 def test_nothing_is_fetched():

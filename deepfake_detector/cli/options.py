@@ -159,6 +159,9 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         help="a model; several are asked about each file, and it is fake where one of them says so (default: models/default and, about "
         "faces, models/face_swaps; repeatable)",
     )
+    parser.add_argument(
+        "--signers", metavar="FILE", help="certificates (PEM) of those whose signed Content Credentials are believed, as C2PA's trust list"
+    )
 
 
 def add_known(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +175,7 @@ def check_known(arguments: argparse.Namespace) -> None:
 
 
 def panel_of(arguments: argparse.Namespace, cache: Cache | None) -> Panel:
+    from deepfake_detector.credentials import read_signers
     from deepfake_detector.detect import DEFAULT_MODEL, Detector
     from deepfake_detector.panel import FACE_SWAPS, Panel
 
@@ -183,4 +187,5 @@ def panel_of(arguments: argparse.Namespace, cache: Cache | None) -> Panel:
         known = Known(table.read(arguments.known), arguments.pictures)
     first, *rest = arguments.model or [DEFAULT_MODEL, FACE_SWAPS]
     engine = (cache, arguments.device, arguments.weights)
-    return Panel([Detector(first, *engine, known), *(Detector(model, *engine) for model in rest)])
+    detectors = [Detector(first, *engine, known), *(Detector(model, *engine) for model in rest)]
+    return Panel(detectors, read_signers(arguments.signers) if arguments.signers else "")

@@ -25,6 +25,11 @@ _MEANING: dict[Sought, dict[Answer, str]] = {
         "unsure": "The evidence does not suffice to say whether a face was put in. Treat it as not judged.",
     },
 }
+_SIGNED = {
+    None: "Whether the signature is really that of {} was not checked. ",
+    True: "The signature is really that of {}, by the list of signers that this detector was given. ",
+    False: "Who signed as {} is not on the list of signers that this detector was given, and anyone may sign by any name. ",
+}
 
 CSS = """
 .verdict {font-size: 1rem; padding: 0.5rem 0.25rem}
@@ -90,8 +95,7 @@ def _own_words(verdict: Verdict) -> str:
     if not verdict.declared:
         return '<p class="beside">The file says nothing of its own origin. Most files do not, so that means nothing.</p>'
     said = "".join(f"<li><b>{escape(one.where)}</b>: {escape(one.says)}.</li>" for one in verdict.declared)
-    signers = ", ".join(dict.fromkeys(escape(one.signed_by) for one in verdict.declared if one.signed_by))
-    worth = f"Whether the signature is really that of {signers} was not checked. " if signers else ""
+    worth = "".join(dict.fromkeys(_SIGNED[one.vouched_for].format(escape(one.signed_by)) for one in verdict.declared if one.signed_by))
     worth += "What is not signed anyone can write into a file." if any(not one.signed_by for one in verdict.declared) else ""
     opening = "It says itself that a generative model made it, or a part of it" if verdict.by_the_file else "The file says of itself"
     return f'<div class="declared"><p>{opening}:</p><ul>{said}</ul><p class="beside">{worth}</p></div>'
