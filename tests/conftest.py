@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for the model hub; the one that is about it says so itself
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores: threads that wait for another's take three times as long
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // int(workers)))
 
 import numpy as np
 import pytest
@@ -38,8 +43,22 @@ def draw_dataset(root: Path, each: int = 40) -> Path:
     return root
 
 
-def script(name: str, *arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the top-level scripts, or `-m deepfake_detector`, as a user would."""
+def script(name: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """One of the top-level scripts, or `-m deepfake_detector`, in this process: to load all libraries again would take seconds."""
+    from deepfake_detector import cli
+
+    commands = {"deepfake_detector": "main", "extract_embeddings.py": "extract", "train_classifier.py": "train", "evaluate.py": "evaluate"}
+    out, err, typed = io.StringIO(), io.StringIO(), [name, *map(str, arguments)]
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patch.object(sys, "argv", typed):
+        try:
+            status = getattr(cli, commands[name])(typed[1:])
+        except SystemExit as stop:  # argparse's
+            status = stop.code
+    return subprocess.CompletedProcess(typed, status, out.getvalue(), err.getvalue())
+
+
+def process(name: str, *arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same as a user runs it, with these settings of the environment."""
     start = ["-m", "deepfake_detector"] if name == "deepfake_detector" else [str(ROOT / name)]
     command = [sys.executable, *start, *map(str, arguments)]
     settings = os.environ | {"PYTHONPATH": str(ROOT)} | environment

@@ -16,13 +16,13 @@ from deepfake_detector.cache import Cache
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError, UnusablePicture
 from deepfake_detector.ui.verdict_card import card
-from tests.conftest import ROOT, draw, draw_dataset, json_lines, script
+from tests.conftest import ROOT, draw, draw_dataset, json_lines, process, script
 
 
 def test_predict_gives_one_json_object_a_line(model, tmp_path):
     red, blue = draw(tmp_path / "in/red.png", 0, 900), draw(tmp_path / "in/deep/blue.webp", 1, 901)
     (tmp_path / "text.jpg").write_text("no picture")
-    done = script("deepfake_detector", "predict", "in", "text.jpg", "gone.jpg", "--model", model, "--json", cwd=tmp_path)
+    done = process("deepfake_detector", "predict", "in", "text.jpg", "gone.jpg", "--model", model, "--json", cwd=tmp_path)
     lines = json_lines(done.stdout)
     assert [line["file"] for line in lines] == ["in/deep/blue.webp", "in/red.png", "text.jpg", "gone.jpg"]
     assert {"file", "p_fake", "verdict", "model", "encoder"} <= lines[0].keys()
@@ -56,7 +56,7 @@ def test_every_door_gives_the_same_number(model, tmp_path):
         detector = Detector(model, cache)
         together = [v for _, v in detector.judge_files(map(str, files))]
         remembered = [detector.judge_file(f) for f in files]
-    shell = json_lines(script("deepfake_detector", "predict", *files, "--model", model, "--json", cwd=tmp_path).stdout)
+    shell = json_lines(process("deepfake_detector", "predict", *files, "--model", model, "--json", cwd=tmp_path).stdout)
     for a, b, c, d in zip(alone, together, remembered, shell, strict=True):
         assert a.p_fake == b.p_fake == c.p_fake == d["p_fake"]
         assert a.verdict == b.verdict == c.verdict == d["verdict"]
@@ -102,7 +102,7 @@ def test_bad_input_is_refused_in_words(model, tmp_path):
 def test_a_folder_without_pictures_costs_no_other_file_its_verdict(model, tmp_path):
     (tmp_path / "empty").mkdir()
     draw(tmp_path / "grün.png", 0, 1)
-    done = script("deepfake_detector", "predict", "empty", "grün.png", "--model", model, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    done = process("deepfake_detector", "predict", "empty", "grün.png", "--model", model, cwd=tmp_path, PYTHONIOENCODING="ascii")
     judged, unlisted = done.stdout.splitlines()
     assert "gr\\xfcn.png" in judged
     assert not judged.startswith("error")
@@ -138,7 +138,7 @@ def test_evaluate_reports_by_generator_and_source(model, tmp_path):
     data = draw_dataset(tmp_path / "d", each=12)
     (data / "fake/generator_0/broken.jpg").write_text("x")
     kinds = ("--kind", "first=camera_0,generator_0")
-    done = script("evaluate.py", "--model", model, "--data", data, "--json", "s.json", *kinds, cwd=tmp_path)
+    done = process("evaluate.py", "--model", model, "--data", data, "--json", "s.json", *kinds, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "s.json").read_text())
     scores = report["detectors"]["colours"]

@@ -22,7 +22,7 @@ from deepfake_detector.errors import DatasetError
 from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.fetch import Fetcher
 from deepfake_detector.types import FAKE, REAL
-from tests.conftest import ROOT, script
+from tests.conftest import ROOT, process
 from tests.elsa import MODELS, picture, shards
 from tests.hub import COMMIT, hub
 from tests.test_fetch import QUICK, Server, reply, stall
@@ -204,7 +204,7 @@ def test_evaluation_streams_too(web, model, tmp_path):
     folder = shards(tmp_path / "d", lambda i: f"{web.url}/{i + 20}", 6)
     options = ("--dataset", "elsa_d3", "--allow-private", "--paired-only", "--limit", "5", "--json", "r.json")
     settings = {"DEEPFAKE_DETECTOR_CACHE": str(tmp_path / "cache")}
-    done = script("evaluate.py", "--model", model, "--data", folder, *options, cwd=tmp_path, **settings)
+    done = process("evaluate.py", "--model", model, "--data", folder, *options, cwd=tmp_path, **settings)
     assert done.returncode == 0, done.stderr
     assert "25 pictures, 0 skipped" in done.stdout
     assert "stable-diffusion-v1-4" in done.stdout

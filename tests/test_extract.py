@@ -25,7 +25,7 @@ from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import DatasetError, TableError
 from deepfake_detector.extract import extract
 from deepfake_detector.files import name_of
-from tests.conftest import ROOT, draw, draw_dataset, script
+from tests.conftest import ROOT, draw, draw_dataset, process, script
 
 
 class CountingEncoder(Encoder):
@@ -268,7 +268,7 @@ def test_two_extractions_at_once_into_one_cache(dataset, tmp_path):
 
 
 def test_the_script_tells_what_it_did_and_what_is_wrong(dataset, tmp_path):
-    done = script("extract_embeddings.py", dataset, "--encoder", "colour_histogram", "--out", "t.csv", cwd=tmp_path)
+    done = process("extract_embeddings.py", dataset, "--encoder", "colour_histogram", "--out", "t.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "80 rows of 64 numbers" in done.stdout
     assert (tmp_path / "embeddings/cache.sqlite").exists()

@@ -18,7 +18,7 @@ from deepfake_detector.datasets import hemg
 from deepfake_detector.datasets.hub import scan
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL
-from tests.conftest import ROOT, draw, draw_dataset, script
+from tests.conftest import ROOT, draw, draw_dataset, process
 from tests.hub import COMMIT, hub
 
 datasets.disable_progress_bars()
@@ -298,6 +298,6 @@ def test_a_hub_out_of_reach_is_said_at_once(tmp_path):
     missing = tmp_path / "without"
     missing.mkdir()
     (missing / "datasets.py").write_text("raise ImportError('no such library')")
-    failed = script("extract_embeddings.py", ".", *ARGUMENTS, cwd=tmp_path, PYTHONPATH=f"{missing}{os.pathsep}{ROOT}")
+    failed = process("extract_embeddings.py", ".", *ARGUMENTS, cwd=tmp_path, PYTHONPATH=f"{missing}{os.pathsep}{ROOT}")
     assert failed.returncode == 2
     assert "pip install -r requirements-data.txt" in failed.stderr

@@ -418,7 +418,7 @@ def test_pictures_that_are_deleted_before_they_are_learnt_are_asked_for_again(mo
     for path in shown[:2]:
         Path(path).unlink()
     with pytest.raises(
-        DetectorError, match="^2 of the pictures are no longer here: uploads are deleted after 5 minutes.*drop the pictures"
+        DetectorError, match="^2 of the files are no longer here: uploads are deleted after 5 minutes.*drop them again"
     ):
         tab.learn(Detector(model), listing, lambda *_, **__: None)
 

@@ -22,7 +22,7 @@ from deepfake_detector.errors import DatasetError, UnusablePicture, WeightsUnava
 from deepfake_detector.families import is_remade
 from deepfake_detector.files import write_atomically
 from deepfake_detector.types import FAKE, REAL
-from tests.conftest import ROOT, draw, script
+from tests.conftest import ROOT, draw, process, script
 from tests.test_self_blend import FACE, portrait
 
 
@@ -621,7 +621,7 @@ def test_extract_embeddings(autoencoders, photographs, tmp_path):
     command = ["extract_embeddings.py", photographs, "--dataset", "aligned", "--autoencoder", autoencoders / "pth"]
     command += ["--encoder", "colour_histogram", "--made", tmp_path / "made", "--no-cache", "--out"]
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda out: script(*command, tmp_path / out, cwd=tmp_path, OMP_NUM_THREADS="1"), ("a.csv", "b.csv")))
+        runs = list(pool.map(lambda out: process(*command, tmp_path / out, cwd=tmp_path, OMP_NUM_THREADS="1"), ("a.csv", "b.csv")))
     assert all(run.returncode == 0 for run in runs), runs[0].stderr + runs[1].stderr
     assert len([f for f in (tmp_path / "made").rglob("*.*") if f.is_file()]) == 8
     assert len({(tmp_path / f"{name}.csv").read_bytes() for name in "ab"}) == 1

@@ -20,7 +20,7 @@ from deepfake_detector.evaluate import per_picture
 from deepfake_detector.metrics import clopper_pearson, effective_count
 from deepfake_detector.train import fit_promise, judged, train
 from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Sample, Thresholds
-from tests.conftest import ROOT, script
+from tests.conftest import ROOT, process, script
 
 
 def rows(labels, groups=None, generators=None, splits=None, sha=None) -> pd.DataFrame:
@@ -420,7 +420,7 @@ def test_a_model_of_faces_promises_and_is_measured_by_whole_pictures(tmp_path):
 
 
 def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path):
-    done = script("train_classifier.py", embeddings_csv, "--out", "models/m", cwd=tmp_path)
+    done = process("train_classifier.py", embeddings_csv, "--out", "models/m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for words in (
         "precision",
