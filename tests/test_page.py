@@ -417,9 +417,7 @@ def test_pictures_that_are_deleted_before_they_are_learnt_are_asked_for_again(mo
     assert Path(shown[0]).stat().st_ctime_ns > dropped, "what is being learnt counts as new, and is not deleted meanwhile"
     for path in shown[:2]:
         Path(path).unlink()
-    with pytest.raises(
-        DetectorError, match="^2 of the files are no longer here: uploads are deleted after 5 minutes.*drop them again"
-    ):
+    with pytest.raises(DetectorError, match="^2 of the files are no longer here: uploads are deleted after 5 minutes.*drop them again"):
         tab.learn(Detector(model), listing, lambda *_, **__: None)
 
 
