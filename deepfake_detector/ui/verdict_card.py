@@ -68,18 +68,19 @@ CSS = """
 """
 
 
-def card(verdict: Verdict, content: bytes | None = None) -> str:
+def card(verdict: Verdict, content: bytes | None = None, timed: bool = True) -> str:
     """HTML for one verdict, and for those of the others that were asked; everything that came from outside is escaped.
 
-    `content` is the picture's file, to show the faces that were found in it.
+    `content` is the picture's file, to show the faces that were found in it; `timed` whether it was judged by itself, so that its time says
+    something.
     """
     others = "".join(
         f'<section data-model="{escape(other.model)}" data-answer="{other.verdict}"><h3>{escape(other.model)}, which looks for '
         f"{escape(other.looks_for)}: {other.verdict}</h3>{_answer(other, content)}<dl>{_rows(_about(other))}</dl></section>"
         for other in verdict.others
     )
-    time = "answered from memory" if verdict.cached else "encoded just now"
-    details = {"Time": f"{verdict.seconds:.2f} s, {time}", "SHA-256": verdict.sha256}
+    time = {"Time": f"{verdict.seconds:.2f} s, {'answered from memory' if verdict.cached else 'encoded just now'}"} if timed else {}
+    details = {**time, "SHA-256": verdict.sha256}
     if verdict.by_the_file:
         parts = (_own_words(verdict), f"<p>{_SEEN}</p>", others, f"<dl>{_rows(details)}</dl>")
     else:

@@ -119,5 +119,5 @@ def _one(path: str, name: str, outcome: Verdict | str) -> str:
     said = "by its own word" if outcome.by_the_file else f"{100 * outcome.p_fake:.1f} %"
     return (
         f'<details class="{outcome.verdict}"><summary>{picture}{name}<b>{outcome.verdict}</b>{said}</summary>'
-        f"{card(outcome, content)}</details>"
+        f"{card(outcome, content, timed=False)}</details>"
     )

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Picture", 10
-_WHO_ASKS = "This server asks for it, so whoever answers there sees this server's address, not yours."
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -75,7 +74,13 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
                 buttons=[],
             )
             address = gr.Textbox(
-                label="or its address", placeholder="https://…", max_length=4000, elem_id="address", submit_btn="Fetch", info=_WHO_ASKS
+                placeholder="or its address, which this server then asks: https://…",
+                label="Address",
+                show_label=False,
+                container=False,
+                max_length=4000,
+                elem_id="address",
+                submit_btn="Fetch",
             )
             address_said = gr.HTML(elem_id="address_said")
         with gr.Column():
