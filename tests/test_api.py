@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -16,7 +17,7 @@ from starlette.testclient import TestClient
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import BundleError
 from deepfake_detector.panel import Panel
-from deepfake_detector.types import Thresholds, Verdict
+from deepfake_detector.types import Looked, Part, Thresholds, Verdict
 from deepfake_detector.ui import api, uploads
 from deepfake_detector.ui.warming import Warming
 from tests.clips import draw_clip
@@ -58,6 +59,23 @@ def test_a_picture_gets_the_verdict_that_python_gives(client, panel, tmp_path, l
     assert answer.json()["verdict"] == verdict
     assert same(answer.json(), {"file": "a b.png"} | panel.judge_file(picture).to_json())
     assert [other["model"] for other in answer.json()["others"]] == ["second"]
+
+
+def test_parts_or_where_a_model_looked_are_told_when_asked_for(client, panel, tmp_path, monkeypatch):
+    picture, clip = draw(tmp_path / "a.png", 1, 4322), draw_clip(tmp_path / "clip.mp4", [0, 40])
+
+    def told(parts: str, file: Path = picture) -> dict:
+        return client.post(f"{api.PATH}?parts={parts}", files={"file": (file.name, file.read_bytes())}).json()
+
+    assert told("1").keys() == told("0").keys(), "this model has neither"
+    monkeypatch.setattr(panel.first, "looked_at", lambda content: (Looked((0, 0, 48, 40), np.full((2, 2), 0.25)),))
+    assert told("1")["looked"] == [{"box": [0, 0, 48, 40], "shares": [[0.25, 0.25], [0.25, 0.25]]}]
+    monkeypatch.setattr(panel.first, "parts", lambda content: (Part((0, 0, 24, 24), 0.9), Part((24, 0, 48, 24), 0.2)))
+    assert told("1")["parts"] == [{"box": [0, 0, 24, 24], "p_fake": 0.9}, {"box": [24, 0, 48, 24], "p_fake": 0.2}]
+    for without in (told("0"), told("1", clip)):
+        assert {"parts", "looked"}.isdisjoint(without)
+        assert "verdict" in without
+    assert told("yes") == {"error": "parts should be 1, or 0 for none; received 'yes'."}
 
 
 def test_a_clip_is_judged_by_its_frames(client, tmp_path):

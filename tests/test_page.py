@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -184,6 +185,10 @@ def test_each_part_is_shown_by_itself_below_the_verdict(browser, tmp_path):
         page.set_input_files("#picture input[type=file]", draw(tmp_path / "wide.png", 0, 31, size=(672, 448)))
         page.wait_for_selector("#parts .parts img")
         assert page.locator("#parts .parts").get_attribute("data-parts") == "15"
+        asked = ["curl", "-sS", "--max-time", "60", "-F", f"file=@{tmp_path / 'wide.png'}", f"{url}api/judge?parts=1"]
+        told = json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)["parts"]
+        assert len(told) == 15
+        assert [max(part["box"][side] for part in told) for side in (2, 3)] == [672, 448]
         assert page.locator("#verdict [data-verdict]").count() == 1
         page.set_input_files("#picture input[type=file]", draw(tmp_path / "small.png", 0, 32, size=(90, 90)))
         page.wait_for_selector("#parts .parts", state="detached")

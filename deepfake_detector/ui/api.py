@@ -6,12 +6,15 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import video
+from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import MAX_FILE_BYTES
+from deepfake_detector.panel import Panel
 from deepfake_detector.ui.tabs import clip
 from deepfake_detector.ui.uploads import place
 from deepfake_detector.ui.warming import Warming
@@ -40,6 +43,9 @@ class _Refused(Exception):
 def routes(detector: Warming) -> list[Route]:
     """What answers `POST /api/judge`: 200 with what `predict --json` prints of a file, or another status with `error` in words.
 
+    With `?parts=1` a picture's answer also has its `parts` as the page draws them, each with its box and `p_fake`, or where the model
+    `looked`, boxes with rows of shares.
+
     413 a request that is too large, 415 and 422 no file or one that can't be judged, 503 a server without a model, or with too much to do.
     """
     from anyio import CapacityLimiter, to_thread
@@ -54,7 +60,8 @@ def routes(detector: Warming) -> list[Route]:
             return JSONResponse({"error": "Too many files are waiting to be judged. Ask again in a minute."}, 503)
         under_way += 1
         try:
-            answer = await _with_file(request, lambda file, name: to_thread.run_sync(_answer, detector, file, name, limiter=limiter))
+            asked = _parts_asked_for(request.query_params.get("parts"))
+            answer = await _with_file(request, lambda file, name: to_thread.run_sync(_answer, detector, file, name, asked, limiter=limiter))
             return JSONResponse(answer)
         except _Refused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
@@ -96,7 +103,13 @@ async def _with_file(request: Request, answer: Callable[[Any, str], Awaitable[di
         raise _Refused(422, f"The form can't be read ({error.detail}). {_ASK}") from error
 
 
-def _answer(detector: Warming, uploaded: Any, name: str) -> dict[str, Any]:
+def _parts_asked_for(value: str | None) -> bool:
+    if value not in (None, "0", "1"):
+        raise _Refused(422, f"parts should be 1, or 0 for none; received {value!r}.")
+    return value == "1"
+
+
+def _answer(detector: Warming, uploaded: Any, name: str, parts_asked_for: bool) -> dict[str, Any]:
     """What the file's verdict is, as JSON has it; raises _Refused."""
     try:
         panel = detector.get()
@@ -110,8 +123,17 @@ def _answer(detector: Warming, uploaded: Any, name: str) -> dict[str, Any]:
         try:
             if ending:
                 clip.check(file.name)
-            return {"file": name} | panel.judge_file(file.name).to_json()
+            answer = {"file": name} | panel.judge_file(file.name).to_json()
+            return answer | _parts(panel, read_file(file.name)) if parts_asked_for and not ending else answer
         except UnusablePicture as error:
             raise _Refused(422, str(error)) from error
         except DetectorError as error:
             raise _Refused(503, str(error)) from error
+
+
+def _parts(panel: Panel, content: bytes) -> dict[str, Any]:
+    """What the page draws below a picture's verdict; nothing for a model that has neither."""
+    if parts := panel.parts(content):
+        return {"parts": [asdict(part) for part in parts]}
+    looked = panel.looked_at(content)
+    return {"looked": [{"box": one.box, "shares": one.shares.tolist()} for one in looked]} if looked else {}
