@@ -19,7 +19,8 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from deepfake_detector import table  # noqa: E402
-from deepfake_detector.metrics import auroc, paired_difference  # noqa: E402
+from deepfake_detector.intervals import paired_difference  # noqa: E402
+from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.train import train  # noqa: E402
 
 

@@ -23,7 +23,8 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.encoders.colour_histogram import Encoder as ColourHistogram
 from deepfake_detector.errors import TrainingError, UnusablePicture
 from deepfake_detector.images import open_picture
-from deepfake_detector.metrics import Curve, bootstrap
+from deepfake_detector.intervals import bootstrap
+from deepfake_detector.metrics import Curve
 from deepfake_detector.split import group_folds, whole_groups
 from deepfake_detector.traces import file_facts, low_level
 from deepfake_detector.types import FAKE, REAL, Sample

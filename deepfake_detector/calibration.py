@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_detector.metrics import clopper_pearson, effective_count, log_odds
+from deepfake_detector.intervals import clopper_pearson, effective_count
+from deepfake_detector.metrics import log_odds
 from deepfake_detector.types import LABEL_NAMES, KeptApart, Thresholds
 
 CONFIDENCE = 0.95  # of what is promised

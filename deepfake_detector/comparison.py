@@ -13,7 +13,7 @@ import pandas as pd
 
 from deepfake_detector import split
 from deepfake_detector.errors import TableError
-from deepfake_detector.metrics import delong, paired_difference
+from deepfake_detector.intervals import delong, paired_difference
 from deepfake_detector.types import Thresholds
 
 HALF = Thresholds(0.5, 0.5)  # for detectors that come without thresholds of their own

@@ -11,7 +11,8 @@ import pandas as pd
 from deepfake_detector import split
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.families import line_of
-from deepfake_detector.metrics import Curve, Statistic, bootstrap, clopper_pearson, effective_count, figures, share_interval, summary
+from deepfake_detector.intervals import bootstrap, clopper_pearson, effective_count, share_interval
+from deepfake_detector.metrics import Curve, Statistic, figures, summary
 from deepfake_detector.pooling import by_video
 from deepfake_detector.types import UNKNOWN, Thresholds
 

@@ -16,7 +16,8 @@ from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
-from deepfake_detector.metrics import bootstrap, figures, summary
+from deepfake_detector.intervals import bootstrap
+from deepfake_detector.metrics import figures, summary
 from deepfake_detector.types import LABEL_NAMES, REAL, Sample
 
 KEPT = ("auroc", "accuracy", "tpr_at_5_fpr", "fpr", "ece", "abstain_rate", "error_among_answered")

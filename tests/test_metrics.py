@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from deepfake_detector import metrics
+from deepfake_detector import intervals, metrics
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.metrics import Confusion, Curve
 from deepfake_detector.types import Thresholds
@@ -151,8 +151,8 @@ def test_one_class_leaves_out_what_needs_two():
         labels, p = np.full(20, label), np.linspace(0, 1, 20)
         row = metrics.summary(labels, p, THRESHOLDS)
         assert {name for name, value in row.items() if value is None} == needs_two | {also}
-        intervals = metrics.bootstrap(labels, p, metrics.figures(THRESHOLDS), draws=20)
-        assert {name for name, value in intervals.items() if value is None} == needs_two | {also}
+        between = intervals.bootstrap(labels, p, metrics.figures(THRESHOLDS), draws=20)
+        assert {name for name, value in between.items() if value is None} == needs_two | {also}
 
 
 def test_no_picture_called_fake_has_no_precision():
@@ -188,11 +188,11 @@ def test_calibration_needs_probabilities():
 
 def test_comparisons_refuse_unusable_input():
     with pytest.raises(TrainingError, match="1 real, 2 fake"):
-        metrics.delong([0, 1, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+        intervals.delong([0, 1, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
     with pytest.raises(TrainingError, match="0 real, 2 fake"):
-        metrics.paired_difference([1, 1], [0.1, 0.2], [0.1, 0.2])
+        intervals.paired_difference([1, 1], [0.1, 0.2], [0.1, 0.2])
     with pytest.raises(TrainingError, match="a group for each of the 2 rows"):
-        metrics.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a"])
+        intervals.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a"])
 
 
 # the bootstrap
@@ -211,11 +211,11 @@ def test_a_weighted_row_is_a_repeated_row(tied):
 def test_draws_keep_the_classes_and_the_groups():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1])
     groups = np.array(list("aabgccdheeff"))  # a, b, g real; c, d, h fake; e, f both
-    for weights in metrics._draws(labels, 200, 0, np.arange(len(labels))):
+    for weights in intervals._draws(labels, 200, 0, np.arange(len(labels))):
         assert weights.shape == (200, 12)
         assert (weights[:, labels == 0].sum(axis=1) == 6).all()
         assert (weights[:, labels == 1].sum(axis=1) == 6).all()
-    for weights in metrics._draws(labels, 200, 0, np.unique(groups, return_inverse=True)[1]):
+    for weights in intervals._draws(labels, 200, 0, np.unique(groups, return_inverse=True)[1]):
         for group in "acef":
             assert (np.ptp(weights[:, groups == group], axis=1) == 0).all()
         assert (weights @ labels > 0).all()
@@ -226,30 +226,30 @@ def test_draws_keep_the_classes_and_the_groups():
 def test_bootstrap_is_repeatable_in_chunks_and_holds_the_figure(monkeypatch):
     labels, p = pictures(300)
     named = metrics.figures(THRESHOLDS)
-    intervals = metrics.bootstrap(labels, p, named, draws=200)
+    between = intervals.bootstrap(labels, p, named, draws=200)
     row = metrics.summary(labels, p, THRESHOLDS)
     for name in named.keys() - {"ece"}:
-        low, high = intervals[name]
+        low, high = between[name]
         assert low < row[name] < high, name
-    assert metrics.bootstrap(labels, p, named, draws=200) == intervals
-    assert metrics.bootstrap(labels, p, named, draws=200, seed=1) != intervals
-    monkeypatch.setattr(metrics, "CHUNK", 300 * 7)
-    assert sum(len(weights) for weights in metrics._draws(labels, 200, 0, np.arange(len(labels)))) == 200
-    chunked = metrics.bootstrap(labels, p, named, draws=200)
-    assert chunked["auroc"] == pytest.approx(intervals["auroc"], abs=0.01)
+    assert intervals.bootstrap(labels, p, named, draws=200) == between
+    assert intervals.bootstrap(labels, p, named, draws=200, seed=1) != between
+    monkeypatch.setattr(intervals, "CHUNK", 300 * 7)
+    assert sum(len(weights) for weights in intervals._draws(labels, 200, 0, np.arange(len(labels)))) == 200
+    chunked = intervals.bootstrap(labels, p, named, draws=200)
+    assert chunked["auroc"] == pytest.approx(between["auroc"], abs=0.01)
 
 
 def test_one_group_alone_has_no_interval():
-    assert metrics.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a", "a"]) == {"auroc": None}
-    assert metrics.bootstrap([0], [0.9], {"fpr": lambda curve: curve.confusion(0.5).fpr}) == {"fpr": None}
-    assert metrics.paired_difference([0, 1, 1], [0.1, 0.2, 0.3], [0.2, 0.2, 0.1], groups=["a"] * 3) == (0.75, None)
+    assert intervals.bootstrap([0, 1], [0.1, 0.2], {"auroc": Curve.auroc}, groups=["a", "a"]) == {"auroc": None}
+    assert intervals.bootstrap([0], [0.9], {"fpr": lambda curve: curve.confusion(0.5).fpr}) == {"fpr": None}
+    assert intervals.paired_difference([0, 1, 1], [0.1, 0.2, 0.3], [0.2, 0.2, 0.1], groups=["a"] * 3) == (0.75, None)
 
 
 def test_a_class_of_one_group_has_no_interval_where_it_is_needed():
     labels, p = np.repeat([0, 1], [50, 16]), np.random.default_rng(0).random(66)
     groups = [*range(50), *["one clip"] * 16]
     figures = {"auroc": Curve.auroc, "fpr": lambda curve: curve.confusion(0.5).fpr, "recall": lambda curve: curve.confusion(0.5).recall}
-    found = metrics.bootstrap(labels, p, figures, groups=groups)
+    found = intervals.bootstrap(labels, p, figures, groups=groups)
     assert (found["auroc"], found["recall"]) == (None, None)
     assert found["fpr"] is not None  # which fakes have no part in
 
@@ -263,7 +263,7 @@ def test_few_groups_of_a_class_widen_the_interval(clips, least):
         rng = np.random.default_rng(seed)
         fakes = 1.0 + 0.9 * rng.normal(size=clips).repeat(8) + (1 - 0.9**2) ** 0.5 * rng.normal(size=clips * 8)
         p = 0.5 * (1 + np.tanh(np.concatenate([rng.normal(size=100), fakes]) / 2))
-        low, high = metrics.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=200, groups=groups)["auroc"]
+        low, high = intervals.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=200, groups=groups)["auroc"]
         covered += low <= truth <= high
     assert covered / runs >= least
 
@@ -271,24 +271,24 @@ def test_few_groups_of_a_class_widen_the_interval(clips, least):
 @pytest.mark.parametrize("k", [0, 1, 20])
 def test_the_interval_of_a_share_has_a_width_where_the_share_has_none(k):
     p = np.where(np.arange(20) < k, 0.9, 0.1)
-    low, high = metrics.share_interval(k / 20, metrics.effective_count(p, np.arange(20)))
-    assert (low, high) == metrics.clopper_pearson_interval(k, 20)
+    low, high = intervals.share_interval(k / 20, intervals.effective_count(p, np.arange(20)))
+    assert (low, high) == intervals.clopper_pearson_interval(k, 20)
     assert high - low > 0.1
-    assert metrics.share_interval(k / 20, metrics.effective_count(p, np.zeros(20))) is None
+    assert intervals.share_interval(k / 20, intervals.effective_count(p, np.zeros(20))) is None
 
 
 def test_interval_covers_the_true_auroc():
     truth, runs = 0.5 * math.erfc(-1.5 / 2), 1000
-    intervals = (metrics.bootstrap(*pictures(200, seed), {"auroc": Curve.auroc}, draws=200)["auroc"] for seed in range(runs))
-    covered = sum(low <= truth <= high for low, high in intervals) / runs
+    found = (intervals.bootstrap(*pictures(200, seed), {"auroc": Curve.auroc}, draws=200)["auroc"] for seed in range(runs))
+    covered = sum(low <= truth <= high for low, high in found) / runs
     assert 0.925 <= covered <= 0.965
 
 
 def test_groups_widen_the_interval_of_repeated_pictures():
     labels, p = pictures(100)
-    once = metrics.bootstrap(labels, p, {"auroc": Curve.auroc})["auroc"]
+    once = intervals.bootstrap(labels, p, {"auroc": Curve.auroc})["auroc"]
     frames, groups = [np.repeat(column, 9) for column in (labels, p)], np.repeat(np.arange(100), 9)
-    naive, grouped = (metrics.bootstrap(*frames, {"auroc": Curve.auroc}, groups=g)["auroc"] for g in (None, groups))
+    naive, grouped = (intervals.bootstrap(*frames, {"auroc": Curve.auroc}, groups=g)["auroc"] for g in (None, groups))
     assert np.ptp(grouped) == pytest.approx(np.ptp(once), rel=0.15)
     assert np.ptp(naive) == pytest.approx(np.ptp(once) / 3, rel=0.15)
 
@@ -296,7 +296,7 @@ def test_groups_widen_the_interval_of_repeated_pictures():
 def test_a_report_of_5000_pictures_is_quick():
     labels, p = pictures(5000)
     start = time.process_time()
-    metrics.bootstrap(labels, p, metrics.figures(THRESHOLDS))
+    intervals.bootstrap(labels, p, metrics.figures(THRESHOLDS))
     assert time.process_time() - start < 10
 
 
@@ -313,7 +313,7 @@ def detectors(n: int = 300, decimals: int = 17) -> tuple[np.ndarray, np.ndarray,
 @pytest.mark.parametrize("decimals", [17, 1])
 def test_delong_agrees_with_the_definition_and_the_paired_bootstrap(decimals):
     labels, a, b = detectors(decimals=decimals)
-    difference, error, p_value = metrics.delong(labels, a, b)
+    difference, error, p_value = intervals.delong(labels, a, b)
     assert difference == pytest.approx(sk.roc_auc_score(labels, a) - sk.roc_auc_score(labels, b))
 
     wins = [np.sign(p[labels == 1][:, None] - p[labels == 0]) / 2 + 0.5 for p in (a, b)]  # (fakes, reals): 0, ½ or 1
@@ -322,28 +322,28 @@ def test_delong_agrees_with_the_definition_and_the_paired_bootstrap(decimals):
     assert error == pytest.approx(math.sqrt(variance))
     assert p_value == pytest.approx(math.erfc(difference / error / math.sqrt(2)))
 
-    paired, (low, high) = metrics.paired_difference(labels, a, b, draws=2000)
+    paired, (low, high) = intervals.paired_difference(labels, a, b, draws=2000)
     assert paired == pytest.approx(difference)
     assert (high - low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
 
 
 def test_delong_is_fair_to_equals():
     labels, a, b = detectors()
-    assert metrics.delong(labels, a, a) == (0, 0, 1)
-    assert metrics.delong(labels, a, a**3) == (0, 0, 1)  # the same ranks
-    assert metrics.delong(labels, b, a)[0] == -metrics.delong(labels, a, b)[0]
-    *certain, p_value = metrics.delong([0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0])
+    assert intervals.delong(labels, a, a) == (0, 0, 1)
+    assert intervals.delong(labels, a, a**3) == (0, 0, 1)  # the same ranks
+    assert intervals.delong(labels, b, a)[0] == -intervals.delong(labels, a, b)[0]
+    *certain, p_value = intervals.delong([0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0])
     assert certain == [1, 0]
     assert math.isnan(p_value)  # four pictures prove nothing
     rng = np.random.default_rng(0)
-    p_values = [metrics.delong(labels, *(labels + rng.normal(size=(2, len(labels)))))[2] for _ in range(300)]
+    p_values = [intervals.delong(labels, *(labels + rng.normal(size=(2, len(labels)))))[2] for _ in range(300)]
     assert 0.02 <= np.mean(np.array(p_values) < 0.05) <= 0.09
 
 
 def test_paired_difference_takes_groups_and_other_figures():
     labels, a, b = detectors()
-    assert metrics.paired_difference(labels, a, a, draws=50) == (0, (0, 0))
-    difference, (low, high) = metrics.paired_difference(
+    assert intervals.paired_difference(labels, a, a, draws=50) == (0, (0, 0))
+    difference, (low, high) = intervals.paired_difference(
         labels, a, b, draws=50, groups=np.arange(300) // 3, statistic=lambda curve: curve.tpr_at_fpr(0.05)
     )
     assert difference == metrics.tpr_at_fpr(labels, a, 0.05) - metrics.tpr_at_fpr(labels, b, 0.05)
@@ -356,13 +356,13 @@ def test_paired_difference_takes_groups_and_other_figures():
 def test_the_two_sided_interval_is_the_exact_one():
     for k, n in ((0, 20), (3, 50), (20, 20)):
         exact = binomtest(k, n).proportion_ci(0.95, "exact")
-        assert metrics.clopper_pearson_interval(k, n) == pytest.approx((exact.low, exact.high))
+        assert intervals.clopper_pearson_interval(k, n) == pytest.approx((exact.low, exact.high))
 
 
 def test_clopper_pearson_by_hand():
-    assert metrics.clopper_pearson(0, 299) == pytest.approx(1 - 0.05 ** (1 / 299))
-    assert metrics.clopper_pearson(7, 7) == 1
-    bound = metrics.clopper_pearson(3, 50, confidence=0.9)
+    assert intervals.clopper_pearson(0, 299) == pytest.approx(1 - 0.05 ** (1 / 299))
+    assert intervals.clopper_pearson(7, 7) == 1
+    bound = intervals.clopper_pearson(3, 50, confidence=0.9)
     at_most_3 = sum(math.comb(50, k) * bound**k * (1 - bound) ** (50 - k) for k in range(4))
     assert at_most_3 == pytest.approx(0.1)
 
@@ -370,4 +370,4 @@ def test_clopper_pearson_by_hand():
 @pytest.mark.parametrize(("k", "n"), [(0, 0), (3, 2), (-1, 2)])
 def test_clopper_pearson_refuses_impossible_counts(k, n):
     with pytest.raises(TrainingError, match=f"k={k}, n={n}"):
-        metrics.clopper_pearson(k, n)
+        intervals.clopper_pearson(k, n)

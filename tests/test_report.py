@@ -19,7 +19,7 @@ from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import TableError
 from deepfake_detector.evaluate import evaluate_scores, per_picture, promise_kept
 from deepfake_detector.extract import embed_samples, extract
-from deepfake_detector.metrics import clopper_pearson
+from deepfake_detector.intervals import clopper_pearson
 from deepfake_detector.report import build
 from deepfake_detector.report.gather import Request, gather
 from deepfake_detector.report.words import counted, weaknesses

@@ -17,7 +17,7 @@ from deepfake_detector import bundle, registry, split, table
 from deepfake_detector.calibration import Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds, kept_apart
 from deepfake_detector.errors import BundleError, TableError, TrainingError
 from deepfake_detector.evaluate import per_picture
-from deepfake_detector.metrics import clopper_pearson, effective_count
+from deepfake_detector.intervals import clopper_pearson, effective_count
 from deepfake_detector.train import fit_promise, judged, train
 from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Sample, Thresholds
 from tests.conftest import ROOT, process, script
