@@ -41,7 +41,8 @@ def adopt(encoder: Encoder, data: Embeddings, name: str, fakes: Collection[str] 
     own, labels = split.in_their_own_right(rows), rows["label"].to_numpy()
     real, faked = (judged(rows, groups, scores, own & (labels == label)) for label in (REAL, FAKE))
     fitted = Fitted(head, *fit_promise(real, _NONE, faked, _NONE))
-    facts = {"seed": seed, "adopted": {"from": encoder.weights, "labels": layer.words, "fake": layer.words[fake]}, "command": command}
+    adopted = {"from": encoder.weights, "labels": layer.words, "fake": layer.words[fake]}
+    facts = {"seed": seed, "views": 0, "adopted": adopted, "command": command}  # nothing was learnt, from degraded copies neither
     return finished(name, "logistic", fitted, sides, facts, encoder_weights=encoder.folder)
 
 

@@ -6,14 +6,15 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from deepfake_detector.types import Verdict
+from deepfake_detector.types import LABEL_NAMES, Verdict
 
-COLUMNS = ("path", "verdict", "p_fake", "model", "others", "declared", "notes", "error", "sha256")
+COLUMNS = ("path", "verdict", "p_fake", "model", "others", "declared", "family", "similar", "notes", "error", "sha256")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet may take a cell for that begins so
 
 
 def write(file: TextIO, outcomes: Iterable[tuple[str, Verdict | str]]) -> Iterator[Verdict | str]:
     """Write each (path, verdict or the reason why there is none) as it comes, and hand the outcome on."""
-    rows = csv.writer(file, lineterminator="\n")
+    rows = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a name with a carriage return would begin a row
     rows.writerow(COLUMNS)
     for path, outcome in outcomes:
         rows.writerow(_row(path, outcome))
@@ -22,9 +23,11 @@ def write(file: TextIO, outcomes: Iterable[tuple[str, Verdict | str]]) -> Iterat
 
 
 def _row(path: str, outcome: Verdict | str) -> tuple[str | float, ...]:
-    path = f"./{path}" if path[:1] in "=+-@" else path  # the same file, which no spreadsheet takes for a formula
+    path = f"./{path}" if path.startswith(_FORMULA) else path  # the same file
     if isinstance(outcome, str):
-        return path, "", "", "", "", "", "", outcome, ""
+        return path, *[""] * (len(COLUMNS) - 3), outcome, ""
     others = "; ".join(f"{other.model}: {other.verdict} {other.p_fake:.4f}" for other in outcome.others)
     declared = "; ".join(f"{one.where}: {one.says}" for one in outcome.declared)
-    return path, outcome.verdict, outcome.p_fake, outcome.model, others, declared, "; ".join(outcome.notes), "", outcome.sha256
+    similar = "; ".join(f"{LABEL_NAMES[one.label]} {one.path} ({one.cosine:.2f})" for one in outcome.similar)
+    family, notes = str(outcome.family or ""), "; ".join(outcome.notes)
+    return path, outcome.verdict, outcome.p_fake, outcome.model, others, declared, family, similar, notes, "", outcome.sha256

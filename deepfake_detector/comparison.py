@@ -64,6 +64,7 @@ def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
     if not {"path", "p_fake"} <= set(given.columns):
         raise TableError(f"{file} needs the columns path and p_fake; it has: {', '.join(map(str, given.columns))}.")
     given = given.dropna(subset=["path", "p_fake"])
+    given["path"] = given["path"].str.removeprefix("./")
     if not pd.api.types.is_numeric_dtype(given["p_fake"]) or not given["p_fake"].between(0, 1).all():
         raise TableError(f"{file}: p_fake should be a number in 0..1, higher meaning fake, in every row. Rescale the scores.")
     twice = given["path"][given["path"].duplicated()]

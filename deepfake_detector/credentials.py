@@ -46,20 +46,28 @@ _SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": False, "verify_timestamp_trust": False},
     "core": {"allowed_network_hosts": []},
 }
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[!-~\s]+?-----END CERTIFICATE-----")
 _VOUCHED = {None: "", True: " (on the list of signers)", False: " (not on the list of signers)"}
 # A seal that has become old is unbroken, and so is one by somebody unknown.
 _UNBROKEN = ("signingCredential.expired", "signingCredential.untrusted", "claimSignature.outsideValidity", "timeStamp.")
 
 
 def read_signers(file: str | Path) -> str:
-    """A list of those whose signatures are to be believed: certificates in PEM, such as C2PA's trust list; raises TableError."""
+    """A list of the authorities that may vouch for signers: certificates in PEM, such as C2PA's trust list; raises TableError."""
+    store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        signers = Path(file).read_text()
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=signers)
+        signers = "\n".join(one.decode() for one in _CERTIFICATE.findall(Path(file).read_bytes()))
+        store.load_verify_locations(cadata=signers)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise TableError(
             f"{file} should hold certificates in PEM, each from BEGIN CERTIFICATE to END CERTIFICATE, as C2PA's trust list does ({error})."
         ) from error
+    held = store.cert_store_stats()
+    if own := held["x509"] - held["x509_ca"]:
+        raise TableError(
+            f"{file} should hold certificates of authorities, which vouch for signers; {own} of its {held['x509']} are signers' own. "
+            "Put those in their place that issued them."
+        )
     return signers
 
 
@@ -115,14 +123,18 @@ def _declaration(store: dict[str, Any], checked: bool) -> Declaration:
     told = "; ".join(dict.fromkeys(said)) or "nothing of how the picture came about"
     program = _program(active)
     written = f"; written by {program}" if program else ""
-    vouched_for = _is_trusted(store) if checked else None
+    vouched_for = _is_vouched_for(store) if checked else None
     sealed = f"signed {f'in the name of {signer}' if signer else 'by a nameless signer'}{_VOUCHED[vouched_for]}, and unchanged since"
     return Declaration(WHERE, f"{told}{written}; {sealed}", generated, signer or "a nameless signer", vouched_for)
 
 
-def _is_trusted(store: dict[str, Any]) -> bool:
-    held = store["validation_results"]["activeManifest"]["success"]
-    return any(one["code"] == "signingCredential.trusted" for one in held)
+def _is_vouched_for(store: dict[str, Any]) -> bool | None:
+    """Whether an authority on the list vouches for the signer; None where the certificate has run out, of which it then says nothing."""
+    found = store["validation_results"]["activeManifest"]
+    held, failed = ({one["code"] for one in found.get(kind) or []} for kind in ("success", "failure"))
+    if "signingCredential.trusted" in held:
+        return True
+    return None if {"signingCredential.expired", "claimSignature.outsideValidity"} & failed else False
 
 
 def _manifests(store: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:

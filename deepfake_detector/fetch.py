@@ -55,9 +55,10 @@ class Limits:
     retry_after: float = 30.0  # a host that asks for a longer pause than this is left alone for as long as it asks
     max_bytes: int = 20 * 2**20
     min_side: int = MIN_SIDE  # pixels
+    whole: float | None = None  # for one URL, with all redirects and tries; None for as long as these take
 
 
-WAITED_FOR = Limits(connect=5.0, read=5.0, total=15.0, backoff=0.5, retry_after=2.0)  # by somebody, who would rather hear no
+WAITED_FOR = Limits(connect=5.0, read=5.0, total=15.0, backoff=0.5, retry_after=2.0, whole=20.0)  # by somebody, who would rather hear no
 
 
 @dataclass
@@ -146,7 +147,14 @@ class Fetcher:
         return found
 
     async def _obtain(self, url: str) -> None:
-        """Try until the URL is settled for this run, and record what became of it."""
+        """Try until the URL is settled for this run, or its time is over, and record what became of it."""
+        try:
+            async with asyncio.timeout(self._limits.whole):
+                await self._try(url)
+        except TimeoutError:
+            await self._in_thread(self.store.record, url, "timeout", f"not settled within {self._limits.whole:g} seconds")
+
+    async def _try(self, url: str) -> None:
         tries = 0
         while True:
             tries += 1

@@ -74,8 +74,16 @@ def signed_file(path: Path, content: bytes, **options) -> Path:
 
 def voucher(signer: str = "Test Studio", seconds: float = 1e8) -> str:
     """The certificate (PEM) of who vouches for this signer."""
+    return _one_of(signer, seconds, 1)
+
+
+def signers_own(signer: str, seconds: float = 1e8) -> str:
+    return _one_of(signer, seconds, 0)
+
+
+def _one_of(signer: str, seconds: float, number: int) -> str:
     end = "-----END CERTIFICATE-----\n"
-    return _certificates(signer, seconds)[0].split(end)[1] + end
+    return _certificates(signer, seconds)[0].split(end)[number] + end
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import json
+import shutil
 
 import pytest
 
@@ -17,20 +18,21 @@ from tests.signing import signed_file
 
 
 def rows(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def test_predict_gives_a_row_for_each_file(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     red, blue = draw(tmp_path / "red.png", 0, 1, (300, 200)), draw(tmp_path / "=cmd,1.png", 1, 2, (300, 200))
     said = signed_file(tmp_path / "said.png", red.read_bytes(), kind="image/png")
-    (tmp_path / "odd\nname.png").write_text("no picture")
-    asked = [red.name, blue.name, said.name, "odd\nname.png"]
+    odd = "odd\r=1+1\n.png"
+    (tmp_path / odd).write_text("no picture")
+    asked = [red.name, blue.name, said.name, odd]
     assert cli.main(["predict", *asked, f"--model={model}", "--csv", "--no-cache"]) == 1, "one of them is no picture"
     told = rows(capsys.readouterr().out)
     detector = Detector(model)
     assert tuple(told[0]) == answers.COLUMNS
-    assert [one["path"] for one in told] == [red.name, f"./{blue.name}", said.name, "odd\nname.png"]
+    assert [one["path"] for one in told] == [red.name, f"./{blue.name}", said.name, odd]
     for one, file in zip(told, (red, blue), strict=False):
         expected = detector.judge_file(file)
         assert (one["verdict"], float(one["p_fake"]), one["sha256"]) == (expected.verdict, expected.p_fake, expected.sha256)
@@ -41,10 +43,32 @@ def test_predict_gives_a_row_for_each_file(model, tmp_path, monkeypatch, capsys)
     assert told[3]["p_fake"] == ""
 
 
+@pytest.mark.parametrize("name", ["=a.png", "+a.png", "-a.png", "@a.png", "\ta.png", "\ra.png"])
+def test_no_name_begins_a_formula(name):
+    file = io.StringIO(newline="")
+    list(answers.write(file, [(name, "no picture"), ("a=.png", "no picture")]))
+    assert [one["path"] for one in rows(file.getvalue())] == [f"./{name}", "a=.png"]
+
+
+def test_known_pictures_that_are_most_like_it_are_told(model, dataset, embeddings_csv, capsys):
+    file = str(dataset / "fake" / "generator_0" / "000.jpg")
+    assert cli.main(["predict", file, f"--model={model}", f"--known={embeddings_csv}", "--csv", "--no-cache"]) == 0
+    [told] = rows(capsys.readouterr().out)
+    assert told["similar"].startswith("fake fake/generator_0/000.jpg (1.00); ")
+
+
 def test_its_scores_are_read_by_evaluate(model, dataset, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(dataset)
-    assert cli.main(["predict", "real", "fake", f"--model={model}", "--csv", "--no-cache"]) == 0
-    (tmp_path / "answers.csv").write_text(capsys.readouterr().out)
+    shutil.copytree(dataset, tmp_path / "-data")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["predict", f"--model={model}", "--csv", "--no-cache", "--", "-data"]) == 0
+    answered = rows(capsys.readouterr().out)
+    assert answered[0]["path"].startswith("./-data/")
+    for one in answered:  # as from within the data's folder, where a picture's own name may begin so
+        one["path"] = one["path"].replace("-data/", "")
+    with (tmp_path / "answers.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, answers.COLUMNS)
+        writer.writeheader()
+        writer.writerows(answered)
     compared = ["--data", str(dataset), f"--model={model}", f"--scores=again={tmp_path / 'answers.csv'}", f"--json={tmp_path / 'r.json'}"]
     assert cli.evaluate([*compared, "--no-cache"]) == 0
     areas = [one["overall"]["auroc"] for one in json.loads((tmp_path / "r.json").read_text())["detectors"].values()]

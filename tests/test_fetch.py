@@ -707,7 +707,7 @@ def test_after_kill_9_nothing_recorded_is_asked_again(tmp_path, server):
     assert server.asked.total() <= 300 + 8, "only what was under way is asked again"
 
 
-def test_pictures_that_somebody_waits_for_are_kept_nowhere(tmp_path, server):
+def test_pictures_that_somebody_waits_for_are_kept_nowhere(tmp_path, server, monkeypatch):
     server.answers |= {"/a": reply(png(1)), "/b": reply(HTML), "/c": reply(status=500)}
     urls = [f"{server.url}/{name}" for name in ("a", "b", "c", "a")]
     found = list(fetched_now(urls, tmp_path, allow_private=True))
@@ -717,4 +717,10 @@ def test_pictures_that_somebody_waits_for_are_kept_nowhere(tmp_path, server):
     assert "error: status 500" in found[2][1]
     assert server.asked["/a"] == 1
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("deepfake_detector.fetch.WAITED_FOR", Limits(backoff=0.01, whole=0.5))
+    server.answers |= {f"/{i}": reply(status=302, delay=0.2, Location=f"/{i + 1}") for i in range(9)}
+    began = time.monotonic()
+    [(_, why)] = fetched_now([f"{server.url}/0"], tmp_path, allow_private=True)
+    assert "timeout: not settled within 0.5 seconds" in why, "each answer came in time"
+    assert time.monotonic() - began < 5
     assert "is not asked" in next(fetched_now([f"{server.url}/a"], tmp_path))[1], "unless told so, no address of one's own network"

@@ -278,6 +278,33 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
             assert (one["verdict"], float(one["p_fake"])) == (expected.verdict, expected.p_fake)
 
 
+def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, monkeypatch):
+    from deepfake_detector.errors import DetectorError
+    from deepfake_detector.panel import Panel
+    from deepfake_detector.ui import uploads
+    from deepfake_detector.ui.tabs import many
+
+    many.check(["a.jpg"] * (many.MOST - 16) + ["a.mp4"])
+    with pytest.raises(DetectorError, match="85 pictures and 1 clips; at most 100 pictures.*a clip counts as 16"):
+        many.check(["a.jpg"] * (many.MOST - 15) + ["a.mp4"])
+    paths = [str(draw(tmp_path / f"{i}.png", 1, 9100 + i, size=(60, 50))) for i in range(3)]
+    panel = Panel([Detector(model)])
+    Path(paths[1]).unlink()
+    outcomes = list(many.judged(panel, paths))
+    assert [isinstance(one, str) for one in outcomes] == [False, True, False]
+    with pytest.raises(DetectorError, match="^1 of the files are no longer here"), uploads.holding(paths):
+        pass
+    monkeypatch.setattr(uploads, "CHECKED_EVERY", 0.05)
+    before = Path(paths[0]).stat().st_ctime_ns
+    with uploads.holding(paths[::2]):
+        time.sleep(0.3)
+    assert Path(paths[0]).stat().st_ctime_ns > before + 2e8, "all the while, and not only at first"
+    Path(paths[0]).unlink()
+    html = many.shown(paths, ["a", "b", "c"], outcomes)
+    assert html.count("<img") == 1, "what is gone by now keeps its verdict"
+    assert html.count("<summary>") == 3
+
+
 def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
     red = draw(tmp_path / "site" / "red.png", 0, 93, size=(300, 220))
     (tmp_path / "site" / "page.html").write_text("<html>a picture is on this page</html>")

@@ -15,12 +15,13 @@ from PIL import Image, PngImagePlugin
 
 from deepfake_detector import cli, credentials, provenance
 from deepfake_detector.detect import Detector
+from deepfake_detector.errors import TableError
 from deepfake_detector.panel import Panel
 from deepfake_detector.types import Declaration
 from deepfake_detector.ui.verdict_card import card
 from tests.clips import draw_clip
 from tests.conftest import answering, json_lines, script
-from tests.signing import IPTC, noise, signed, signed_file, voucher
+from tests.signing import IPTC, noise, signed, signed_file, signers_own, voucher
 
 XMP = (
     '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -113,9 +114,11 @@ def test_a_broken_seal_says_so_and_decides_nothing():
 
 
 def test_a_seal_whose_certificate_has_run_out_is_unbroken():
-    content = signed(noise(), seconds=4)
+    content, signers = signed(noise(), seconds=4), voucher(seconds=4)
     time.sleep(5)
     assert only(content).generated
+    [one] = provenance.of_bytes(content, signers)
+    assert (one.generated, one.vouched_for) == (True, None), "the list says nothing of a certificate that has run out"
 
 
 def test_a_list_of_signers_says_whose_signature_is_really_theirs(model, tmp_path, capsys):
@@ -138,6 +141,20 @@ def test_a_list_of_signers_says_whose_signature_is_really_theirs(model, tmp_path
     panel = Panel([Detector(made)], vouched)
     assert "is really that of Test Studio, by the list of signers" in card(panel.judge(picture.read_bytes()))
     assert "Who signed as Camera Maker is not on the list" in card(panel.judge(signed(noise(), signer="Camera Maker", seconds=2e8)))
+
+
+def test_what_stands_between_the_certificates_of_a_list_does_not_matter(tmp_path):
+    (tmp_path / "signers.pem").write_text(
+        "\ufeff# Müller Kamera GmbH\r\n" + voucher().replace("\n", "\r\n") + "# Schluß\n", encoding="utf-8"
+    )
+    [one] = provenance.of_bytes(signed(noise()), credentials.read_signers(tmp_path / "signers.pem"))
+    assert one.vouched_for is True
+
+
+def test_a_signers_own_certificate_vouches_for_nobody(tmp_path):
+    (tmp_path / "signers.pem").write_text(voucher("A") + signers_own("B"))
+    with pytest.raises(TableError, match="1 of its 2 are signers' own"):
+        credentials.read_signers(tmp_path / "signers.pem")
 
 
 @pytest.mark.parametrize("held", ["", "I hold no certificates", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"])

@@ -160,7 +160,9 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         "faces, models/face_swaps; repeatable)",
     )
     parser.add_argument(
-        "--signers", metavar="FILE", help="certificates (PEM) of those whose signed Content Credentials are believed, as C2PA's trust list"
+        "--signers",
+        metavar="FILE",
+        help="certificates (PEM) of authorities that vouch for who signs Content Credentials, such as C2PA's trust list",
     )
 
 

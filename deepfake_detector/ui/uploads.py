@@ -67,19 +67,36 @@ def place() -> str:
     return os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
 
 
-def renew(paths: Iterable[str]) -> None:
-    """Let uploads count as new, so that none is deleted while it waits its turn; raises DetectorError where some are gone already."""
+def hold(paths: Iterable[str]) -> int:
+    """Let uploads count as new, so that none is deleted while it waits for others' turn; returns how many are gone already."""
     gone = 0
     for path in paths:
         try:
             os.utime(path)
         except FileNotFoundError:
             gone += 1
-    if gone:
+    return gone
+
+
+@contextmanager
+def holding(paths: Collection[str]) -> Iterator[None]:
+    """Hold them for as long as this lasts; raises DetectorError where some are gone already."""
+    if gone := hold(paths):
         raise DetectorError(
             f"{gone} of the files are no longer here: uploads are deleted after {KEPT // 60} minutes. "
             "Take them away, drop them again, and press the button before that."
         )
+    ended = threading.Event()
+
+    def again() -> None:
+        while not ended.wait(CHECKED_EVERY):
+            hold(paths)
+
+    threading.Thread(target=again, name="holding", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def files_in(place: Path) -> set[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs import clip
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
-from deepfake_detector.video import is_video
+from deepfake_detector.video import Sampling, is_video
 
 if TYPE_CHECKING:
     from gradio import State
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Many files", 30
-MOST = 100  # at once: what a server of two cores judges in two minutes
+MOST = 100  # pictures at once: what a server of two cores judges in two minutes
 _RANK = {"fake": 0, "unsure": 1, "real": 2}
-_INTRODUCTION = f"Up to {MOST} pictures and clips at once. The most suspicious come first; open one to read why."
+_INTRODUCTION = (
+    f"Up to {MOST} pictures at once, or clips, each of which counts as {Sampling().frames}. The most suspicious come first; "
+    "open one to read why."
+)
 
 
 def build(gr: ModuleType, detector: Warming, taught: State) -> None:
@@ -45,25 +49,35 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         def get_block_name(self) -> str:
             return "file"
 
-    def judge(files: list[tuple[str, str]], own: Panel | None, progress: Any = bar) -> Iterator[tuple[str, Any]]:
+    def hold(files: list[tuple[str, str]]) -> None:
+        uploads.hold([path for path, _ in files])
+
+    def judge(files: list[tuple[str, str]], own: Panel | None, progress: Any = bar) -> Iterator[tuple[Any, Any]]:
+        paths, names = [path for path, _ in files], [name for _, name in files]
+        outcomes: list[Verdict | str] = []
         try:
-            paths, names = [path for path, _ in files], [name for _, name in files]
             check(paths)
-            outcomes = judged(own or detector.get(), paths, progress)
+            with uploads.holding(paths):
+                for outcome in judged(own or detector.get(), paths):
+                    outcomes.append(outcome)
+                    progress((len(outcomes), len(paths)), desc="Judging", unit="files")
+                    yield gr.skip(), gr.skip()  # where a visitor has left meanwhile, Gradio ends it here
+                told = shown(paths, names, outcomes)
         except (DetectorError, OSError) as error:
             yield problem(f"These files can't be judged: {error}"), gr.DownloadButton(visible=False)
             return
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             table = Path(folder) / "answers.csv"
-            with table.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 list(answers.write(file, zip(names, outcomes, strict=True)))
-            yield shown(paths, names, outcomes), gr.DownloadButton(value=str(table), visible=True)
+            yield told, gr.DownloadButton(value=str(table), visible=True)
 
     gr.Markdown(_INTRODUCTION)
     files = NamedFiles(label="Pictures and clips", file_count="multiple", elem_id="many", height=220)
     press = gr.Button("Judge these", variant="primary", elem_id="judge_many")
     answer = gr.HTML(label="Verdicts", elem_id="many_verdicts", min_height=80)
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
+    press.click(hold, files, None, queue=False, api_visibility="private", show_progress="hidden")
     press.click(judge, [files, taught], [answer, download], concurrency_limit=1, api_visibility="private", show_progress="full")
 
 
@@ -71,22 +85,19 @@ def check(paths: list[str]) -> None:
     """Raise DetectorError for no files, or too many."""
     if not paths:
         raise DetectorError("There are none in the box. Drop some first.")
-    if len(paths) > MOST:
+    clips = sum(map(is_video, paths))
+    if len(paths) - clips + clips * Sampling().frames > MOST:
         raise DetectorError(
-            f"There are {len(paths)}; at most {MOST} are judged here at once. Remove some, or use the command line's predict."
+            f"There are {len(paths) - clips} pictures and {clips} clips; at most {MOST} pictures are judged here at once, and a clip "
+            f"counts as {Sampling().frames}. Remove some, or use the command line's predict."
         )
 
 
-def judged(panel: Panel, paths: list[str], progress: Any) -> list[Verdict | str]:
-    """Each file's verdict, or the reason why it has none, in order; raises DetectorError where some are gone already."""
+def judged(panel: Panel, paths: list[str]) -> Iterator[Verdict | str]:
+    """Each file's verdict, or the reason why it has none, in order."""
     refused = {path: reason for path in paths if is_video(path) and (reason := _too_long(path))}
     found = panel.judge_files(path for path in paths if path not in refused)
-    outcomes = []
-    for number, path in enumerate(paths):
-        progress((number, len(paths)), desc="Judging", unit="files")
-        uploads.renew(paths)  # clips may take longer than uploads are kept
-        outcomes.append(refused[path] if path in refused else next(found)[1])
-    return outcomes
+    return (refused[path] if path in refused else next(found)[1] for path in paths)
 
 
 def _too_long(path: str) -> str:
@@ -114,8 +125,11 @@ def _one(path: str, name: str, outcome: Verdict | str) -> str:
     name = escape(name)
     if isinstance(outcome, str):
         return f'<details class="none"><summary><i></i>{name}<b>not judged</b></summary>{problem(outcome)}</details>'
-    content = None if is_video(path) else read_file(path)
-    picture = f'<img alt="" src="{thumbnail(content)}">' if content else "<i></i>"
+    content, picture = None, "<i></i>"
+    if not is_video(path):
+        with suppress(OSError, UnusablePicture):  # it was there when it was judged
+            content = read_file(path)
+            picture = f'<img alt="" src="{thumbnail(content)}">'
     said = "by its own word" if outcome.by_the_file else f"{100 * outcome.p_fake:.1f} %"
     return (
         f'<details class="{outcome.verdict}"><summary>{picture}{name}<b>{outcome.verdict}</b>{said}</summary>'

@@ -59,6 +59,9 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
             answering = panel.answering_by(replace(own.bundle, remembered=None))  # here it is only asked; the download learns on
             yield answering, "\n\n".join(told), gr.DownloadButton(value=packed, visible=True)
 
+    def hold(real: list[str] | None, fake: list[str] | None) -> None:
+        uploads.hold([*(real or []), *(fake or [])])
+
     gr.Markdown(_INTRODUCTION)
     with gr.Row():
         with gr.Column():
@@ -72,6 +75,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     download = gr.DownloadButton(
         "Download the model, within five minutes, for: python app.py --model taught", visible=False, elem_id="teach_download"
     )
+    press.click(hold, [real, fake], None, queue=False, api_visibility="private", show_progress="hidden")
     press.click(
         teach,
         [real, source, fake, generator],
@@ -105,7 +109,6 @@ def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, li
     """The detector with what it has learnt by these pictures, and the pictures that were left out, as (name, reason)."""
     model = base.bundle
     adapt.recall_of(model)
-    uploads.renew(sample.path for sample in listing.samples)
     total, done = len(listing.samples), 0
 
     def count(more: int) -> None:
@@ -113,7 +116,8 @@ def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, li
         done += more
         progress((done, total), desc="Looking at the pictures", unit="pictures")
 
-    pictures, skipped = adapt.embed_shown(listing, base.embedder, count)
+    with uploads.holding([sample.path for sample in listing.samples]):
+        pictures, skipped = adapt.embed_shown(listing, base.embedder, count)
     progress(None, desc="Learning")
     names = ", ".join(dict.fromkeys(sample.generator for sample in listing.samples))
     return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}").bundle), skipped
