@@ -93,6 +93,24 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(held)
 
 
+@contextmanager
+def alone(folder: Path, busy: Exception) -> Iterator[None]:
+    """Hold the folder's lock meanwhile, where folders can be locked; raises `busy` where another process has it."""
+    held = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        try:
+            if held is not None:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        except OSError:  # some network file systems have no locks
+            pass
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+
+
 def name_of(place: Path) -> str:
     """A folder's whole name, a file's without its ending."""
     return place.stem if place.is_file() else place.name

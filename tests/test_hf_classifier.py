@@ -148,7 +148,7 @@ def test_what_is_no_finished_classifier_is_refused(classifier, tmp_path):
     (bare / "preprocessor_config.json").unlink()
     with pytest.raises(WeightsUnavailable, match="it lacks preprocessor_config.json"):
         _ = Encoder(weights=str(bare)).spec
-    with pytest.raises(WeightsUnavailable, match="bring all pictures to one size; it gives"):
+    with pytest.raises(WeightsUnavailable, match="bring all pictures to one size, in three colours; it gives"):
         _ = Encoder(weights=str(hf_models.save(tmp_path / "any", processor={"do_resize": False}))).spec
     broken = shutil.copytree(classifier, tmp_path / "broken")
     (broken / "config.json").write_text("[]")

@@ -18,8 +18,8 @@ from deepfake_detector.cli.options import (
     run,
 )
 from deepfake_detector.cli.training import save_and_tell
-from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import name_of
+from deepfake_detector.errors import DetectorError, TrainingError
+from deepfake_detector.files import alone, name_of
 
 if TYPE_CHECKING:
     import argparse
@@ -83,18 +83,21 @@ def _finetune(arguments: argparse.Namespace) -> int:
     listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **data_options(arguments))
     settings = Settings(arguments.steps, arguments.seed, arguments.bfloat16, arguments.device)
     kept = out.with_name(f"{out.name}.runs")
-    done = finetune(
-        listing,
-        arguments.crop,
-        open_cache(arguments),
-        kept,
-        out.name,
-        _method(arguments, settings),
-        settings,
-        arguments.folds,
-        lambda total: progress_bar(total).update,
-        command_line(),
-    )
+    method = _method(arguments, settings)
+    kept.mkdir(parents=True, exist_ok=True)
+    with alone(kept, TrainingError(f"Another process is tuning in {kept}. Wait for it, or choose another --out.")):
+        done = finetune(
+            listing,
+            arguments.crop,
+            open_cache(arguments),
+            kept,
+            out.name,
+            method,
+            settings,
+            arguments.folds,
+            lambda total: progress_bar(total).update,
+            command_line(),
+        )
     save_and_tell(done, out)
     columns = ("AUROC on these", "fakes alone new", "reals alone new", "none new", "reals called fake", "fakes called real")
     print(f"\n{'a run without':72} {' '.join(f'{column:>17}' for column in columns)}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,19 +29,24 @@ FILES = CONFIG, PREPROCESSING, WEIGHTS = ("config.json", "preprocessor_config.js
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN = ((64, 48), (48, 96))  # sizes of pictures by which it is seen whether all inputs have one shape
 _CPU_AT_ONCE = 8
-_READ_PATCHES = ("CLIPForImageClassification", "BeitForImageClassification")  # whose last layer reads the mean of the patches' tokens
+_ADAPTER = "adapter_config.json"
+# What of transformers reads a folder: nothing is fetched, and no code that lies in it is run, nor is it asked whether to.
+AS_IT_LIES = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True)
 class LastLayer:
-    """(labels, dim) weights and (labels,) offsets, with the labels' own words."""
+    """(labels, dim) weights and (labels,) offsets, with the labels' own words; `apart` where each label has a probability of its own."""
 
     weight: np.ndarray
     offset: np.ndarray
     words: list[str]
+    apart: bool = False
 
     def lead(self, label: int) -> tuple[np.ndarray, float]:
-        """(dim,) weights and offset of what one of two labels is ahead of the other by: its log-odds."""
+        """(dim,) weights and offset of the log-odds of one of two labels."""
+        if self.apart:
+            return self.weight[label], float(self.offset[label])
         weight, offset = (values[label] - values[1 - label] for values in (self.weight, self.offset))
         return weight, float(offset)
 
@@ -74,11 +78,15 @@ class Encoder(PictureEncoder):
                     f"hf_classifier: {folder} should hold {', '.join(FILES)}, as transformers' save_pretrained writes them for a model and "
                     f"its image processor; it lacks {', '.join(missing)}."
                 )
-            return folder
+            return _without_adapter(folder)
         if not _HUB_NAME.fullmatch(self.weights):
             raise WeightsUnavailable(f"hf_classifier: there is no folder {folder}, and a model on the hub is named as OWNER/NAME.")
         try:
-            return [weights.fetch(self.weights, name) for name in FILES][0].parent
+            for _ in range(2):  # where the hub has moved on since one of them was fetched, all are fetched of what it has now
+                folders = {weights.fetch(self.weights, name).parent for name in FILES}
+                if len(folders) == 1:
+                    return _without_adapter(folders.pop())
+            raise WeightsUnavailable(f"the files of {self.weights} change while they are fetched.")
         except WeightsUnavailable as error:
             raise WeightsUnavailable(
                 f"hf_classifier: {error} Try again when the hub can be reached, or point to a folder that holds {', '.join(FILES)}."
@@ -91,7 +99,7 @@ class Encoder(PictureEncoder):
 
     @cached_property
     def spec(self) -> EncoderSpec:
-        shape, dim = self._shape(), self._dim()
+        shape, dim = self.shape(), self._dim()
         return EncoderSpec(
             name="hf_classifier",
             architecture=self.config["architectures"][0],
@@ -124,14 +132,23 @@ class Encoder(PictureEncoder):
         rows = []
         with torch.inference_mode(), autocast(device):
             for part in np.split(prepared, range(at_once, len(prepared), at_once)):
-                rows.append(model(torch.from_numpy(np.ascontiguousarray(part)).to(device)).logits.float().cpu().numpy())
+                try:
+                    logits = model(torch.from_numpy(np.ascontiguousarray(part)).to(device)).logits
+                except (ValueError, RuntimeError) as error:
+                    if isinstance(error, torch.OutOfMemoryError):
+                        raise
+                    raise WeightsUnavailable(
+                        f"hf_classifier: the model in {self.folder} can't take what its preprocessing gives, {part.shape[1:]} "
+                        f"({in_a_line(error)})."
+                    ) from error
+                rows.append(logits.float().cpu().numpy())
         return np.concatenate(rows)
 
     def looked_at(self, picture: Image) -> Looked | None:
-        """By attention rollout (Abnar & Zuidema, ACL 2020): how much of each patch reaches what the last layer reads, half of every block's
-        sum being what the block was given. None for other than transformers of square patches and a class token.
-        """
+        """By attention rollout; None for a model, or a preprocessing, of which it can't be told (see _rollout.py)."""
         import torch
+
+        from deepfake_detector.encoders._rollout import rollout, seen
 
         model, device = self._loaded()
         with torch.inference_mode():
@@ -139,37 +156,20 @@ class Encoder(PictureEncoder):
                 told = model(torch.from_numpy(self.prepare(picture))[None].to(device), output_attentions=True).attentions
             except (TypeError, ValueError, AttributeError):  # nothing of attention in it
                 return None
-        if not told or any(one is None or one.ndim != 4 or one.shape[-1] != one.shape[-2] for one in told):
-            return None
-        tokens = told[0].shape[-1]
-        side = math.isqrt(tokens - 1)
-        if side**2 + 1 != tokens or any(one.shape[-1] != tokens for one in told):
-            return None
-        itself = torch.eye(tokens, device=device)
-        flow = itself
-        for attention in told:
-            flow = (attention[0].float().mean(dim=0) + itself) / 2 @ flow
-        read = flow[1:].mean(dim=0) if type(model).__name__ in _READ_PATCHES else flow[0]
-        shares = read[1:].reshape(side, side).cpu().numpy()
-        return Looked(self._seen(picture.size), shares / shares.sum())
-
-    def _seen(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """What its preprocessing leaves of a picture of this width and height."""
-        settings = _json(self.folder / PREPROCESSING)
-        short = (settings.get("size") or {}).get("shortest_edge")
-        if not (settings.get("do_center_crop") and short):
-            return (0, 0, *size)
-        kept = [side * min(size) / short for side in (settings["crop_size"]["width"], settings["crop_size"]["height"])]
-        left, top = ((length - min(length, part)) / 2 for length, part in zip(size, kept, strict=True))
-        return round(left), round(top), round(size[0] - left), round(size[1] - top)
+        shares = rollout(told, model)
+        box = seen(self.prepare, picture.size) if shares is not None else None
+        return Looked(box, shares) if box else None
 
     def last_layer(self) -> LastLayer:
         """The layer that is left to a head; raises WeightsUnavailable."""
         model = load_classifier(self.folder)
-        layer = model.get_submodule(last_layer_of(model))
+        layer, kind = model.get_submodule(last_layer_of(model)), getattr(model.config, "problem_type", None)
+        if kind == "regression":
+            raise WeightsUnavailable(f"hf_classifier: {self.folder} estimates numbers (its problem_type is {kind}), and tells no labels.")
         words = model.config.id2label
         offset = np.zeros(len(words)) if layer.bias is None else layer.bias.detach().numpy()
-        return LastLayer(layer.weight.detach().numpy(), offset, [str(words[i]) for i in range(len(words))])
+        apart = kind == "multi_label_classification"
+        return LastLayer(layer.weight.detach().numpy(), offset, [str(words[i]) for i in range(len(words))], apart)
 
     def _load(self) -> tuple[torch.nn.Module, str]:
         import torch
@@ -189,21 +189,24 @@ class Encoder(PictureEncoder):
         from transformers import AutoImageProcessor
 
         try:
-            return AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
+            return AutoImageProcessor.from_pretrained(self.folder, **AS_IT_LIES)
         except Exception as error:  # of the many kinds that a file not written by transformers leads to
             raise WeightsUnavailable(
-                f"hf_classifier: {self.folder / PREPROCESSING} is no image processor that transformers knows ({_line(error)})."
+                f"hf_classifier: {self.folder / PREPROCESSING} is no image processor that transformers knows ({in_a_line(error)})."
             ) from error
 
-    def _shape(self) -> tuple[int, ...]:
-        """Of what `prepare` gives, which must be the same for all pictures."""
+    def shape(self) -> tuple[int, int, int]:
+        """(3, height, width) of what `prepare` gives, the same for all pictures; raises WeightsUnavailable where it is not."""
         from PIL import Image
 
-        shapes = [self.prepare(Image.new("RGB", size)).shape for size in _SHOWN]
-        if len(set(shapes)) > 1 or len(shapes[0]) != 3:
+        try:
+            shapes = [self.prepare(Image.new("RGB", size)).shape for size in _SHOWN]
+        except Exception as error:  # of the many kinds that odd settings lead to
+            raise WeightsUnavailable(f"hf_classifier: {self.folder / PREPROCESSING} can't be gone by ({in_a_line(error)}).") from error
+        if len(set(shapes)) > 1 or len(shapes[0]) != 3 or shapes[0][0] != 3:
             raise WeightsUnavailable(
-                f"hf_classifier: {self.folder / PREPROCESSING} should bring all pictures to one size; it gives {shapes[0]} of one and "
-                f"{shapes[1]} of another. Set its size, or its centre crop, as the classifier was trained."
+                f"hf_classifier: {self.folder / PREPROCESSING} should bring all pictures to one size, in three colours; it gives "
+                f"{shapes[0]} of one and {shapes[1]} of another. Set its size, or its centre crop, as the classifier was trained."
             )
         return shapes[0]
 
@@ -215,7 +218,7 @@ class Encoder(PictureEncoder):
 
         try:
             with torch.device("meta"):  # its form alone
-                model = AutoModelForImageClassification.from_config(AutoConfig.from_pretrained(self.folder, local_files_only=True))
+                model = AutoModelForImageClassification.from_config(AutoConfig.from_pretrained(self.folder, **AS_IT_LIES))
         except Exception as error:
             raise _no_classifier(self.folder, error) from error
         return model.get_submodule(last_layer_of(model)).in_features
@@ -231,7 +234,7 @@ def load_classifier(folder: Path) -> torch.nn.Module:
     try:
         model, told = AutoModelForImageClassification.from_pretrained(
             folder,
-            local_files_only=True,
+            **AS_IT_LIES,
             use_safetensors=True,
             dtype=torch.float32,
             attn_implementation="eager",  # the one that can tell of its attention
@@ -282,6 +285,16 @@ def transformers() -> None:
     _spectrum.register()
 
 
+def _without_adapter(folder: Path) -> Path:
+    """The folder; raises WeightsUnavailable where transformers would change the model by an adapter that lies beside it."""
+    if (folder / _ADAPTER).exists():
+        raise WeightsUnavailable(
+            f"hf_classifier: {folder} holds an adapter ({_ADAPTER}), which would go with the model unsaid. Merge the two (peft's "
+            "merge_and_unload, then save_pretrained), or take the adapter away."
+        )
+    return folder
+
+
 def _json(file: Path, *lists: str) -> dict[str, Any]:
     """A file that transformers wrote, with a list that is not empty under each of these names."""
     try:
@@ -289,17 +302,17 @@ def _json(file: Path, *lists: str) -> dict[str, Any]:
         for name in lists:
             fields[name][0]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise WeightsUnavailable(f"hf_classifier: {file} is not as transformers writes it ({_line(error)}).") from error
+        raise WeightsUnavailable(f"hf_classifier: {file} is not as transformers writes it ({in_a_line(error)}).") from error
     return fields
 
 
 def _no_classifier(folder: Path, error: Exception) -> WeightsUnavailable:
     return WeightsUnavailable(
-        f"hf_classifier: transformers can't build a picture classifier from {folder} ({_line(error)}). Code that a model brings along is "
-        "never run."
+        f"hf_classifier: transformers can't build a picture classifier from {folder} ({in_a_line(error)}). Code that a model brings "
+        "along is never run."
     )
 
 
-def _line(error: Exception) -> str:
+def in_a_line(error: Exception) -> str:
     """An exception's kind, and the first line of its words."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"

@@ -9,13 +9,19 @@ from deepfake_detector.encoders import hf_classifier
 from deepfake_detector.encoders.clip_vit_b16 import Encoder as ClipEncoder
 from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.types import LABEL_NAMES
+from deepfake_detector.weights import file_sha256
 
 if TYPE_CHECKING:
     import torch
     from transformers import BaseImageProcessor, CLIPVisionModel, PreTrainedModel
 
 OWN = "clip_vit_b16"  # needs no hub
-_LABELS = {"num_labels": len(LABEL_NAMES), "id2label": dict(enumerate(LABEL_NAMES)), "label2id": {n: i for i, n in enumerate(LABEL_NAMES)}}
+_LABELS = {
+    "num_labels": len(LABEL_NAMES),
+    "id2label": dict(enumerate(LABEL_NAMES)),
+    "label2id": {name: i for i, name in enumerate(LABEL_NAMES)},
+    "problem_type": "single_label_classification",
+}
 
 
 def folder_of(base: str) -> Path | None:
@@ -27,8 +33,12 @@ def folder_of(base: str) -> Path | None:
 
 
 def identity(base: str) -> str:
-    """What tells one base model from another: its weights by content."""
-    return ClipEncoder().spec.weights if base == OWN else hf_classifier.Encoder(weights=base).content
+    """What tells one base model from another: its weights and preprocessing by content. Raises WeightsUnavailable."""
+    if base == OWN:
+        return ClipEncoder().spec.weights
+    encoder = hf_classifier.Encoder(weights=base)
+    encoder.shape()  # one that gives pictures of several sizes can't be learnt from in batches
+    return f"{encoder.content}; preprocessing sha256:{file_sha256(encoder.folder / hf_classifier.PREPROCESSING)}"
 
 
 def classifier(base: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
@@ -40,16 +50,21 @@ def classifier(base: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
     from transformers import AutoModelForImageClassification, CLIPConfig, CLIPForImageClassification
 
     if folder := folder_of(base):
-        model, told = AutoModelForImageClassification.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **_LABELS,
-        )
-        _check_told(model, told, folder, hf_classifier.last_layer_of(model))
+        try:
+            model, told = AutoModelForImageClassification.from_pretrained(
+                folder,
+                **hf_classifier.AS_IT_LIES,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **_LABELS,
+            )
+        except Exception as error:
+            raise _no_base(folder, "a picture classifier", error) from error
+        last = hf_classifier.last_layer_of(model)
+        _check_told(model, told, folder, last)
+        model.get_submodule(last).reset_parameters()  # it may tell two labels already, and in another order
         return model, _processor(folder)
     tower = clip_tower()
     model = CLIPForImageClassification(CLIPConfig(vision_config=tower.config.to_dict(), **_LABELS))
@@ -66,11 +81,19 @@ def fusion(base: str) -> tuple[PreTrainedModel, BaseImageProcessor]:
     from deepfake_detector.encoders._spectrum import SpectrumFusion, SpectrumFusionConfig
 
     if folder := folder_of(base):
-        tower, told = CLIPVisionModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
+        try:
+            tower, told = CLIPVisionModel.from_pretrained(
+                folder, **hf_classifier.AS_IT_LIES, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        except Exception as error:
+            raise _no_base(folder, "CLIP's image tower", error) from error
         _check_told(tower, told, folder)
         processor = _processor(folder)
+        if not (processor.image_mean and processor.image_std):
+            raise WeightsUnavailable(
+                f"--base: {folder / hf_classifier.PREPROCESSING} should have image_mean and image_std, by which the spectrum's branch "
+                "finds the colours again; it lacks one. Put in those that the model was trained with."
+            )
     else:
         tower, processor = clip_tower(), _clip_processor()
     model = SpectrumFusion(
@@ -144,6 +167,10 @@ def _clip_processor() -> BaseImageProcessor:
 
 def _processor(folder: Path) -> BaseImageProcessor:
     return hf_classifier.Encoder(weights=str(folder)).processor()
+
+
+def _no_base(folder: Path, what: str, error: Exception) -> WeightsUnavailable:
+    return WeightsUnavailable(f"--base: transformers can't build {what} from {folder} ({hf_classifier.in_a_line(error)}).")
 
 
 def _check_told(model: PreTrainedModel, told: dict, folder: Path, untaught: str = "-") -> None:

@@ -67,9 +67,20 @@ class Transformer(Method):
     """`base` is clip_vit_b16, a folder with a model in transformers' format, or OWNER/NAME on the hub."""
 
     def __init__(self, name: str, base: str, settings: Settings):
+        if ":" in settings.device:
+            raise TrainingError(
+                f"The Trainer learns on the first GPU that it sees, and --device names {settings.device}. Choose one by "
+                "CUDA_VISIBLE_DEVICES, and leave --device out."
+            )
         self.recipe, self.base, self.settings = RECIPES[name], base, settings
         self.head = self.recipe.head or "logistic"
         self.facts = {"method": name, "base": base, "base_weights": bases.identity(base)}
+        if base != bases.OWN:
+            self._begun()  # now rather than once all pictures were looked at: it may not be possible
+
+    def _begun(self) -> tuple[Any, Any]:
+        """What a run begins with: the model, and its preprocessing."""
+        return (bases.fusion if self.recipe.spectrum else bases.classifier)(self.base)
 
     def first_look(self) -> PictureEncoder:
         return colour_histogram.Encoder()  # its rows alone are needed: which pictures can be read, and what is in them
@@ -109,7 +120,7 @@ class Transformer(Method):
         settings, recipe = self.settings, self.recipe
         device = pick_device(settings.device)
         set_seed(settings.seed)  # what is untaught is drawn, and what is dropped
-        model, processor = (bases.fusion if recipe.spectrum else bases.classifier)(self.base)
+        model, processor = self._begun()
         learner = _learner(model, recipe)
         looks = _Looks(data, paths, settings.seed, settings.steps, processor)
         half = device.startswith("cuda")

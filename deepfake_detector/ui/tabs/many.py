@@ -18,7 +18,7 @@ from deepfake_detector.types import Verdict
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs import clip
 from deepfake_detector.ui.verdict_card import card, problem
-from deepfake_detector.ui.warming import Warming
+from deepfake_detector.ui.warming import WAITING, Warming
 from deepfake_detector.video import Sampling, is_video
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     answer = gr.HTML(label="Verdicts", elem_id="many_verdicts", min_height=80)
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
     press.click(hold, files, None, queue=False, api_visibility="private", show_progress="hidden")
-    press.click(judge, [files, taught], [answer, download], concurrency_limit=1, api_visibility="private", show_progress="full")
+    # Several side by side, so that nobody's few wait for another's many.
+    press.click(judge, [files, taught], [answer, download], concurrency_limit=WAITING, api_visibility="private", show_progress="full")
 
 
 def check(paths: list[str]) -> None:
