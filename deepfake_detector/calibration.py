@@ -11,7 +11,7 @@ import numpy as np
 
 from deepfake_detector.intervals import clopper_pearson, effective_count
 from deepfake_detector.metrics import log_odds
-from deepfake_detector.types import LABEL_NAMES, KeptApart, Thresholds
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, KeptApart, Thresholds
 
 CONFIDENCE = 0.95  # of what is promised
 _NEVER = 1e-15
@@ -57,9 +57,9 @@ def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false
     detector. Between the thresholds the answer is unsure; they never cross.
     """
     reals, fakes = np.sort(real.p_fake), np.sort(fake.p_fake)
-    allowed = allowed_errors(real, false_positive_rate)
+    allowed = allowed_errors(real, false_positive_rate, REAL)
     upper = 1.0 if allowed < 0 else float(np.nextafter(reals[-1 - allowed], 2))
-    allowed = allowed_errors(fake, false_negative_rate)
+    allowed = allowed_errors(fake, false_negative_rate, FAKE)
     lower = 0.0 if allowed < 0 else float(np.nextafter(fakes[allowed], -1))
     if lower >= upper:  # the classes are so far apart that both promises hold anywhere between
         lower = upper = (lower + upper) / 2
@@ -86,10 +86,15 @@ def fewest_for(rate: float) -> int:
     return next(n for n in itertools.count(1) if clopper_pearson(0, n, CONFIDENCE) <= rate)
 
 
-def allowed_errors(pictures: Scores, rate: float) -> int:
-    """The most errors among these pictures whose upper confidence bound is within `rate`; -1 where even none is too many."""
+def allowed_errors(pictures: Scores, rate: float, label: int) -> int:
+    """The most errors among these pictures of one class whose upper confidence bound is within `rate`; -1 where even none is too many."""
     n = len(pictures.p_fake)
     if not n:
         return -1
-    count = effective_count(pictures.p_fake, pictures.groups)
-    return bisect_right(range(n), rate, key=lambda wrong: clopper_pearson(wrong / n * count, count, CONFIDENCE)) - 1
+    worst_first = np.argsort(pictures.p_fake if label == FAKE else -pictures.p_fake, kind="stable")
+
+    def bound(errors: int) -> float:
+        count = effective_count(pictures.p_fake, pictures.groups, np.isin(np.arange(n), worst_first[:errors]))
+        return clopper_pearson(errors / n * count, count, CONFIDENCE)
+
+    return bisect_right(range(n), rate, key=bound) - 1

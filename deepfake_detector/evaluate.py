@@ -14,7 +14,7 @@ from deepfake_detector.families import line_of
 from deepfake_detector.intervals import bootstrap, clopper_pearson, effective_count, share_interval
 from deepfake_detector.metrics import Curve, Statistic, figures, summary
 from deepfake_detector.pooling import by_video
-from deepfake_detector.types import UNKNOWN, Thresholds
+from deepfake_detector.types import FAKE, REAL, UNKNOWN, Thresholds
 
 RANKING: dict[str, Statistic] = {
     "auroc": Curve.auroc,
@@ -23,6 +23,10 @@ RANKING: dict[str, Statistic] = {
     "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
     "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
 }
+
+
+HALF = 0.5  # the threshold of the figures without an "unsure"
+_SHARES = ("accuracy", "recall", "fpr", "abstain_rate", "error_among_answered")
 
 
 def evaluate_scores(
@@ -56,7 +60,7 @@ def evaluate_scores(
             _ranking(labels[chosen], p_fake[chosen], groups[chosen])
             for chosen in (fakes | (labels == 0), fakes | matched if np.isin(groups[fakes], groups[matched]).all() else fakes)
         )
-        answers, intervals = _answers(p_fake[fakes], thresholds, effective_count(p_fake[fakes], groups[fakes]))
+        answers, intervals = _answers(p_fake[fakes], thresholds, groups[fakes])
         report["generators"][name] = {
             "n": int(fakes.sum()),
             **among[0],
@@ -66,7 +70,7 @@ def evaluate_scores(
         }
     for name in sorted(set(source[labels == 0])):
         reals = (labels == 0) & (source == name)
-        answers, intervals = _answers(p_fake[reals], thresholds, effective_count(p_fake[reals], groups[reals]))
+        answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
         report["real_sources"][name] = {"n": int(reals.sum()), **answers, "intervals": intervals}
     for kind, members in (kinds or {}).items():
         unknown = sorted(set(members) - set(source))
@@ -99,8 +103,8 @@ def promise_kept(
     kept = []
     for name in sorted(set(source[labels == 0])):
         reals = (labels == 0) & (source == name)
-        counted_as = effective_count(p_fake[reals], groups[reals])
-        answers, intervals = _answers(p_fake[reals], thresholds, counted_as)
+        counted_as = effective_count(p_fake[reals], groups[reals], p_fake[reals] >= thresholds.fake)
+        answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
         delivered, interval = answers["fake"], intervals["fake"]
         kept.append(
             {"source": name, "n": int(reals.sum()), "seen_in_training": name in learnt_from, "promised": promised}
@@ -144,9 +148,35 @@ def per_picture(rows: pd.DataFrame, p_fake: np.ndarray) -> tuple[pd.DataFrame, n
 
 
 def _all_figures(labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> dict[str, Any]:
-    both = len(np.unique(labels)) == 2  # one class alone has no ranking figures, and no intervals for them
-    intervals = bootstrap(labels, p_fake, figures(thresholds), groups=groups) if both else {}
-    return summary(labels, p_fake, thresholds) | {"intervals": intervals}
+    return summary(labels, p_fake, thresholds) | {"intervals": intervals_of(labels, p_fake, thresholds, groups)}
+
+
+def intervals_of(
+    labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray
+) -> dict[str, tuple[float, float] | None]:
+    """Of the figures of `summary`: of shares Clopper and Pearson's, which hold for 0 and 1 too, of all others by bootstrap.
+
+    Empty for one class alone, which has no ranking figures.
+    """
+    if len(np.unique(labels)) < 2:
+        return {}
+    others = {name: figure for name, figure in figures(thresholds).items() if name not in _SHARES}
+    called_fake, every = p_fake >= HALF, np.ones(len(labels), bool)
+    said_fake, said_real = p_fake >= thresholds.fake, (p_fake <= thresholds.real) & (p_fake < thresholds.fake)
+    wrong = np.where(labels == FAKE, said_real, said_fake)
+    shares = (
+        (every, called_fake == (labels == FAKE)),
+        (labels == FAKE, called_fake),
+        (labels == REAL, called_fake),
+        (every, ~(said_fake | said_real)),
+        (said_fake | said_real, wrong),
+    )
+    found = {name: _share(which[of], p_fake[of], groups[of]) for name, (of, which) in zip(_SHARES, shares, strict=True)}
+    return found | bootstrap(labels, p_fake, others, groups=groups)
+
+
+def _share(which: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
+    return share_interval(float(which.mean()), effective_count(p_fake, groups, which)) if len(which) else None
 
 
 def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tuple[dict[str, float | None], dict[str, Any]]:
@@ -157,8 +187,9 @@ def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tupl
     return {name: float(figure(curve)[0]) for name, figure in RANKING.items()}, bootstrap(labels, p_fake, RANKING, groups=groups)
 
 
-def _answers(p_fake: np.ndarray, thresholds: Thresholds, counted_as: float) -> tuple[dict[str, float], dict[str, Any]]:
-    """The share of each answer among pictures of one class, and the intervals (Clopper and Pearson's, which hold for 0 and 1 too)."""
-    fake, real = float((p_fake >= thresholds.fake).mean()), float(((p_fake <= thresholds.real) & (p_fake < thresholds.fake)).mean())
-    shares = {"fake": fake, "real": real, "unsure": max(1 - fake - real, 0.0)}
-    return shares, {answer: share_interval(share, counted_as) for answer, share in shares.items()}
+def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
+    """The share of each answer among pictures of one class, and the intervals."""
+    fake, real = p_fake >= thresholds.fake, (p_fake <= thresholds.real) & (p_fake < thresholds.fake)
+    given = {"fake": fake, "real": real, "unsure": ~(fake | real)}
+    shares = {name: float(which.mean()) for name, which in given.items()}
+    return shares, {name: _share(which, p_fake, groups) for name, which in given.items()}

@@ -18,6 +18,7 @@ from deepfake_detector.metrics import Curve, Ranking, Statistic, checked, log_od
 from deepfake_detector.types import FAKE, REAL
 
 FEWEST = 5  # groups of a class that an interval can be told from: of three, even the widest covers the truth 78 times in 100
+STRAY = 0.05  # of a class's rows may lie in a group that is the only one of its kind, and so comes up once in every draw
 CHUNK = 500_000  # counts held at a time (draws × rows), 4 MB an array: small enough to stay in a processor's cache
 
 
@@ -82,18 +83,24 @@ def delong(labels: Any, p_a: Any, p_b: Any) -> tuple[float, float, float]:
     return difference, error, math.erfc(abs(difference) / error / math.sqrt(2))
 
 
-def effective_count(p_fake: np.ndarray, groups: np.ndarray) -> float:
+def effective_count(p_fake: np.ndarray, groups: np.ndarray, wrong: np.ndarray | None = None) -> float:
     """As how many independent pictures some count (n,) whose groups (n,) are given: n where each is its own.
 
     A group of m counts as m / (1 + (m - 1) r), r being how alike the log-odds within groups are (the intraclass correlation of an
     analysis of variance): sixteen frames of one clip that answer the same are one picture, sixteen that answer independently are
     sixteen. Where groups differ in size the larger ones weigh more, as they do in a rate over pictures (Kish, *Survey Sampling*, 1965).
+    Of a share, `wrong` (n,) bool are those that make it up: they may come by whole clips though most clips' log-odds are not alike, and
+    then they count as fewer.
     """
     _, of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    n, count = len(groups), len(sizes)
-    if count == n:
-        return float(n)
-    z = log_odds(p_fake)
+    if len(sizes) == len(groups):
+        return float(len(groups))
+    count = _counted_as(log_odds(p_fake), of, sizes)
+    return count if wrong is None or wrong.all() or not wrong.any() else min(count, _counted_as(wrong.astype(float), of, sizes))
+
+
+def _counted_as(z: np.ndarray, of: np.ndarray, sizes: np.ndarray) -> float:
+    n, count = len(of), len(sizes)
     means = np.bincount(of, z) / sizes
     within = np.square(z - means[of]).sum() / (n - count)
     typical = (n - np.square(sizes).sum() / n) / max(count - 1, 1)  # size of a group
@@ -140,11 +147,13 @@ def _fewest(labels: np.ndarray, groups: np.ndarray) -> int:
 def _draws(labels: np.ndarray, draws: int, seed: int, group_of: np.ndarray) -> Iterator[np.ndarray]:
     """How often each row comes up, (some draws, n) at a time: groups drawn with replacement among those of their classes.
 
-    NaN for a class of fewer than FEWEST groups: a few pictures, or the frames of a few clips, don't tell how others would vary.
+    NaN for a class of fewer than FEWEST groups: a few pictures, or the frames of a few clips, don't tell how others would vary. The same
+    where more than a few of its rows are of a group that is alone of its kind: it comes up once in every draw, and seems sure.
     """
     n, count = len(labels), group_of.max() + 1
     has_fake, has_real = (np.bincount(group_of, labels == label, count) > 0 for label in (FAKE, REAL))
     strata = [np.flatnonzero(members) for members in (has_fake & ~has_real, has_real & ~has_fake, has_fake & has_real)]
+    frozen = np.isin(group_of, np.concatenate([np.empty(0, int), *(members for members in strata if len(members) == 1)]))
     rng = np.random.default_rng(seed)
     size = max(1, CHUNK // n)
     for start in range(0, draws, size):
@@ -156,8 +165,9 @@ def _draws(labels: np.ndarray, draws: int, seed: int, group_of: np.ndarray) -> I
             counts[:, members] = np.bincount(picks.ravel(), minlength=len(rows) * k).reshape(-1, k)
         drawn = counts[:, group_of]
         for label, of_class in ((FAKE, has_fake), (REAL, has_real)):
-            if 0 < of_class.sum() < FEWEST:
-                drawn[:, labels == label] = np.nan
+            own = labels == label
+            if 0 < of_class.sum() < FEWEST or frozen[own].sum() > STRAY * own.sum():
+                drawn[:, own] = np.nan
         yield drawn
 
 

@@ -111,7 +111,7 @@ def _leave_one_source_out(data: Embeddings, fit: _Fit) -> list[dict[str, Any]]:
         if len(known):
             threshold = np.nextafter(known[-1 - int(PROMISED * len(known))], 2)
             called_fake = float((p[own] >= threshold).mean())
-            interval = share_interval(called_fake, effective_count(p[own], pictures["group"].to_numpy()[own]))
+            interval = share_interval(called_fake, effective_count(p[own], pictures["group"].to_numpy()[own], p[own] >= threshold))
             row |= {"known_reals": len(known), "fpr_at_known_5": called_fake, "fpr_interval": interval}
         rows.append(row)
     return rows
@@ -236,9 +236,10 @@ def _promise(data: Embeddings, fit: _Fit, label: int) -> list[dict[str, Any]]:
             continue
         fitted = fit.calibrated(data, learn)
         pictures, p_fake = _per_picture(data, groups, own, fitted.calibration(fitted.head.p_fake(data.X[own])))
-        count, n = Counter(fitted.thresholds.answer(p) for p in p_fake), len(pictures)
+        answers = np.array([fitted.thresholds.answer(p) for p in p_fake])
+        count, n = Counter(answers.tolist()), len(pictures)
         rate = count[wrong] / n
-        counted_as = effective_count(p_fake, pictures["group"].to_numpy())
+        counted_as = effective_count(p_fake, pictures["group"].to_numpy(), answers == wrong)
         interval = share_interval(rate, counted_as)
         rows.append(
             {"held_out": name, "n": n, "learnt_from": len(learn), "thresholds": asdict(fitted.thresholds)}

@@ -14,10 +14,9 @@ from deepfake_detector import degrade, split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
-from deepfake_detector.evaluate import per_picture
+from deepfake_detector.evaluate import intervals_of, per_picture
 from deepfake_detector.extract import embed_samples
-from deepfake_detector.intervals import bootstrap
-from deepfake_detector.metrics import figures, summary
+from deepfake_detector.metrics import summary
 from deepfake_detector.types import LABEL_NAMES, REAL, Sample
 
 KEPT = ("auroc", "accuracy", "tpr_at_5_fpr", "fpr", "ece", "abstain_rate", "error_among_answered")
@@ -44,10 +43,10 @@ def robustness(
     views = {}
     for name, by_path in scores.items():
         p = by_path.loc[rows["path"]].to_numpy()
-        chosen = {key: figure for key, figure in figures(model.thresholds).items() if key in KEPT}
+        intervals = intervals_of(labels, p, model.thresholds, groups)
         whole = summary(labels, p, model.thresholds)
         views[name] = {key: whole[key] for key in KEPT} | {
-            "intervals": bootstrap(labels, p, chosen, groups=groups) if len(np.unique(labels)) == 2 else {},
+            "intervals": {key: interval for key, interval in intervals.items() if key in KEPT},
             **_flips(labels, before, _verdicts(model, p)),
         }
     return {"pictures": len(rows), "real": int((labels == REAL).sum()), "views": views}

@@ -60,6 +60,21 @@ def low_level(picture: Picture) -> np.ndarray:
     )
 
 
+def tones(picture: Picture) -> np.ndarray:
+    """(9,) how bright a picture is and how far its grey levels reach: their mean, deviation and quantiles, and the share that occurs."""
+    grey = np.asarray(picture.convert("L"), np.float64)
+    return np.array([grey.mean(), grey.std(), *np.quantile(grey, (0.01, 0.1, 0.25, 0.75, 0.9, 0.99)), _used_levels(grey)])
+
+
+def layout(picture: Picture) -> np.ndarray:
+    """(80,) where it is bright: 8×8 grey levels of the whole, and of each corner, a tenth of a side, the mean, deviation and extremes."""
+    grey = picture.convert("L")
+    coarse = np.asarray(grey.resize((8, 8), Image.Resampling.BOX), np.float64).ravel()
+    pixels, reach = np.asarray(grey, np.float64), max(8, min(picture.size) // 10)
+    corners = [pixels[rows, columns] for rows in (np.s_[:reach], np.s_[-reach:]) for columns in (np.s_[:reach], np.s_[-reach:])]
+    return np.array([*coarse, *(number for one in corners for number in (one.mean(), one.std(), one.min(), one.max()))])
+
+
 def _middle(picture: Picture) -> Picture:
     width, height = (min(side, _WINDOW) for side in picture.size)
     left, top = ((whole - part) // 16 * 8 for whole, part in zip(picture.size, (width, height), strict=True))

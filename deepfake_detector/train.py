@@ -85,7 +85,7 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
 
 def two_sides(data: Embeddings, seed: int) -> Sides:
     learn, test, how = split.train_test(data.rows, seed)
-    return Sides(data.take(learn), data.take(test), how)
+    return Sides(data.take(learn), data.take(test[split.in_their_own_right(data.rows)[test]]), how)
 
 
 def finished(
@@ -159,7 +159,7 @@ def fit_promise(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores) 
     of_new = len(new_real.p_fake) > 0
     if of_new:
         real = new_real
-    asked = fake if allowed_errors(new_fake, FALSE_NEGATIVE_RATE) < 0 else new_fake
+    asked = fake if allowed_errors(new_fake, FALSE_NEGATIVE_RATE, FAKE) < 0 else new_fake
     if not (len(real.p_fake) and len(fake.p_fake)):
         raise TrainingError("No picture of one of the classes could be held out to calibrate by. Add pictures, in more groups.")
     truth = np.repeat([REAL, FAKE], [len(real.p_fake), len(fake.p_fake)])

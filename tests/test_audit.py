@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from deepfake_detector.audit import COLOUR, FACTS, LOW_LEVEL, Finding, _at_most, audit, baselines, conclude
 from deepfake_detector.errors import TrainingError
@@ -84,6 +84,35 @@ def test_a_colour_shortcut_survives_the_common_re_encoding(tmp_path):
     assert done.trust in ("no", "with care")
     assert "colour" in done.sentence
     assert next(f for f in done.classes if (f.features, f.stage) == (COLOUR, "re-encoded")).found
+
+
+def marked(picture: Image.Image) -> Image.Image:
+    ImageDraw.Draw(picture).rectangle((2, 2, 12, 8), fill="white")
+    return picture
+
+
+PUT_IN = {
+    "brightness": lambda picture: ImageEnhance.Brightness(picture).enhance(0.9),
+    "contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(0.85),
+    "a mark": marked,
+    "upside down": lambda picture: picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+}
+
+
+@pytest.mark.parametrize("matched", [False, True])
+@pytest.mark.parametrize("shortcut", PUT_IN)
+def test_what_was_done_to_all_fakes_alike_is_no_trace_of_generation(tmp_path, shortcut, matched):
+    fake = saver(make=lambda n: PUT_IN[shortcut](draw(n - 1000 if matched else n)))
+    samples = build(tmp_path, saver(), fake, count=60, sources=2)
+    pairs = [replace(s, group=s.name.split("-")[1]) for s in samples]
+    done = audit(pairs if matched else samples)
+    assert done.trust in ("no", "with care"), done.sentence
+
+
+@pytest.mark.parametrize("first", [5_000, 15_000])
+def test_clean_sets_are_not_suspected(tmp_path, first):
+    clean = saver(make=lambda n: draw(n + first))
+    assert audit(build(tmp_path, clean, clean)).trust == "yes"
 
 
 def test_an_earlier_compression_hidden_in_png_is_seen(tmp_path):

@@ -222,6 +222,15 @@ def test_draws_keep_the_classes_and_the_groups():
         np.testing.assert_array_equal(weights[:, [0, 2, 3]].sum(axis=1), 3)
 
 
+def test_a_clip_that_is_alone_of_its_kind_has_no_interval():
+    """It would come up once in every draw, and its frames seem sure."""
+    labels = np.r_[np.tile([0, 0, 1, 1], 10), np.zeros(200, int), np.ones(200, int)]
+    groups = np.r_[np.arange(10).repeat(4), np.full(200, 10), np.full(200, 11)]
+    p = np.random.default_rng(0).uniform(size=len(labels))
+    assert intervals.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=50, groups=groups)["auroc"] is None
+    assert intervals.bootstrap(labels[:40], p[:40], {"auroc": Curve.auroc}, draws=50, groups=groups[:40])["auroc"]
+
+
 def test_bootstrap_is_repeatable_in_chunks_and_holds_the_figure(monkeypatch):
     labels, p = pictures(300)
     named = metrics.figures(THRESHOLDS)

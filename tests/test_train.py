@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from deepfake_detector import bundle, registry, split, table
 from deepfake_detector.calibration import Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds, kept_apart
@@ -337,10 +338,31 @@ def test_several_faces_of_a_picture_count_as_a_verdict_takes_them():
 def test_errors_allowed_are_the_most_that_the_bound_allows():
     rng = np.random.default_rng(0)
     for groups in (np.arange(300), np.arange(300) // 4, rng.integers(0, 90, 300)):
-        pictures = Scores(rng.uniform(size=300), groups)
-        count = effective_count(pictures.p_fake, groups)
-        allowed = allowed_errors(pictures, 0.1)
-        assert clopper_pearson(allowed / 300 * count, count) <= 0.1 < clopper_pearson((allowed + 1) / 300 * count, count)
+        for label, worst in ((0, -1), (1, 1)):
+            pictures = Scores(rng.uniform(size=300), groups)
+            order = np.argsort(worst * pictures.p_fake)
+
+            def bound(errors, pictures=pictures, order=order):
+                count = effective_count(pictures.p_fake, pictures.groups, np.isin(np.arange(300), order[:errors]))
+                return clopper_pearson(errors / 300 * count, count)
+
+            allowed = allowed_errors(pictures, 0.1, label)
+            assert bound(allowed) <= 0.1 < bound(allowed + 1)
+
+
+def test_errors_that_come_by_whole_clips_count_as_clips():
+    """Most clips' frames are right independently, a few are wrong as a whole: the log-odds alone would count every frame."""
+    broken = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(40), 16)
+        odds = 3 * (rng.random(40) < 0.08)[groups] + rng.normal(size=len(groups)) - 3
+        pictures = Scores(1 / (1 + np.exp(-odds)), groups)
+        allowed = allowed_errors(pictures, 0.05, 0)
+        threshold = np.sort(odds)[-1 - allowed] + 3 if allowed >= 0 else np.inf
+        delivered = 0.08 * norm.sf(threshold - 3) + 0.92 * norm.sf(threshold)
+        broken += delivered > 0.05
+    assert broken <= 6
 
 
 def test_pictures_count_as_many_as_they_are_independent():

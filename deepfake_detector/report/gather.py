@@ -67,10 +67,12 @@ def gather(request: Request) -> Content:
     source.check_all_used(models)
     detectors = [_score(name, model, embedded[name], request) for name, model in models.items()]
     _check_names(detectors[0].rows, request)
-    learnt = {name: _learnt_from(model, one.rows) for (name, model), one in zip(models.items(), detectors, strict=True)}
-    notes += [_flatters(name, known, len(detectors[0].rows)) for name, known in learnt.items() if known]
     detectors += [read_scores(name, file, detectors[0].rows) for name, file in request.scores.items()]
     detectors, left_out = on_common_pictures(detectors)
+    learnt = {name: _learnt_from(model, one.rows) for (name, model), one in zip(models.items(), detectors, strict=False)}
+    notes += [_flatters(name, known, len(detectors[0].rows)) for name, known in learnt.items() if known]
+    if request.split and request.protocols:
+        notes.append("--protocol leaves out in turn, and so uses all pictures of the data, not those of --split alone.")
     if left_out:
         notes.append(f"{left_out} pictures were left out, because not every detector has a score for them.")
     rows = detectors[0].rows
