@@ -55,6 +55,8 @@ _UNBROKEN = ("signingCredential.expired", "signingCredential.untrusted", "claimS
 def read_signers(file: str | Path) -> str:
     """A list of the authorities that may vouch for signers: certificates in PEM, such as C2PA's trust list; raises TableError."""
     store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not Path(file).is_file():
+        raise TableError(f"There is no file {file}. It should be a list of certificates in PEM, such as C2PA's trust list.")
     try:
         signers = "\n".join(one.decode() for one in _CERTIFICATE.findall(Path(file).read_bytes()))
         store.load_verify_locations(cadata=signers)

@@ -140,8 +140,8 @@ class Detector:
             return verdict
         try:
             again = self.saved_again.embed_one(content)
-        except UnusablePicture as error:  # its face is no longer found, say
-            turned, cached, why = True, False, str(error)
+        except UnusablePicture as error:  # its face is no longer found, say; what follows the semicolon is advice for another case
+            turned, cached, why = True, False, f"no answer: {str(error).partition(';')[0]}"
         else:
             p_fake = float(self.bundle.p_fake(again.remembered.vectors).max())
             turned, cached = (p_fake >= 0.5) != (verdict.p_fake >= 0.5), again.cached
@@ -172,7 +172,9 @@ class Detector:
         clip = parts[0].item
         of_frames = [own for _, verdict in judged if (own := [note for note in verdict.notes if note not in clip.notes])]
         if of_frames:
-            notes.append(f"{len(of_frames)} of the frames have a note of their own, the first: {'; '.join(of_frames[0])}")
+            first = "; ".join(of_frames[0])
+            alike = len(of_frames) == len(judged) and all(own == of_frames[0] for own in of_frames)
+            notes.append(f"of each of them: {first}" if alike else f"{len(of_frames)} of them have a note of their own, the first: {first}")
         return dataclasses.replace(
             judged[0][1],
             verdict=worst.verdict,

@@ -149,6 +149,10 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     assert page.locator("#clip_verdict details tr").count() == 17
     assert page.locator("#clip_verdict details tr").nth(1).inner_text().startswith("0.12 s")
     page.screenshot(path=ROOT / "screenshots" / "clip.png")
+    page.set_viewport_size({"width": 390, "height": 844})
+    film, said = (page.locator(place).bounding_box() for place in ("#clip", "#clip_verdict"))
+    assert said["y"] >= film["y"] + film["height"], "on a phone one below the other"
+    assert said["width"] > 250
     strangers = [url for url in page.requested if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", url)]
     assert strangers == [], "the page talks to nobody but its own server"
 
@@ -330,7 +334,12 @@ def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
 
 
 def test_no_address_of_the_servers_own_network_is_asked(page, address):
-    for asked, said in ((address[0], "is not asked"), ("2130706433", "expected http"), ("", "There is no address")):
+    for asked, said in (
+        (address[0], "is not asked"),
+        ("2130706433", "odd spelling of an address"),
+        ("ftp://a.example/x.png", "expected http"),
+        ("", "There is no address"),
+    ):
         page.fill("#address textarea, #address input", asked)
         page.press("#address textarea, #address input", "Enter")
         page.locator("#address_said", has_text=said).wait_for()

@@ -75,6 +75,10 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
         if source in names:
             raise DatasetError(f"Two folders are called {source!r}; a folder's name says where its pictures come from. Rename one.")
         names.add(source)
+        if Path(root).is_dir() and not picture_files(root):
+            raise DatasetError(
+                f"There are no pictures in {str(root)!r}. Give a folder of {LABEL_NAMES[label]} ones (.jpg, .png, …), and no more."
+            )
         listed = pictures_of(label, root)
         if not listed.samples:
             raise DatasetError(

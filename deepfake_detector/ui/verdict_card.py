@@ -59,7 +59,8 @@ CSS = """
 .many > .fake {border-left-color: #cf222e} .many > .unsure {border-left-color: #d4a72c} .many > .real {border-left-color: #2da44e}
 .many > details > summary {display: flex; align-items: center; gap: 0.75rem; padding: 0.25rem 0.5rem; cursor: pointer;
   overflow-wrap: anywhere}
-.many summary > img, .many summary > i {flex: none; width: 3rem; height: 3rem; object-fit: cover} .many summary > b {margin-left: auto}
+.many summary > img, .many summary > i {flex: none; width: 3rem; height: 3rem; object-fit: cover}
+.many summary > b {margin-left: auto} .many summary > b, .many summary > span {white-space: nowrap}
 .parts {padding: 0.5rem 0.25rem; border-top: 1px solid var(--border-color-primary); font-size: 0.9rem}
 .parts h3 {font-size: 1.05rem; margin: 0 0 0.4rem} .parts img {display: block; max-width: 100%}
 #model table {display: block; overflow-x: auto; border: 0; padding: 0} #model td, #model th {word-break: normal; overflow-wrap: normal}

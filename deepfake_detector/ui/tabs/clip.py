@@ -32,15 +32,17 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
             return problem(f"This file can't be judged: {error}")
 
     with gr.Row():
-        clip = gr.Video(
-            label="A video of up to ten minutes and 200 MB: drop or pick one",
-            sources=["upload"],
-            height=420,
-            elem_id="clip",
-            buttons=[],
-            include_audio=True,
-        )
-        answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
+        with gr.Column():  # which a phone sets one below the other
+            clip = gr.Video(
+                label="A video of up to ten minutes and 200 MB: drop or pick one",
+                sources=["upload"],
+                height=420,
+                elem_id="clip",
+                buttons=[],
+                include_audio=True,
+            )
+        with gr.Column():
+            answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
     clip.change(judge, [clip, taught], answer, api_visibility="private", concurrency_limit=1, show_progress="full")
 
 

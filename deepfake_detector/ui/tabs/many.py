@@ -131,8 +131,8 @@ def _one(path: str, name: str, outcome: Verdict | str) -> str:
         with suppress(OSError, UnusablePicture):  # it was there when it was judged
             content = read_file(path)
             picture = f'<img alt="" src="{thumbnail(content)}">'
-    said = "by its own word" if outcome.by_the_file else f"{100 * outcome.p_fake:.1f} %"
+    said = "by its own word" if outcome.by_the_file else f"{100 * outcome.p_fake:.1f} % fake"
     return (
-        f'<details class="{outcome.verdict}"><summary>{picture}{name}<b>{outcome.verdict}</b>{said}</summary>'
+        f'<details class="{outcome.verdict}"><summary>{picture}{name}<b>{outcome.verdict}</b><span>{said}</span></summary>'
         f"{card(outcome, content, timed=False)}</details>"
     )

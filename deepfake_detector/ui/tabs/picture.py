@@ -102,7 +102,7 @@ def fetched(url: str, folder: Path) -> Path:
 
     if not url:
         raise UnusablePicture("There is no address. Paste one, such as https://example.org/picture.jpg.")
-    [(_, content)] = fetched_now([url], place())
+    [(_, content)] = fetched_now([url if "://" in url else f"https://{url}"], place())
     if isinstance(content, str):
         raise UnusablePicture(f"{content[:1].upper()}{content[1:]}.")
     file = folder / "fetched.jpg"  # whatever it is: a browser looks at the bytes
