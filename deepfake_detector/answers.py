@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from deepfake_detector.types import LABEL_NAMES, Verdict
+from deepfake_detector.types import Verdict
 
 COLUMNS = ("path", "verdict", "p_fake", "model", "others", "declared", "family", "similar", "notes", "error", "sha256")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet may take a cell for that begins so
@@ -26,8 +26,7 @@ def _row(path: str, outcome: Verdict | str) -> tuple[str | float, ...]:
     path = f"./{path}" if path.startswith(_FORMULA) else path  # the same file
     if isinstance(outcome, str):
         return path, *[""] * (len(COLUMNS) - 3), outcome, ""
-    others = "; ".join(f"{other.model}: {other.verdict} {other.p_fake:.4f}" for other in outcome.others)
-    declared = "; ".join(f"{one.where}: {one.says}" for one in outcome.declared)
-    similar = "; ".join(f"{LABEL_NAMES[one.label]} {one.path} ({one.cosine:.2f})" for one in outcome.similar)
-    family, notes = str(outcome.family or ""), "; ".join(outcome.notes)
+    others = "; ".join(other.in_short for other in outcome.others)
+    declared, similar, notes = ("; ".join(map(str, several)) for several in (outcome.declared, outcome.similar, outcome.notes))
+    family = str(outcome.family or "")
     return path, outcome.verdict, outcome.p_fake, outcome.model, others, declared, family, similar, notes, "", outcome.sha256

@@ -94,7 +94,9 @@ def allowed_errors(pictures: Scores, rate: float, label: int) -> int:
     worst_first = np.argsort(pictures.p_fake if label == FAKE else -pictures.p_fake, kind="stable")
 
     def bound(errors: int) -> float:
-        count = effective_count(pictures.p_fake, pictures.groups, np.isin(np.arange(n), worst_first[:errors]))
+        wrong = np.zeros(n, bool)
+        wrong[worst_first[:errors]] = True
+        count = effective_count(pictures.p_fake, pictures.groups, wrong)
         return clopper_pearson(errors / n * count, count, CONFIDENCE)
 
     return bisect_right(range(n), rate, key=bound) - 1

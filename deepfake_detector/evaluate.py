@@ -12,7 +12,7 @@ from deepfake_detector import split
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.families import line_of
 from deepfake_detector.intervals import bootstrap, clopper_pearson, effective_count, share_interval
-from deepfake_detector.metrics import Curve, Statistic, figures, summary
+from deepfake_detector.metrics import HALF, Curve, Statistic, figures, summary
 from deepfake_detector.pooling import by_video
 from deepfake_detector.types import FAKE, REAL, UNKNOWN, Thresholds
 
@@ -23,9 +23,6 @@ RANKING: dict[str, Statistic] = {
     "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
     "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
 }
-
-
-HALF = 0.5  # the threshold of the figures without an "unsure"
 _SHARES = ("accuracy", "recall", "fpr", "abstain_rate", "error_among_answered")
 
 
@@ -152,17 +149,18 @@ def _all_figures(labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds,
 
 
 def intervals_of(
-    labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray
+    labels: np.ndarray, p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray, names: Collection[str] | None = None
 ) -> dict[str, tuple[float, float] | None]:
-    """Of the figures of `summary`: of shares Clopper and Pearson's, which hold for 0 and 1 too, of all others by bootstrap.
+    """Of the figures of `summary`, or those of these names: of shares Clopper and Pearson's, which hold for 0 and 1 too, of all others
+    by bootstrap.
 
     Empty for one class alone, which has no ranking figures.
     """
     if len(np.unique(labels)) < 2:
         return {}
-    others = {name: figure for name, figure in figures(thresholds).items() if name not in _SHARES}
+    wanted = {name: figure for name, figure in figures(thresholds).items() if names is None or name in names}
     called_fake, every = p_fake >= HALF, np.ones(len(labels), bool)
-    said_fake, said_real = p_fake >= thresholds.fake, (p_fake <= thresholds.real) & (p_fake < thresholds.fake)
+    said_fake, said_real = _said(p_fake, thresholds)
     wrong = np.where(labels == FAKE, said_real, said_fake)
     shares = (
         (every, called_fake == (labels == FAKE)),
@@ -171,8 +169,14 @@ def intervals_of(
         (every, ~(said_fake | said_real)),
         (said_fake | said_real, wrong),
     )
-    found = {name: _share(which[of], p_fake[of], groups[of]) for name, (of, which) in zip(_SHARES, shares, strict=True)}
-    return found | bootstrap(labels, p_fake, others, groups=groups)
+    found = {name: _share(which[of], p_fake[of], groups[of]) for name, (of, which) in zip(_SHARES, shares, strict=True) if name in wanted}
+    return found | bootstrap(labels, p_fake, {name: figure for name, figure in wanted.items() if name not in found}, groups=groups)
+
+
+def _said(p_fake: np.ndarray, thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) bool each: which are called fake, and which real; "fake" goes first, as in `Thresholds.answer`."""
+    fake = p_fake >= thresholds.fake
+    return fake, (p_fake <= thresholds.real) & ~fake
 
 
 def _share(which: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
@@ -189,7 +193,7 @@ def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tupl
 
 def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
     """The share of each answer among pictures of one class, and the intervals."""
-    fake, real = p_fake >= thresholds.fake, (p_fake <= thresholds.real) & (p_fake < thresholds.fake)
+    fake, real = _said(p_fake, thresholds)
     given = {"fake": fake, "real": real, "unsure": ~(fake | real)}
     shares = {name: float(which.mean()) for name, which in given.items()}
     return shares, {name: _share(which, p_fake, groups) for name, which in given.items()}

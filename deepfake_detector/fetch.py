@@ -149,9 +149,11 @@ class Fetcher:
     async def _obtain(self, url: str) -> None:
         """Try until the URL is settled for this run, or its time is over, and record what became of it."""
         try:
-            async with asyncio.timeout(self._limits.whole):
+            async with asyncio.timeout(self._limits.whole) as limit:
                 await self._try(url)
         except TimeoutError:
+            if not limit.expired():
+                raise
             await self._in_thread(self.store.record, url, "timeout", f"not settled within {self._limits.whole:g} seconds")
 
     async def _try(self, url: str) -> None:

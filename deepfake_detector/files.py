@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 try:
@@ -79,36 +79,21 @@ def lock(handle: int) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait for the folder's lock, and hold it meanwhile, where folders can be locked."""
+def locked(folder: Path, busy: Exception | None = None) -> Iterator[None]:
+    """Wait for the folder's lock, or raise `busy` where another has it, and hold it meanwhile, where folders can be locked."""
     if not fcntl:
         yield
         return
     held = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except OSError as error:  # some network file systems have no locks
+            if busy and isinstance(error, BlockingIOError):
+                raise busy from None
         yield
     finally:
         os.close(held)
-
-
-@contextmanager
-def alone(folder: Path, busy: Exception) -> Iterator[None]:
-    """Hold the folder's lock meanwhile, where folders can be locked; raises `busy` where another process has it."""
-    held = os.open(folder, os.O_RDONLY) if fcntl else None
-    try:
-        try:
-            if held is not None:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise busy from None
-        except OSError:  # some network file systems have no locks
-            pass
-        yield
-    finally:
-        if held is not None:
-            os.close(held)
 
 
 def name_of(place: Path) -> str:

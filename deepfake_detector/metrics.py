@@ -160,6 +160,7 @@ class Curve:
         return wrong, wrong + fake.tp + real.tn
 
 
+HALF = 0.5  # the threshold of the answer that knows no "unsure"
 Statistic = Callable[[Curve], np.ndarray]  # a figure of each draw, (draws,)
 
 
@@ -227,7 +228,7 @@ def reliability(labels: Any, p_fake: Any, bins: int = 15) -> list[ReliabilityBin
     ]
 
 
-def figures(thresholds: Thresholds, threshold: float = 0.5) -> dict[str, Statistic]:
+def figures(thresholds: Thresholds, threshold: float = HALF) -> dict[str, Statistic]:
     """The figures of `summary` by name; `thresholds` make the verdict, `threshold` the answer without an "unsure"."""
     return {
         "accuracy": lambda curve: curve.confusion(threshold).accuracy,
@@ -246,7 +247,7 @@ def figures(thresholds: Thresholds, threshold: float = 0.5) -> dict[str, Statist
     }
 
 
-def summary(labels: Any, p_fake: Any, thresholds: Thresholds, threshold: float = 0.5) -> dict[str, Any]:
+def summary(labels: Any, p_fake: Any, thresholds: Thresholds, threshold: float = HALF) -> dict[str, Any]:
     """All figures, ready for JSON; None where one is undefined, as AUROC is with a single class.
 
     A generator's row joins its fakes with all reals; a real source's row has reals only, and tells their `fpr`.

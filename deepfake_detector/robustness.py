@@ -43,10 +43,9 @@ def robustness(
     views = {}
     for name, by_path in scores.items():
         p = by_path.loc[rows["path"]].to_numpy()
-        intervals = intervals_of(labels, p, model.thresholds, groups)
         whole = summary(labels, p, model.thresholds)
         views[name] = {key: whole[key] for key in KEPT} | {
-            "intervals": {key: interval for key, interval in intervals.items() if key in KEPT},
+            "intervals": intervals_of(labels, p, model.thresholds, groups, KEPT),
             **_flips(labels, before, _verdicts(model, p)),
         }
     return {"pictures": len(rows), "real": int((labels == REAL).sum()), "views": views}

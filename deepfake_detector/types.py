@@ -183,6 +183,9 @@ class Similar:
     cosine: float
     file: str | None = None
 
+    def __str__(self) -> str:
+        return f"{LABEL_NAMES[self.label]} {self.path} ({self.cosine:.2f})"
+
 
 @dataclass(frozen=True)
 class Family:
@@ -232,6 +235,9 @@ class Declaration:
     signed_by: str = ""
     vouched_for: bool | None = None
 
+    def __str__(self) -> str:
+        return f"{self.where}: {self.says}"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -271,6 +277,10 @@ class Verdict:
     def by_the_file(self) -> bool:
         """Whether it is the file's own word that decides, and not a model."""
         return any(one.generated for one in self.declared)
+
+    @property
+    def in_short(self) -> str:
+        return f"{self.model}: {self.verdict} {self.p_fake:.4f}"
 
     def to_json(self) -> dict[str, Any]:
         """What `predict --json` and the API say of it; what there is none of is left out."""

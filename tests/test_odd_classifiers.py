@@ -190,9 +190,9 @@ def test_what_can_not_be_a_base_is_said_before_a_picture_is_looked_at(tmp_path, 
 
 
 def test_two_processes_do_not_tune_in_one_place(tmp_path, dataset, capsys):
-    from deepfake_detector.files import alone
+    from deepfake_detector.files import locked
 
     (tmp_path / "m.runs").mkdir()
-    with alone(tmp_path / "m.runs", TrainingError("busy")):
+    with locked(tmp_path / "m.runs", TrainingError("busy")):
         assert cli.finetune([str(dataset), f"--out={tmp_path / 'm'}", "--steps=1", "--folds=2", "--no-cache"]) == 2
     assert "Another process is tuning in" in capsys.readouterr().err

@@ -69,17 +69,15 @@ def _json_line(panel: Panel, path: str, outcome: Verdict | str) -> dict[str, Any
 
 
 def _plain_line(path: str, outcome: Verdict | str) -> str:
-    from deepfake_detector.types import LABEL_NAMES
-
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\n", "\\n")
     if isinstance(outcome, str):
         return f"error            {shown}: {outcome}"
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
-    alike = ", ".join(f"{LABEL_NAMES[one.label]} {one.path} ({one.cosine:.2f})" for one in outcome.similar[:MOST_ALIKE])
-    others = ", ".join(f"{other.model}: {other.verdict} {other.p_fake:.4f}" for other in outcome.others)
+    alike = ", ".join(map(str, outcome.similar[:MOST_ALIKE]))
+    others = ", ".join(other.in_short for other in outcome.others)
     by = f"  by {'its own word' if outcome.by_the_file else outcome.model}; {others}" if others else ""
-    declared = "".join(f"  {one.where}: {one.says}" for one in outcome.declared)
+    declared = "".join(f"  {one}" for one in outcome.declared)
     return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{by}{declared}{family}{notes}{f'  most like: {alike}' if alike else ''}"
 
 

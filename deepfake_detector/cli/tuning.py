@@ -19,7 +19,7 @@ from deepfake_detector.cli.options import (
 )
 from deepfake_detector.cli.training import save_and_tell
 from deepfake_detector.errors import DetectorError, TrainingError
-from deepfake_detector.files import alone, name_of
+from deepfake_detector.files import locked, name_of
 
 if TYPE_CHECKING:
     import argparse
@@ -85,7 +85,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     kept = out.with_name(f"{out.name}.runs")
     method = _method(arguments, settings)
     kept.mkdir(parents=True, exist_ok=True)
-    with alone(kept, TrainingError(f"Another process is tuning in {kept}. Wait for it, or choose another --out.")):
+    with locked(kept, TrainingError(f"Another process is tuning in {kept}. Wait for it, or choose another --out.")):
         done = finetune(
             listing,
             arguments.crop,

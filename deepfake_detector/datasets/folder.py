@@ -75,11 +75,14 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
         if source in names:
             raise DatasetError(f"Two folders are called {source!r}; a folder's name says where its pictures come from. Rename one.")
         names.add(source)
-        if Path(root).is_dir() and not picture_files(root):
+        try:
+            listed = pictures_of(label, root)
+        except DatasetError:
+            if not Path(root).is_dir() or picture_files(root):
+                raise
             raise DatasetError(
                 f"There are no pictures in {str(root)!r}. Give a folder of {LABEL_NAMES[label]} ones (.jpg, .png, …), and no more."
-            )
-        listed = pictures_of(label, root)
+            ) from None
         if not listed.samples:
             raise DatasetError(
                 f"There are no {LABEL_NAMES[label]} pictures in {str(root)!r}: {listed.skipped[0][0]} is {listed.skipped[0][1]}."

@@ -64,8 +64,9 @@ def seen(prepare: Callable[[Image], np.ndarray], size: tuple[int, int]) -> tuple
         at = shown.mean(axis=axis)  # where each column, or row, of the output is from
         if np.abs(shown - (at if axis == 0 else at[:, None])).max() > _OFF:
             return None
-        step, start = np.polyfit(np.arange(len(at)) + 0.5, at, 1)
-        if step <= 0 or np.abs(start + step * (np.arange(len(at)) + 0.5) - at).max() > _OFF:
+        middles = np.arange(len(at)) + 0.5
+        step, start = np.polyfit(middles, at, 1)
+        if step <= 0 or np.abs(start + step * middles - at).max() > _OFF:
             return None
         # The ramp's first level is that of the middle of the first pixel, its last that of the last one's.
         ends.append([round(float(np.clip(end * (length - 1) + 0.5, 0, length))) for end in (start, start + step * len(at))])
