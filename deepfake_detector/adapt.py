@@ -73,7 +73,7 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     )
     looks, lessons = model.head.lessons(pictures.X, new)
     looks = (looks @ recall.basis).astype(np.float32)
-    fold, after = groups % _FOLDS, np.empty(len(new), object)
+    fold, after = split.dealt(groups, origin, _FOLDS), np.empty(len(new), object)
     of_lesson = lessons["group"].map(dict(zip(apart, fold, strict=True))).to_numpy()
     for i in range(_FOLDS):
         fitted = _fit(model, recall, recall.joined(looks[of_lesson != i], lessons[of_lesson != i]))

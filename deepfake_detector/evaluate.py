@@ -23,7 +23,7 @@ RANKING: dict[str, Statistic] = {
     "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
     "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
 }
-_SHARES = ("accuracy", "recall", "fpr", "abstain_rate", "error_among_answered")
+_SHARES = ("accuracy", "precision", "recall", "fpr", "abstain_rate", "error_among_answered")
 
 
 def evaluate_scores(
@@ -164,6 +164,7 @@ def intervals_of(
     wrong = np.where(labels == FAKE, said_real, said_fake)
     shares = (
         (every, called_fake == (labels == FAKE)),
+        (called_fake, labels == FAKE),
         (labels == FAKE, called_fake),
         (labels == REAL, called_fake),
         (every, ~(said_fake | said_real)),

@@ -141,10 +141,13 @@ class Curve:
         return _ratio(wrong, answered)
 
     def ece(self, bins: int = 15) -> np.ndarray:
-        """Expected calibration error over bins of equal width: the mean gap between p_fake and the share of fakes."""
+        """Expected calibration error over bins of equal width: the mean gap between p_fake and the share of fakes.
+
+        Both classes weigh the same, whatever the mix of the pictures, since that is the case which p_fake is a probability for.
+        """
         bin_of = _bin_of(self.scores, bins)[:, None] == np.arange(bins)  # (m, bins)
-        gaps = (self.fake - (self.fake + self.real) * self.scores) @ bin_of
-        return _ratio(np.abs(gaps).sum(axis=1), (self.n_fake + self.n_real) * (self.n_fake > 0) * (self.n_real > 0))
+        fake, real = (_ratio(counts, 2 * counts.sum(axis=1, keepdims=True)) for counts in (self.fake, self.real))
+        return np.abs((fake - (fake + real) * self.scores) @ bin_of).sum(axis=1)
 
     def _confusion_after(self, k: int) -> Confusion:
         """The k highest scores are called fake."""
@@ -166,7 +169,10 @@ Statistic = Callable[[Curve], np.ndarray]  # a figure of each draw, (draws,)
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """One bar of a reliability diagram: pictures with low < p_fake ≤ high (the first bar takes 0 too)."""
+    """One bar of a reliability diagram: pictures with low < p_fake ≤ high (the first bar takes 0 too).
+
+    `n` counts them; in `mean_p` and `share_fake` both classes weigh the same, as in ECE.
+    """
 
     low: float
     high: float
@@ -221,11 +227,13 @@ def reliability(labels: Any, p_fake: Any, bins: int = 15) -> list[ReliabilityBin
     """The bars of a reliability diagram, from 0 to 1, without the empty ones."""
     labels, p_fake = checked(labels, p_fake)
     bin_of, edges = _bin_of(p_fake, bins), np.linspace(0, 1, bins + 1)
-    rows = ((b, bin_of == b) for b in np.unique(bin_of))
-    return [
-        ReliabilityBin(float(edges[b]), float(edges[b + 1]), int(of.sum()), float(p_fake[of].mean()), float(labels[of].mean()))
-        for b, of in rows
-    ]
+    weight = 1 / np.bincount(labels)[labels]
+    bars = []
+    for b in np.unique(bin_of):
+        of = bin_of == b
+        mean_p, share_fake = (float(np.average(values[of], weights=weight[of])) for values in (p_fake, labels))
+        bars.append(ReliabilityBin(float(edges[b]), float(edges[b + 1]), int(of.sum()), mean_p, share_fake))
+    return bars
 
 
 def figures(thresholds: Thresholds, threshold: float = HALF) -> dict[str, Statistic]:

@@ -127,6 +127,7 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, pd.Dat
     origin, reals = data.rows["generator"], (labels == REAL) & split.in_their_own_right(data.rows)
     fakes = (labels == FAKE) & origin.isin(split.generators_to_leave_out(data.rows)).to_numpy()
     folds = split.test_folds(data.rows, fit.seed)
+    turns = split.dealt(groups, origin.to_numpy(), len(folds))
     for name in _names(data.rows, label):
         elsewhere = reals if label == FAKE else fakes | (reals & (origin != name).to_numpy())
         scores, learnt = np.full(len(data), np.nan), 0
@@ -135,7 +136,7 @@ def _hold_out(data: Embeddings, fit: _Fit, label: int) -> list[tuple[str, pd.Dat
             if not len(own):
                 continue
             if not np.isin(own, testable).all():
-                own = own[groups[own] % len(folds) == turn]
+                own = own[turns[own] == turn]
             score = np.union1d(own, testable[elsewhere[testable]])
             scores[score] = fit(data, learn, score)
             learnt = max(learnt, len(learn))

@@ -133,6 +133,20 @@ def group_folds(rows: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndar
     return [(learn, score[~views[score]]) for learn, score in folds.split(labels, labels, groups) if len(np.unique(labels[learn])) == 2]
 
 
+def dealt(groups: np.ndarray, kinds: np.ndarray, count: int) -> np.ndarray:
+    """(n,) from 0 to count - 1: whole groups dealt out by chance, those of one kind (n,) as evenly as can be.
+
+    By chance, since what takes turns in a table, as real and fake pictures may, would all fall to the same turns. A group of several
+    kinds goes by that of its first row.
+    """
+    _, first, of = np.unique(groups, return_index=True, return_inverse=True)
+    shuffled = np.random.default_rng(0).permutation(len(first))
+    order = shuffled[np.argsort(pd.factorize(kinds, sort=True)[0][first][shuffled], kind="stable")]
+    turn = np.empty(len(first), int)
+    turn[order] = np.arange(len(first)) % count
+    return turn[of]
+
+
 def _fold_count(labels: np.ndarray, groups: np.ndarray) -> int:
     """As many folds as there are, or as the class with the fewest groups allows; raises TrainingError below two."""
     smallest = min(len(np.unique(groups[labels == label])) for label in (REAL, FAKE))
@@ -187,10 +201,10 @@ def generator_folds(rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
     names = sorted({unseen_with(name) for name in generators if not is_remade(name)})
     if len(names) + any(map(is_remade, generators)) < 3:
         return []
-    folds = []
+    folds, halves = [], dealt(groups, lines, 2)
     for i in range(min(FOLDS, len(names))):
         new = (labels == FAKE) & np.isin(lines, names[i::FOLDS])
-        half = np.where(np.isin(groups, groups[~new]), groups % 2, 0)
+        half = np.where(np.isin(groups, groups[~new]), halves, 0)
         for part in (0, 1):
             scored = new & pictures & (half == part)
             learn = ~new & ~np.isin(groups, groups[scored])
@@ -285,14 +299,14 @@ def left_out_folds(rows: pd.DataFrame, count: int) -> list[LeftOut]:
     origin, labels, groups, lines = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows), kin(rows)
     pictures = in_their_own_right(rows)
     of_fakes, sources = (sorted(set(lines[labels == label])) for label in (FAKE, REAL))
-    folds = []
+    turns, folds = dealt(groups, lines, _KEPT_APART * count), []
     for i in range(count):
         reals = (labels == REAL) & np.isin(lines, sources[i::count])
         fakes = (labels == FAKE) & np.isin(lines, of_fakes[i::count])
         of_others = np.isin(groups, groups[(labels == REAL) & ~reals])
         new = (reals | (fakes & ~of_others)) & pictures
         learnable = ~reals & ~fakes & ~np.isin(groups, groups[new])
-        known = learnable & pictures & (groups % (_KEPT_APART * count) == i)
+        known = learnable & pictures & (turns == i)
         learn = learnable & ~np.isin(groups, groups[known])
         if any(len(set(labels[part])) < 2 for part in (learn, new, known)):
             raise TrainingError(

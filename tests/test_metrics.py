@@ -79,17 +79,26 @@ def test_eer_is_where_the_roc_meets_the_diagonal(tied):
 
 
 def test_reliability_matches_scikit_learn_and_adds_up_to_ece(tied):
+    """Scikit-learn's knows no weights, so it is shown as many of each class, some pictures of the rarer class more than once."""
     from sklearn.calibration import calibration_curve
 
-    rows = metrics.reliability(*tied, bins=10)
-    share, mean = calibration_curve(*tied, n_bins=10)
     labels, p = tied
+    fakes, reals = int(labels.sum()), int((1 - labels).sum())
+    even = np.repeat(np.arange(len(p)), np.where(labels == 1, reals, fakes))
+    share, mean = calibration_curve(labels[even], p[even], n_bins=10)
+    rows = metrics.reliability(*tied, bins=10)
     np.testing.assert_allclose([row.share_fake for row in rows], share)
     np.testing.assert_allclose([row.mean_p for row in rows], mean, atol=1e-12)
     assert sum(row.n for row in rows) == len(p)
     assert all(row.low - 1e-12 <= row.mean_p <= row.high + 1e-12 for row in rows)
-    by_hand = sum(row.n * abs(row.share_fake - row.mean_p) for row in rows) / len(p)
-    assert metrics.ece(labels, p, bins=10) == pytest.approx(by_hand)
+    counts = np.unique(np.digitize(p[even], np.linspace(0, 1, 11)[1:-1], right=True), return_counts=True)[1]
+    assert metrics.ece(labels, p, bins=10) == pytest.approx(np.average(np.abs(share - mean), weights=counts))
+
+
+def test_ece_is_the_same_whatever_the_mix():
+    labels, p = pictures(400)
+    mixed = np.r_[np.arange(400), np.tile(np.flatnonzero(labels == 0), 9)]
+    assert metrics.ece(labels[mixed], p[mixed]) == pytest.approx(metrics.ece(labels, p))
 
 
 # by hand
@@ -290,6 +299,41 @@ def test_interval_covers_the_true_auroc():
     found = (intervals.bootstrap(*pictures(200, seed), {"auroc": Curve.auroc}, draws=200)["auroc"] for seed in range(runs))
     covered = sum(low <= truth <= high for low, high in found) / runs
     assert 0.925 <= covered <= 0.965
+
+
+def test_interval_covers_an_auroc_near_one():
+    """Percentiles of the draws cover it 82 times in 100, and have no width where the sample happens to be told apart in full."""
+    shift, runs, covered = 2.9, 300, 0
+    labels = np.repeat([0, 1], [19, 29])
+    for seed in range(runs):
+        p = 0.5 * (1 + np.tanh((np.random.default_rng(seed).normal(size=48) + shift * labels) / 2))
+        low, high = intervals.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=200)["auroc"]
+        covered += low <= 0.5 * math.erfc(-shift / 2) <= high
+    assert 0.94 <= covered / runs <= 0.995
+
+
+def test_pictures_told_apart_in_full_leave_a_doubt():
+    labels, p = np.repeat([0, 1], 20), np.linspace(0, 1, 40)
+    found = intervals.bootstrap(labels, p, metrics.figures(THRESHOLDS) | {"ap": Curve.average_precision}, draws=50)
+    assert found["auroc"] == pytest.approx((0.8987, 1), abs=1e-4)
+    assert found["eer"] == intervals.clopper_pearson_interval(0, 20)
+    assert found["tpr_at_1_fpr"] == intervals.clopper_pearson_interval(20, 20)
+    assert found["ap"] is None
+    clips = np.arange(40) // 4
+    assert intervals.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=50, groups=clips)["auroc"][0] < found["auroc"][0]
+    other = np.r_[p[19::-1], p[20:]]
+    assert intervals.paired_difference(labels, p, other) == (0.0, None)
+    assert intervals.paired_difference(labels, p, p) == (0.0, (0.0, 0.0))
+
+
+def test_bounds_of_newcombe_lie_as_many_of_their_own_standard_errors_away():
+    low, high = intervals.newcombe_interval(0.8932, 58, 51)
+    for bound in (low, high):
+        q = (58 + 51) / 2 - 1
+        error = bound * (1 - bound) * (1 + q * ((1 - bound) / (2 - bound) + bound / (1 + bound))) / (58 * 51)
+        assert abs(0.8932 - bound) == pytest.approx(1.959964 * error**0.5)
+    assert low < 0.8932 < high
+    assert intervals.newcombe_interval(0, 19, 29) == pytest.approx([1 - bound for bound in intervals.newcombe_interval(1, 19, 29)[::-1]])
 
 
 def test_groups_widen_the_interval_of_repeated_pictures():

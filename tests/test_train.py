@@ -142,6 +142,20 @@ def test_generators_of_one_line_are_held_out_together():
         assert {"sd14", "stable_diffusion_v1_5"} <= set(fold.generators) or not {"sd14", "stable_diffusion_v1_5"} & set(fold.generators)
 
 
+def test_folds_do_not_go_by_the_order_of_rows():
+    """Real and fake pictures in turns, as a list of pairs has them: by turns of the rows each fold would have one class."""
+    labels = np.tile([0, 1], 60)
+    origin = np.where(labels == 0, np.repeat(["a", "b"], 60), np.tile(np.repeat(["sdxl", "glide"], 2), 30))
+    for fold in split.left_out_folds(rows(labels.tolist(), generators=origin.tolist()), 2):
+        assert labels[fold.known].tolist().count(0) == labels[fold.known].tolist().count(1) == 5, "a sixth of what is learnt from otherwise"
+    groups = np.arange(120).repeat(3)
+    turns = split.dealt(groups, origin.repeat(3), 5)
+    assert all(len(set(turns[groups == group])) == 1 for group in range(120)), "a group keeps together"
+    for name in set(origin):
+        counts = np.bincount(turns[origin.repeat(3) == name], minlength=5)
+        assert np.ptp(counts) <= 3, "each source in each fold alike"
+
+
 def apart(p_fake: np.ndarray) -> Scores:
     """Scores of pictures that have nothing to do with each other."""
     return Scores(p_fake, np.arange(len(p_fake)))
