@@ -167,7 +167,7 @@ def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, mode
         assert verdict_of(page)[0] == "fake"
         assert "A face in it looks put in" in page.inner_text("#verdict")
         assert "painted, which looks for fakes: real" in page.inner_text('#verdict [data-model="painted"]')
-        page.wait_for_function("document.querySelector('#status').innerText.includes('Ready: models painted')")
+        page.locator("#status", has_text="You ask painted, which looks for fakes and put_in, which looks for face swaps.").wait_for()
         page.screenshot(path=ROOT / "screenshots" / "two_models.png")
         page.get_by_role("tab", name="What it is bad at").click()
         page.wait_for_selector("#model h2")
@@ -411,9 +411,60 @@ def test_how_long_it_holds_what_it_was_taught_is_said(page):
     from deepfake_detector.ui.build import build
     from deepfake_detector.ui.warming import Warming
 
-    [taught] = [block for block in build(Warming(None)).blocks.values() if isinstance(block, gradio.State)]
+    [kept] = {block.time_to_live for block in build(Warming(None)).blocks.values() if isinstance(block, gradio.State)}
     page.get_by_role("tab", name="Teach it").click()
-    page.get_by_text(f"in this browser tab for {taught.time_to_live / 3600:.0f} hours, or until you reload the page").wait_for()
+    page.get_by_text(f"in this browser tab for {kept / 3600:.0f} hours, or until you reload the page").wait_for()
+
+
+def say(page, file: Path, what: str, noted: str) -> None:
+    """Drop a picture and say what it is."""
+    page.set_input_files("#picture input[type=file]", file)
+    verdict_of(page)
+    page.get_by_role("button", name=f"I know it is {what}").click()
+    page.locator("#noted", has_text=noted).wait_for()
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.locator("#verdict .verdict").wait_for(state="detached")
+
+
+def test_answers_that_were_wrong_are_learnt_without_being_dropped_again(page, tmp_path):
+    """One by one, each put right by a click; the files may be gone by the time that there are ten."""
+    bluish = [draw(tmp_path / f"photo_{i:02}.png", 1, 7000 + i) for i in range(10)]
+    say(page, bluish[0], "fake", "Noted as fake; press again to take that back. 1 fake so far; from 10 of a kind on")
+    say(page, bluish[0], "real", "1 real so far")
+    say(page, bluish[0], "real", "Taken back. None so far")
+    for i, file in enumerate(bluish):
+        say(page, file, "real", f"{i + 1} real so far")
+    say(page, draw(tmp_path / "painted.png", 0, 8000), "fake", "10 real and 1 fake so far: the tab Teach it can learn them.")
+    page.get_by_role("tab", name="Teach it").click()
+    page.get_by_text("you said what they are: 10 real and 1 fake").wait_for()
+    told = teach(page, [])
+    assert "archive\t10 real" in told
+    assert "generator" not in told, "of one fake alone nothing is learnt, and nothing is said to be"
+    page.get_by_role("tab", name="Picture").click()
+    page.set_input_files("#picture input[type=file]", draw(tmp_path / "another.png", 1, 7500))
+    verdict_of(page)
+    assert "colours, taught archive" in page.inner_text("#verdict")
+
+
+def test_what_is_known_of_pictures_is_learnt_with_those_in_the_boxes(model, tmp_path):
+    from deepfake_detector.errors import DetectorError
+    from deepfake_detector.types import FAKE, REAL
+    from deepfake_detector.ui.corrections import corrected
+    from deepfake_detector.ui.tabs.teach import Box, learn
+
+    detector, known = Detector(model), {}
+    files = [str(draw(tmp_path / f"photo_{i:02}.png", 1, 7000 + i)) for i in range(12)]
+    for file in files[:4]:
+        known, _ = corrected(detector, file, REAL, known)
+    boxes = [Box(REAL, "archive", files[2:]), Box(FAKE, "x", [])]
+    [shown] = learn(detector, boxes, known, lambda *_, **__: None)[0].bundle.manifest["training"]["shown"]
+    assert (shown["name"], shown["n"]) == ("archive", 12), "what is in both counts once"
+    with pytest.raises(DetectorError, match="There are 4 real pictures; learning takes 10 of a kind"):
+        learn(detector, [Box(REAL, "archive", []), Box(FAKE, "x", [])], known, lambda *_, **__: None)
+    with pytest.raises(DetectorError, match="a name of its own"):
+        learn(detector, [Box(REAL, "", []), Box(FAKE, "x", files)], known, lambda *_, **__: None)
+    with pytest.raises(DetectorError, match="4 of the pictures in the boxes you called the other before"):
+        learn(detector, [Box(REAL, "archive", []), Box(FAKE, "x", files[:10])], known, lambda *_, **__: None)
 
 
 def test_what_can_not_be_taught_gets_words_and_changes_nothing(page, tmp_path):
@@ -437,14 +488,14 @@ def test_boxes_that_make_no_sense_together_are_said():
     from deepfake_detector.ui.tabs import teach as tab
 
     with pytest.raises(DetectorError, match="a name of its own"):
-        tab.samples((REAL, "mine", ["a.png"]), (FAKE, " mine ", ["b.png"]))
+        tab.samples([tab.Box(REAL, "mine", ["a.png"]), tab.Box(FAKE, "mine", ["b.png"])], {})
     with pytest.raises(DetectorError, match="a name of its own"):
-        tab.samples((REAL, " ", ["a.png"]), (FAKE, "x", []))
+        tab.samples([tab.Box(REAL, "", ["a.png"]), tab.Box(FAKE, "x", [])], {})
     with pytest.raises(DetectorError, match="There are 201 pictures; at most 200"):
-        tab.samples((REAL, "mine", ["a.png"] * 101), (FAKE, "x", ["b.png"] * 100))
+        tab.samples([tab.Box(REAL, "mine", ["a.png"] * 101), tab.Box(FAKE, "x", ["b.png"] * 100)], {})
     with pytest.raises(DetectorError, match=r"Only pictures are learnt here; film.mp4 is a clip \(1 in all\). Remove"):
-        tab.samples((REAL, "mine", ["a.png", "/1/film.mp4"]), (FAKE, "x", []))
-    listed = tab.samples((REAL, "", []), (FAKE, "x", ["/1/b.png", "/2/b.png"])).samples
+        tab.samples([tab.Box(REAL, "mine", ["a.png", "/1/film.mp4"]), tab.Box(FAKE, "x", [])], {})
+    listed = tab.samples([tab.Box(REAL, "", []), tab.Box(FAKE, "x", ["/1/b.png", "/2/b.png"])], {}).samples
     assert [(one.label, one.generator) for one in listed] == [(FAKE, "x")] * 2
     assert len({one.group for one in listed}) == 2, "two files of one name are two pictures"
 
@@ -455,14 +506,14 @@ def test_pictures_that_are_deleted_before_they_are_learnt_are_asked_for_again(mo
     from deepfake_detector.ui.tabs import teach as tab
 
     shown = [str(draw(tmp_path / f"photo_{i:02}.png", 1, 7000 + i)) for i in range(14)]
-    listing = tab.samples((REAL, "archive", shown), (FAKE, "x", []))
+    boxes = [tab.Box(REAL, "archive", shown), tab.Box(FAKE, "x", [])]
     dropped = Path(shown[0]).stat().st_ctime_ns
-    tab.learn(Detector(model), listing, lambda *_, **__: None)
+    tab.learn(Detector(model), boxes, {}, lambda *_, **__: None)
     assert Path(shown[0]).stat().st_ctime_ns > dropped, "what is being learnt counts as new, and is not deleted meanwhile"
     for path in shown[:2]:
         Path(path).unlink()
     with pytest.raises(DetectorError, match="^2 of the files are no longer here: uploads are deleted after 5 minutes.*drop them again"):
-        tab.learn(Detector(model), listing, lambda *_, **__: None)
+        tab.learn(Detector(model), boxes, {}, lambda *_, **__: None)
 
 
 def test_no_upload_outlives_its_time():

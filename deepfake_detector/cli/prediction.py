@@ -27,6 +27,8 @@ def predict_files(arguments: argparse.Namespace) -> int:
 
     sampling = sampling_of(arguments)
     check_known(arguments)
+    if sys.stderr.isatty():
+        print("Loading the models, which takes some seconds …", file=sys.stderr)
     panel = panel_of(arguments, open_cache(arguments))
     outcomes = _judged(panel, arguments.paths, sampling)
     if arguments.csv:
@@ -71,14 +73,14 @@ def _json_line(panel: Panel, path: str, outcome: Verdict | str) -> dict[str, Any
 def _plain_line(path: str, outcome: Verdict | str) -> str:
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\n", "\\n")
     if isinstance(outcome, str):
-        return f"error            {shown}: {outcome}"
+        return f"{'error':23}{shown}: {outcome}"
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
-    alike = ", ".join(map(str, outcome.similar[:MOST_ALIKE]))
+    alike = f"  most like: {', '.join(map(str, outcome.similar[:MOST_ALIKE]))}" if outcome.similar else ""
     others = ", ".join(other.in_short for other in outcome.others)
     by = f"  by {'its own word' if outcome.by_the_file else outcome.model}; {others}" if others else ""
     declared = "".join(f"  {one}" for one in outcome.declared)
-    return f"{outcome.verdict:6}  {outcome.p_fake:8.4f}  {shown}{by}{declared}{family}{notes}{f'  most like: {alike}' if alike else ''}"
+    return f"{outcome.verdict:6}  p_fake {outcome.p_fake:.4f}  {shown}{by}{declared}{family}{notes}{alike}"
 
 
 def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:

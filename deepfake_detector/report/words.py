@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deepfake_detector.evaluate import in_short
@@ -28,7 +28,8 @@ def weaknesses(
 ) -> list[str]:
     """The worst first; one sentence that says so where nothing is found wanting. `manifest` is the model's."""
     training = manifest.get("training", {})
-    found = _on_the_unseen(training) + _elsewhere(manifest.get("elsewhere", {})) + never_learnt(training)
+    found = never_said("It", scores["thresholds"])
+    found += _on_the_unseen(training) + _elsewhere(manifest.get("elsewhere", {})) + never_learnt(training)
     weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
     if weak:
         found.append(f"It tells these generators from photographs poorly: {_list(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
@@ -80,12 +81,23 @@ def never_learnt(*trainings: dict[str, Any]) -> list[str]:
     return [f"As far as names tell, {who} fakes of these kinds: {_list(missing)}."] if learnt and missing else []
 
 
+def never_said(who: str, thresholds: Mapping[str, float]) -> list[str]:
+    """Which answers a model never gives, as it could not promise how often these would be wrong."""
+    never = _never(thresholds)
+    why = "it was trained on too few pictures, or ones too hard to tell, to promise how often that would be wrong"
+    return [f"{who} never says {' or '.join(never)}: {why}."] if never else []
+
+
+def _never(thresholds: Mapping[str, float]) -> list[str]:
+    return ["fake"] * (thresholds["fake"] >= 1) + ["real"] * (thresholds["real"] <= 0)
+
+
 def _hardly_answered(scores: dict[str, Any]) -> list[str]:
     """Whether it hardly ever gives an answer, which the shares of wrong ones would hide."""
-    found, short = [], in_short(scores)
+    found, short, never = [], in_short(scores), _never(scores["thresholds"])
     for answer in ("fake", "real"):
         of_class = short[answer]
-        if of_class["n"] and of_class[answer] < WEAK_SHARE:
+        if answer not in never and of_class["n"] and of_class[answer] < WEAK_SHARE:
             right = of_class[answer] * of_class["n"]
             found.append(f"It hardly ever says {answer}: of {right:.0f} of the {of_class['n']} pictures that are.")
     return found

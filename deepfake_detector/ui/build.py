@@ -12,7 +12,7 @@ from deepfake_detector import registry
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
 from deepfake_detector.ui import api, uploads
-from deepfake_detector.ui.tabs import TAUGHT_KEPT
+from deepfake_detector.ui.tabs import KEPT, Visitor
 from deepfake_detector.ui.verdict_card import CSS
 from deepfake_detector.ui.warming import WAITING, Warming
 
@@ -35,11 +35,11 @@ def build(detector: Warming) -> gradio.Blocks:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
         page.load(detector.status, None, status, concurrency_limit=WAITING, show_progress="hidden", api_visibility="private")
-        taught = gr.State(time_to_live=TAUGHT_KEPT)  # the detector that this visitor has taught, None where there is none
+        visitor = Visitor(taught=gr.State(time_to_live=KEPT), corrections=gr.State({}, time_to_live=KEPT))
         tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
         for tab in tabs:
             with gr.Tab(tab.TITLE):
-                tab.build(gr, detector, taught)
+                tab.build(gr, detector, visitor)
     return page
 
 

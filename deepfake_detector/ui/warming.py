@@ -6,10 +6,11 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import asdict
 
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
-from deepfake_detector.report.words import never_learnt
+from deepfake_detector.report.words import never_learnt, never_said
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,6 @@ class Warming:
             return f"**The detector could not start.** {error}"
         except Exception as error:
             return f"**The detector could not start** ({type(error).__name__}: {error}). The server's log has the details."
-        names = " and ".join(f"**{bundle.name}** ({bundle.head_name} on {bundle.spec.name})" for bundle in bundles)
-        ready = f"Ready: model{'s' if len(bundles) > 1 else ''} {names}."
-        return " ".join([ready, *never_learnt(*(bundle.manifest["training"] for bundle in bundles))])
+        asked = " and ".join(f"**{bundle.name}**, which looks for {bundle.looks_for}" for bundle in bundles)
+        never = [line for bundle in bundles for line in never_said(bundle.name, asdict(bundle.thresholds))]
+        return " ".join([f"Ready. You ask {asked}.", *never, *never_learnt(*(bundle.manifest["training"] for bundle in bundles))])

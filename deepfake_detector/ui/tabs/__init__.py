@@ -1,7 +1,23 @@
-"""One file a tab, each with TITLE, ORDER and build(gr, detector, taught).
+"""One file a tab, each with TITLE, ORDER and build(gr, detector, visitor)."""
 
-`taught` holds the panel whose first model this visitor has taught, None for as long as it is the one that all share. It is kept for
-TAUGHT_KEPT seconds; less where the visitor leaves.
-"""
+from __future__ import annotations
 
-TAUGHT_KEPT = 2 * 3600
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradio import State
+
+KEPT = 2 * 3600  # seconds that it is kept for, less where the visitor leaves
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """What is kept for one visitor alone.
+
+    `taught` holds the panel whose first model this visitor has taught, None for as long as it is the one that all share; `corrections`
+    what the visitor has said that pictures are.
+    """
+
+    taught: State
+    corrections: State

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 
 from deepfake_detector import video
 from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.ui.tabs import Visitor
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
-    from gradio import State
-
     from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Video", 20
 MAX_SECONDS = 600  # of a longer film 16 frames say too little
 
 
-def build(gr: ModuleType, detector: Warming, taught: State) -> None:
+def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
     def judge(path: str | None, own: Panel | None) -> str:
@@ -43,7 +42,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
             )
         with gr.Column():
             answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
-    clip.change(judge, [clip, taught], answer, api_visibility="private", concurrency_limit=1, show_progress="full")
+    clip.change(judge, [clip, visitor.taught], answer, api_visibility="private", concurrency_limit=1, show_progress="full")
 
 
 def check(path: str) -> None:

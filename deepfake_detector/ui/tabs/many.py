@@ -16,14 +16,12 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import thumbnail
 from deepfake_detector.types import Verdict
 from deepfake_detector.ui import uploads
-from deepfake_detector.ui.tabs import clip
+from deepfake_detector.ui.tabs import Visitor, clip
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import WAITING, Warming
 from deepfake_detector.video import Sampling, is_video
 
 if TYPE_CHECKING:
-    from gradio import State
-
     from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Many files", 30
@@ -35,7 +33,7 @@ _INTRODUCTION = (
 )
 
 
-def build(gr: ModuleType, detector: Warming, taught: State) -> None:
+def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
     bar = gr.Progress()
@@ -79,7 +77,9 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
     press.click(hold, files, None, queue=False, api_visibility="private", show_progress="hidden")
     # Several side by side, so that nobody's few wait for another's many.
-    press.click(judge, [files, taught], [answer, download], concurrency_limit=WAITING, api_visibility="private", show_progress="full")
+    press.click(
+        judge, [files, visitor.taught], [answer, download], concurrency_limit=WAITING, api_visibility="private", show_progress="full"
+    )
 
 
 def check(paths: list[str]) -> None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.report.words import weaknesses
+from deepfake_detector.ui.tabs import Visitor
 from deepfake_detector.ui.warming import WAITING, Warming
 
 if TYPE_CHECKING:
-    from gradio import State
-
     from deepfake_detector.bundle import Bundle
     from deepfake_detector.panel import Panel
 
@@ -20,7 +19,7 @@ TITLE, ORDER = "What it is bad at", 90
 _RIGHT, _WRONG = {"real": "real", "fake": "fake"}, {"real": "fake", "fake": "real"}
 
 
-def build(gr: ModuleType, detector: Warming, taught: State) -> None:
+def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks(); it is filled once the model is there."""
     text = gr.Markdown("The model is still loading.", elem_id="model")
 
@@ -31,7 +30,7 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
             return "There is no model to describe."  # the top of the page says why
 
     shown = {"concurrency_limit": WAITING, "show_progress": "hidden", "api_visibility": "private"}
-    gr.on([gr.context.Context.root_block.load, taught.change], show, taught, text, **shown)
+    gr.on([gr.context.Context.root_block.load, visitor.taught.change], show, visitor.taught, text, **shown)
 
 
 def describe_all(bundles: Sequence[Bundle]) -> str:

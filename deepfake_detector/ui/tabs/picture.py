@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -11,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.types import FAKE, REAL
+from deepfake_detector.ui import uploads
+from deepfake_detector.ui.corrections import Corrections, corrected
 from deepfake_detector.ui.heat_map import attention_map, heat_map
-from deepfake_detector.ui.uploads import place
+from deepfake_detector.ui.tabs import Visitor
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
-    from gradio import State
-
     from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Picture", 10
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def build(gr: ModuleType, detector: Warming, taught: State) -> None:
+def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
     class UntouchedImage(gr.Image):
@@ -37,14 +39,23 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
         def get_block_name(self) -> str:
             return "image"
 
-    def judge(path: str | None, own: Panel | None) -> tuple[str, str]:
+    def judge(path: str | None, own: Panel | None) -> tuple[str, str, Any, str]:
         if path is None:
-            return "", ""
+            return "", "", gr.Row(visible=False), ""
         try:
-            content = read_file(path)
-            return card((own or detector.get()).judge(content), content), ""
+            content, shared = read_file(path), detector.get()
+            return card((own or shared).judge(content), content), "", gr.Row(visible=shared.first.bundle.recall is not None), ""
         except (DetectorError, OSError) as error:
-            return problem(f"This file can't be judged: {error}"), ""
+            return problem(f"This file can't be judged: {error}"), "", gr.Row(visible=False), ""
+
+    def correct(label: int, path: str | None, so_far: Corrections) -> tuple[Any, str]:
+        if path is None:
+            return gr.skip(), ""
+        try:
+            with uploads.holding([path]):
+                return corrected(detector.get().first, path, label, so_far)
+        except (DetectorError, OSError) as error:
+            return gr.skip(), str(error)
 
     def parts(path: str | None, own: Panel | None) -> str:
         if path is None:
@@ -85,14 +96,32 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
             address_said = gr.HTML(elem_id="address_said")
         with gr.Column():
             answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
+            with gr.Row(visible=False, elem_id="correct") as correction:
+                known = {REAL: gr.Button("I know it is real", size="sm"), FAKE: gr.Button("I know it is fake", size="sm")}
+            noted = gr.Markdown(elem_id="noted")
             parts_shown = gr.HTML(label="Each part by itself", elem_id="parts")
     # Below both, so that on a phone the verdict stands right under the picture.
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
     # The verdict first: the parts take longer.
     judged = picture.change(
-        judge, [picture, taught], [answer, parts_shown], api_visibility="private", concurrency_limit=2, show_progress="full"
+        judge,
+        [picture, visitor.taught],
+        [answer, parts_shown, correction, noted],
+        api_visibility="private",
+        concurrency_limit=2,
+        show_progress="full",
+        show_progress_on=[answer, parts_shown],
     )
-    judged.then(parts, [picture, taught], parts_shown, api_visibility="private", concurrency_limit=2, show_progress="minimal")
+    judged.then(parts, [picture, visitor.taught], parts_shown, api_visibility="private", concurrency_limit=2, show_progress="minimal")
+    for label, button in known.items():
+        button.click(
+            partial(correct, label),
+            [picture, visitor.corrections],
+            [visitor.corrections, noted],
+            api_visibility="private",
+            concurrency_limit=2,
+            show_progress="minimal",
+        )
     address.submit(fetch, address, [picture, address_said], api_visibility="private", concurrency_limit=2, show_progress="full")
 
 
@@ -102,7 +131,7 @@ def fetched(url: str, folder: Path) -> Path:
 
     if not url:
         raise UnusablePicture("There is no address. Paste one, such as https://example.org/picture.jpg.")
-    [(_, content)] = fetched_now([url if "://" in url else f"https://{url}"], place())
+    [(_, content)] = fetched_now([url if "://" in url else f"https://{url}"], uploads.place())
     if isinstance(content, str):
         raise UnusablePicture(f"{content[:1].upper()}{content[1:]}.")
     file = folder / "fetched.jpg"  # whatever it is: a browser looks at the bytes

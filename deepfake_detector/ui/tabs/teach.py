@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deepfake_detector import adapt, bundle
 from deepfake_detector.datasets import Listing
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.types import FAKE, REAL, Sample
 from deepfake_detector.ui import uploads
-from deepfake_detector.ui.tabs import TAUGHT_KEPT
+from deepfake_detector.ui.corrections import Corrections, beside, told
+from deepfake_detector.ui.tabs import KEPT, Visitor, picture
 from deepfake_detector.ui.tabs.model import describe
 from deepfake_detector.ui.warming import Warming
 from deepfake_detector.video import is_video
 
 if TYPE_CHECKING:
-    from gradio import State
-
     from deepfake_detector.detect import Detector
     from deepfake_detector.panel import Panel
 
@@ -31,38 +30,43 @@ MOST = 200  # pictures at once: what a server of two cores embeds in two minutes
 _INTRODUCTION = (
     f"**Unsure of your pictures?** The detector has never seen where they come from. Show it {adapt.FEWEST} or more that you know to be "
     "real, all from one camera, archive or platform; or as many fakes by one generator that it misses; or both. It learns what is in "
-    f"the two boxes, in about half a second a picture, and answers by it in this browser tab for {TAUGHT_KEPT // 3600} hours, or until you "
+    f"the two boxes, in about half a second a picture, and answers by it in this browser tab for {KEPT // 3600} hours, or until you "
     "reload the page. Nobody else's answers change, and the pictures are deleted within minutes."
 )
 
 
-def build(gr: ModuleType, detector: Warming, taught: State) -> None:
+def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
     bar = gr.Progress()
 
     def teach(
-        real: list[str] | None, source: str, fake: list[str] | None, generator: str, progress: Any = bar
+        real: list[str] | None, source: str, fake: list[str] | None, generator: str, known: Corrections, progress: Any = bar
     ) -> Iterator[tuple[Panel | dict[str, Any], str, Any]]:
         try:
-            listing = samples((REAL, source, real or []), (FAKE, generator, fake or []))
+            boxes = Box(REAL, source.strip(), real or []), Box(FAKE, generator.strip(), fake or [])
             panel = detector.get()
-            own, skipped = learn(panel.first, listing, progress)
+            own, skipped = learn(panel.first, boxes, known, progress)
         except (DetectorError, OSError) as error:
             yield gr.skip(), f"**Nothing was learnt.** {error}", gr.skip()  # what was taught before still holds
             return
-        told = [describe(own.bundle.manifest), *(f"Left out: {Path(name).name}, {reason}." for name, reason in skipped)]
-        told += [f"{other.name}, which is asked beside it, has learnt nothing and answers as before." for other in panel.bundles[1:]]
+        lines = [describe(own.bundle.manifest), *(f"Left out: {Path(name).name}, {reason}." for name, reason in skipped)]
+        lines += [f"{other.name}, which is asked beside it, has learnt nothing and answers as before." for other in panel.bundles[1:]]
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             bundle.save(own.bundle, Path(folder) / "model" / "taught")
             packed = shutil.make_archive(str(Path(folder) / "taught"), "zip", Path(folder) / "model")
             answering = panel.answering_by(replace(own.bundle, remembered=None))  # here it is only asked; the download learns on
-            yield answering, "\n\n".join(told), gr.DownloadButton(value=packed, visible=True)
+            yield answering, "\n\n".join(lines), gr.DownloadButton(value=packed, visible=True)
+
+    def count(known: Corrections) -> Any:
+        also = f"Of the pictures on the tab *{picture.TITLE}* you said what they are: {told(known)}. They are learnt with these."
+        return gr.Markdown(also if known else "", visible=bool(known))
 
     def hold(real: list[str] | None, fake: list[str] | None) -> None:
         uploads.hold([*(real or []), *(fake or [])])
 
     gr.Markdown(_INTRODUCTION)
+    so_far = gr.Markdown(elem_id="teach_so_far", visible=False)
     with gr.Row():
         with gr.Column():
             real = gr.File(label="Real pictures", file_count="multiple", elem_id="teach_real", height=220)
@@ -75,39 +79,52 @@ def build(gr: ModuleType, detector: Warming, taught: State) -> None:
     download = gr.DownloadButton(
         "Download the model, within five minutes, for: python app.py --model taught", visible=False, elem_id="teach_download"
     )
+    visitor.corrections.change(count, visitor.corrections, so_far, queue=False, api_visibility="private", show_progress="hidden")
     press.click(hold, [real, fake], None, queue=False, api_visibility="private", show_progress="hidden")
     press.click(
         teach,
-        [real, source, fake, generator],
-        [taught, outcome, download],
+        [real, source, fake, generator, visitor.corrections],
+        [visitor.taught, outcome, download],
         concurrency_limit=1,
         api_visibility="private",
         show_progress="full",
     )
 
 
-def samples(*boxes: tuple[int, str, list[str]]) -> Listing:
-    """Uploaded files, each box with its label and the name of where they come from; raises DetectorError where they can't be learnt."""
-    filled = [(label, name.strip(), paths) for label, name, paths in boxes if paths]
-    count, names = sum(len(paths) for _, _, paths in filled), [name for _, name, _ in filled]
+class Box(NamedTuple):
+    """The uploaded files of one box, with their label and the name of where they come from."""
+
+    label: int
+    name: str
+    paths: list[str]
+
+
+def samples(boxes: Sequence[Box], known: Corrections) -> Listing:
+    """What lies in the boxes; raises DetectorError where that, and what is known beside it, can't be learnt."""
+    count = sum(len(box.paths) for box in boxes) + len(known)
     if not count:
         raise DetectorError("There are no pictures in the boxes. Drop some first.")
     if count > MOST:
         raise DetectorError(f"There are {count} pictures; at most {MOST} are learnt here. Remove some, or use the command line's adapt.")
-    clips = [Path(path).name for _, _, paths in filled for path in paths if is_video(path)]
+    clips = [Path(path).name for box in boxes for path in box.paths if is_video(path)]
     if clips:
         raise DetectorError(f"Only pictures are learnt here; {clips[0]} is a clip ({len(clips)} in all). Remove them from the boxes.")
+    labels = {one.label for one in known.values()}
+    names = [box.name for box in boxes if box.paths or box.label in labels]
     if not all(names) or len(set(names)) < len(names):
         raise DetectorError("Each box of pictures needs a name of its own, which says where they come from.")
-    listed = Listing()
-    for label, name, paths in filled:
-        listed.samples.extend(Sample(path, f"{name}/{Path(path).name}", label, name, f"{name}/{i}") for i, path in enumerate(paths))
-    return listed
+    return Listing(
+        [
+            Sample(path, f"{box.name}/{Path(path).name}", box.label, box.name, f"{box.name}/{i}")
+            for box in boxes
+            for i, path in enumerate(box.paths)
+        ]
+    )
 
 
-def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, list[tuple[str, str]]]:
+def learn(base: Detector, boxes: Sequence[Box], known: Corrections, progress: Any) -> tuple[Detector, list[tuple[str, str]]]:
     """The detector with what it has learnt by these pictures, and the pictures that were left out, as (name, reason)."""
-    model = base.bundle
+    model, listing = base.bundle, samples(boxes, known)
     adapt.recall_of(model)
     total, done = len(listing.samples), 0
 
@@ -116,8 +133,11 @@ def learn(base: Detector, listing: Listing, progress: Any) -> tuple[Detector, li
         done += more
         progress((done, total), desc="Looking at the pictures", unit="pictures")
 
-    with uploads.holding([sample.path for sample in listing.samples]):
-        pictures, skipped = adapt.embed_shown(listing, base.embedder, count)
+    shown, skipped = None, []
+    if total:
+        with uploads.holding([sample.path for sample in listing.samples]):
+            shown, skipped = adapt.embed_shown(listing, base.embedder, count)
     progress(None, desc="Learning")
-    names = ", ".join(dict.fromkeys(sample.generator for sample in listing.samples))
+    pictures = beside(shown, known, {box.label: box.name for box in boxes})
+    names = ", ".join(dict.fromkeys(pictures.rows["generator"]))
     return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}").bundle), skipped
