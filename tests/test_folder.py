@@ -4,6 +4,7 @@ import csv
 import os
 
 import pytest
+from PIL import Image
 
 from deepfake_detector.datasets.folder import EXTENSIONS, picture_files, scan
 from deepfake_detector.errors import DatasetError
@@ -74,6 +75,11 @@ def manifest(folder, *rows, columns="path,label", name="manifest.csv"):
         ("Fake/GenImage/Midjourney/train/ai/a.png", FAKE, "Midjourney", "train"),
         ("fake/FF++/Deepfakes/a.png", FAKE, "Deepfakes", ""),
         ("1_fake/synthetic/sdxl/a.png", FAKE, "sdxl", ""),
+        ("CNN_synth_testset/stylegan2/car/1_fake/a.png", FAKE, "stylegan2", ""),  # a folder for all of them above
+        ("StyleGAN2/fake/a.png", FAKE, "StyleGAN2", ""),
+        ("StyleGAN2/real/a.png", REAL, "real", ""),
+        ("person 7/fake/a.png", FAKE, "fake", ""),  # no generator's name
+        ("test/progan/train/0_real/a.png", REAL, "real", "test"),  # a picture of a train
     ],
 )
 def test_layouts(tmp_path, name, label, generator, split):
@@ -278,3 +284,55 @@ def test_files_that_are_no_csv(tmp_path, content, reason):
     (tmp_path / "list.csv").write_bytes(content)
     with pytest.raises(DatasetError, match=reason):
         scan(tmp_path / "list.csv")
+
+
+def test_words_of_both_classes_above_one_picture_are_not_guessed_at(tmp_path):
+    """AI/nature are pictures of nature by a generator, original/ in deepfakes/ photographs: what lies beside them tells."""
+    both = touch(tmp_path / "both", "deepfakes/original/a.jpg", "deepfakes/manipulated/b.jpg")
+    assert [sample.label for sample in scan(both).samples] == [FAKE, REAL]
+    for case, names in enumerate(
+        (
+            ("AI/nature/a.jpg", "AI/people/b.jpg", "real/c.jpg"),
+            ("AI/nature/a.jpg", "original/b.jpg"),
+            ("generated/original/a.jpg", "generated/edited/b.jpg"),
+        )
+    ):
+        with pytest.raises(
+            DatasetError, match=r"can't be told: '(AI|generated)' says fake, and '(nature|original)' below it real. Rename one"
+        ):
+            scan(touch(tmp_path / str(case), *names))
+
+
+def test_a_list_that_says_one_for_real_is_refused(tmp_path):
+    """As the CSV files of xhlulu's 140k faces on Kaggle do, which have the columns path and label."""
+    folder = touch(tmp_path, "train/real/a.jpg", "train/fake/b.jpg")
+    manifest(folder, ["train/real/a.jpg", "1"], ["train/fake/b.jpg", "0"], name="train.csv")
+    with pytest.raises(DatasetError, match="row 2: the label says fake .1 = fake., but it lies in a folder called 'real'. If 1 means real"):
+        scan(folder / "train.csv")
+    manifest(folder, ["a.jpg", "1", "real"], columns="path,label,label_str", name="words.csv")
+    with pytest.raises(DatasetError, match="row 2: the label says fake .1 = fake., but its label_str is 'real'"):
+        scan(folder / "words.csv")
+
+
+def test_the_spellings_of_other_programs_are_read(tmp_path):
+    folder = touch(tmp_path, "imgs/a.jpg", "imgs/b.jpg", "imgs/c.jpg")
+    manifest(folder, [r"imgs\a.jpg", "0.0"], [" imgs/b.jpg ", " Deepfake"], ["imgs/c.jpg", "1.0"], name="list.csv")
+    found = scan(folder / "list.csv").samples
+    assert [(sample.name, sample.label, os.path.exists(sample.path)) for sample in found] == [
+        ("imgs/a.jpg", REAL, True),
+        ("imgs/b.jpg", FAKE, True),
+        ("imgs/c.jpg", FAKE, True),
+    ]
+
+
+def test_pictures_that_are_passed_over_are_accounted_for(tmp_path):
+    folder = touch(tmp_path / "p", "real/a.jpg", "fake/b.jpg", "fake/notes.txt", "fake/more.jpg")
+    for name in ("0a1b2c", "x.jpg_large"):
+        Image.new("RGB", (40, 40), "red").save(folder / "fake" / name, "PNG")
+    assert scan(folder).skipped == [
+        ("fake/0a1b2c", "a picture by its content, but not by its ending; rename it"),
+        ("fake/x.jpg_large", "a picture by its content, but not by its ending; rename it"),
+    ]
+    manifest(folder, ["real/a.jpg", "0"], ["fake/b.jpg", "1"])
+    assert scan(folder).skipped == [(str(folder), "1 other pictures or clips lie here, which manifest.csv does not list")]
+    assert scan(folder / "manifest.csv").skipped == [], "a list that was asked for is all that was asked for"

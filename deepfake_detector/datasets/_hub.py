@@ -177,7 +177,7 @@ def _locate(root: str) -> tuple[dict[str, Any], str, str]:
     """(what load_dataset takes, Repository.origin, Repository.base); for the hub after asking it for the commit."""
     path = Path(root).expanduser()
     if path.is_dir():
-        return {"path": str(path)}, root, f"{os.path.abspath(path)}/"
+        return {"path": os.path.realpath(path)}, root, f"{os.path.realpath(path)}/"  # the addresses that it gives are without links
     files = sorted(glob.glob(str(path)))
     if files:
         odd = [file for file in files if not file.endswith(".parquet")]

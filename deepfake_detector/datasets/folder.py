@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+
+from PIL import Image
 
 from deepfake_detector import video
 from deepfake_detector.datasets import Listing
 from deepfake_detector.errors import DatasetError
+from deepfake_detector.families import line_of
 from deepfake_detector.files import name_of
+from deepfake_detector.images import formats_of
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif")
@@ -32,7 +38,7 @@ _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_MANIFEST_LABELS = {"0": REAL, "real": REAL, "1": FAKE, "fake": FAKE}
+_NUMBERS = {"0": REAL, "0.0": REAL, "1": FAKE, "1.0": FAKE}  # as a manifest's labels, also where pandas made them fractions
 _LAYOUTS = (
     "real/… and fake/GENERATOR/…, GENERATOR/…/0_real and 1_fake, GENERATOR/train/nature and ai, original and deepfake "
     "(any depth, any case, with or without train, val and test), or a manifest.csv with the columns path and label"
@@ -52,7 +58,12 @@ def scan(root: str | Path, unlabelled: int | None = None) -> Listing:
         raise DatasetError(f"Expected a folder of pictures or a CSV manifest; {str(root)!r} {what}.")
     manifest = root / "manifest.csv"
     if manifest.is_file() and {"path", "label"} <= _columns(_rows(manifest)).keys():
-        return _read_manifest(manifest)
+        listed = _read_manifest(manifest)
+        named = {os.path.realpath(sample.path) for sample in listed.samples}
+        beside = sum(os.path.realpath(path) not in named for path, _ in walk(str(root), "", (), [], EXTENSIONS + video.EXTENSIONS))
+        if beside:
+            listed.skipped.append((str(root), f"{beside} other pictures or clips lie here, which manifest.csv does not list"))
+        return listed
     return _read_folder(root, unlabelled)
 
 
@@ -110,9 +121,12 @@ def picture_files(root: str | Path) -> list[str]:
 def _read_folder(root: Path, unlabelled: int | None) -> Listing:
     found = Listing()
     left_out = []
-    for path, name in walk(str(root), "", (), found.skipped, EXTENSIONS + video.EXTENSIONS):
+    for path, name in walk(str(root), "", (), found.skipped, None):
         sample = from_layout(path, name)
-        if video.is_video(name):
+        if not name.lower().endswith(EXTENSIONS + video.EXTENSIONS):
+            if _is_picture(path):
+                found.skipped.append((name, "a picture by its content, but not by its ending; rename it"))
+        elif video.is_video(name):
             found.skipped.append((name, "a clip, and these are pictures; --dataset videos reads clips"))
         elif sample:
             found.samples.append(sample)
@@ -129,6 +143,7 @@ def _read_folder(root: Path, unlabelled: int | None) -> Listing:
             f"None of the {len(left_out)} pictures in {str(root)!r} is below a folder that says real or fake. "
             f"Accepted: {_LAYOUTS}. Found pictures in: {', '.join(map(repr, folders[:5]))}{', …' if len(folders) > 5 else ''}."
         )
+    check_words(found.samples)
     found.samples.sort(key=lambda sample: (sample.name, sample.path))
     found.skipped.extend((name, "no real/fake folder above it") for name in left_out)
     found.skipped.sort()
@@ -156,9 +171,9 @@ def walk(
     prefix: str,
     above: tuple[tuple[int, int], ...],
     skipped: list[tuple[str, str]],
-    extensions: tuple[str, ...] = EXTENSIONS,
+    extensions: tuple[str, ...] | None,
 ) -> Iterator[tuple[str, str]]:
-    """Each file below with one of these endings as (path, name).
+    """Each file below with one of these endings, None for all, as (path, name).
 
     Links to folders are followed, but not back to one that we are inside of.
     """
@@ -176,7 +191,7 @@ def walk(
         name = prefix + entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if os.path.isdir(entry.path):
             yield from walk(entry.path, f"{name}/", (*above, here), skipped, extensions)
-        elif os.path.splitext(entry.name)[1].lower() in extensions and (entry.is_symlink() or entry.is_file()):
+        elif (extensions is None or os.path.splitext(entry.name)[1].lower() in extensions) and (entry.is_symlink() or entry.is_file()):
             yield entry.path, name
 
 
@@ -188,7 +203,8 @@ def from_layout(path: str, name: str) -> Sample | None:
     label = next((deciding[word] for word in reversed(words) if word in deciding), None)  # the nearest to the file decides
     if label is None:
         return None
-    split = next((_SPLITS[word] for word in reversed(words) if word in _SPLITS), "")
+    # The farthest decides, as what is shown may be a train; so none of a test set is learnt from.
+    split = next((_SPLITS[word] for word in words if word in _SPLITS), "")
     return Sample(path, name, label, _generator(folders, words, label), name, split)
 
 
@@ -198,13 +214,50 @@ def _generator(folders: tuple[str, ...], words: list[str], label: int) -> str:
     named = [i for i, word in enumerate(words) if word not in _SPLITS and word not in _LABELS]
     above = [folders[i] for i in named if i < at]
     below = [folders[i] for i in named if i > at] or [folders[i] for i in range(at + 1, len(words)) if words[i] in _LABELS]  # fake/nature
-    if words[at] == "1_fake" and above:  # CNNSpot, UnivFD: progan/cat/1_fake
-        return above[0]
+    known = [folder for folder in above if line_of(folder)]
+    if words[at] == "1_fake" and above:  # CNNSpot, UnivFD: progan/cat/1_fake, perhaps below a folder for all of them
+        return (known or above)[0]
     if words[at] == "ai" and above:  # GenImage: …/sdv4/train/ai
         return above[-1]
     if words[at] != LABEL_NAMES[label] and LABEL_NAMES[label] in words[:at]:  # fake/Deepfakes: also the name of a method
         return folders[at]
+    if label == FAKE and known and not below:  # StyleGAN2/fake
+        return known[-1]
     return below[0] if below else LABEL_NAMES[label]
+
+
+def check_words(samples: Sequence[Sample]) -> None:
+    """Raise DatasetError where folders say real and fake of one picture, and what lies beside it does not tell which of them is meant.
+
+    In deepfakes/original and deepfakes/manipulated the inner word does; but a folder AI with nature in it may hold what it says.
+    """
+    counts = Counter(sample.label for sample in samples)
+    below: dict[str, list[tuple[Sample, str]]] = {}  # the outermost folder that says one → what is in it, and the innermost that says one
+    for sample in samples:
+        folders = PurePosixPath(sample.name).parts[:-1]
+        words = [_word(folder) for folder in folders]
+        said = [i for i, word in enumerate(words) if word in _LABELS]
+        if said and not any(word in _PLAIN for word in words):
+            below.setdefault("/".join(folders[: said[0] + 1]), []).append((sample, folders[said[-1]] if len(said) > 1 else ""))
+    for outer, inside in below.items():
+        meant = _LABELS[_word(PurePosixPath(outer).name)]
+        turned = [(sample.name, inner) for sample, inner in inside if sample.label != meant]
+        alone = len(turned) == len(inside) < counts[1 - meant]  # other folders hold that class
+        if turned and (alone or not all(inner for _, inner in inside)):
+            name, inner = turned[0]
+            said = f"{outer!r} says {LABEL_NAMES[meant]}, and {inner!r} below it {LABEL_NAMES[1 - meant]}"
+            raise DatasetError(f"What {name!r} is can't be told: {said}. Rename one, or put all below folders called real and fake.")
+
+
+def _is_picture(path: str) -> bool:
+    """Whether a file begins as a picture does, whatever its name."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4096)
+        with Image.open(io.BytesIO(start), formats=formats_of(start)):
+            return True
+    except Exception:  # of as many kinds as there are damaged headers
+        return False
 
 
 def _word(folder: str) -> str:
@@ -246,19 +299,34 @@ def _from_row(manifest: Path, number: int, cells: dict[str, str]) -> Sample:
     where = f"{manifest}, row {number}"
     if not cells.get("path", "").strip():
         raise DatasetError(f"{where}: expected a path, got nothing. Fill it in or remove the row.")
-    name = PurePosixPath(cells["path"]).as_posix()
-    said = cells.get("label", "")
-    label = _MANIFEST_LABELS.get(said.strip().lower())
+    name = PurePosixPath(cells["path"].strip()).as_posix()
+    said = cells.get("label", "").strip()
+    label = _NUMBERS.get(said, label_of_word(said))
     if label is None:
         raise DatasetError(f"{where}: expected the label 0, 1, real or fake (1 = fake), got {said!r}. Correct it or remove the row.")
+    _check_label(where, name, cells.get("label_str", ""), label)
     hint = cells.get("split", "")
     split = split_of_word(hint)
     if _word(hint) and not split:
         raise DatasetError(f"{where}: expected the split train, val, test or nothing, got {hint!r}. Correct it or empty it.")
     places = [manifest.parent / name, manifest.parent / "images" / name]
+    if "\\" in name and not any(map(os.path.exists, places)):  # a list that was made on Windows
+        name = name.replace("\\", "/")
+        places = [manifest.parent / name, manifest.parent / "images" / name]
     path = next((place for place in places if os.path.exists(place)), places[0])  # if none exists, extraction says so and skips it
     generator, group = (cells.get(column, "").strip() for column in ("generator", "group"))
     return Sample(str(path), name, label, generator or LABEL_NAMES[label], group or name, split, video=name if video.is_video(name) else "")
+
+
+def _check_label(where: str, name: str, in_words: str, label: int) -> None:
+    """Raise DatasetError for a label that the row's own words contradict: some lists (xhlulu's on Kaggle) say 1 for real."""
+    folders = [folder for folder in PurePosixPath(name).parts[:-1] if _word(folder) in _PLAIN]
+    for word, what in ((in_words, "its label_str is"), (folders[-1] if folders else "", "it lies in a folder called")):
+        if label_of_word(word) == 1 - label:
+            raise DatasetError(
+                f"{where}: the label says {LABEL_NAMES[label]} (1 = fake), but {what} {word!r}. If 1 means real in this list, "
+                "turn the column round, or point to the folder of the pictures instead."
+            )
 
 
 def _columns(rows: list[list[str]]) -> dict[str, int]:
