@@ -15,6 +15,7 @@ from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, KeptApart, Threshol
 
 CONFIDENCE = 0.95  # of what is promised
 _NEVER = 1e-15
+_FLAT = 1e-3  # the least slope: from there on a score hardly says anything
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Calibration:
         p = 0.5 * (1 + np.tanh(0.5 * z))  # the sigmoid, without overflow
         return np.clip(p, _NEVER, 1 - _NEVER)  # short of 0 and 1, which are the thresholds where nothing can be promised
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the head told what it had not learnt from no better than by guessing, or the wrong way round."""
+        return self.slope <= _FLAT
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -42,28 +48,32 @@ class Scores:
 def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     """Learn from the scores of pictures that the head was not trained on; both classes weigh the same.
 
-    The slope is kept positive: calibration may not turn a head round.
+    The slope is kept positive: calibration may not turn a head round. One that would have to be is as good as guessing, and every
+    probability is then about a half.
     """
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=1e3, class_weight="balanced").fit(log_odds(scores)[:, None], labels)
-    return Calibration(max(float(fitted.coef_[0, 0]), 1e-3), float(fitted.intercept_[0]))
+    z = log_odds(scores)
+    fitted = LogisticRegression(C=1e3, class_weight="balanced").fit(z[:, None], labels)
+    slope = float(fitted.coef_[0, 0])
+    if slope > _FLAT:
+        return Calibration(slope, float(fitted.intercept_[0]))
+    return Calibration(_FLAT, -_FLAT * float(np.mean([z[labels == label].mean() for label in (REAL, FAKE)])))
 
 
 def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false_negative_rate: float) -> Thresholds:
     """The thresholds under which, on such pictures, at most these shares of real are called fake and of fake real.
 
     Shares are the upper 95 % Clopper–Pearson bounds, not the bare counts, so few pictures, or many of a few groups, make a cautious
-    detector. Between the thresholds the answer is unsure; they never cross.
+    detector. Between the thresholds the answer is unsure. No fake is called so that is less likely one than not, nor a real picture
+    that is: where few pictures of a class leave it without an answer, the other's threshold alone would say nothing of those between.
     """
     reals, fakes = np.sort(real.p_fake), np.sort(fake.p_fake)
     allowed = allowed_errors(real, false_positive_rate, REAL)
     upper = 1.0 if allowed < 0 else float(np.nextafter(reals[-1 - allowed], 2))
     allowed = allowed_errors(fake, false_negative_rate, FAKE)
     lower = 0.0 if allowed < 0 else float(np.nextafter(fakes[allowed], -1))
-    if lower >= upper:  # the classes are so far apart that both promises hold anywhere between
-        lower = upper = (lower + upper) / 2
-    return Thresholds(real=lower, fake=upper)
+    return Thresholds(real=min(lower, 0.5), fake=max(upper, 0.5))
 
 
 def percentiles(real: Scores, fake: Scores) -> dict[str, list[float]]:

@@ -87,6 +87,7 @@ def test_dataset(name, tmp_path):
 def test_tab_builds_with_no_model_loaded(name):
     import gradio as gr
 
+    from deepfake_detector.ui.tabs import Visitor
     from deepfake_detector.ui.warming import Warming
 
     def load():
@@ -96,4 +97,4 @@ def test_tab_builds_with_no_model_loaded(name):
     assert tab.TITLE
     assert isinstance(tab.ORDER, int)
     with gr.Blocks():
-        tab.build(gr, Warming(load), gr.State())
+        tab.build(gr, Warming(load), Visitor(gr.State(), gr.State({})))

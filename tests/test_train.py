@@ -306,7 +306,22 @@ def test_calibration_makes_probabilities_of_distorted_ones():
 
 def test_calibration_never_turns_a_head_round():
     scores = np.linspace(0.1, 0.9, 100)
-    assert fit_calibration(scores, (scores < 0.5).astype(int)).slope > 0
+    calibration = fit_calibration(scores, (scores < 0.5).astype(int))
+    assert calibration.slope > 0
+    assert calibration.says_nothing
+    np.testing.assert_allclose(calibration(scores), 0.5, atol=0.01, err_msg="what is told the wrong way round is told no way at all")
+
+
+@pytest.mark.parametrize(("reals", "fakes"), [(200, 16), (40, 200), (200, 200)])
+def test_a_verdict_never_contradicts_its_probability(reals, fakes):
+    """Of two classes far apart, one perhaps too small to promise anything by: what lies between them is unsure."""
+    real, fake = apart(np.linspace(0.0001, 0.0006, reals)), apart(np.linspace(0.9991, 0.9999, fakes))
+    thresholds = fit_thresholds(real, fake, 0.05, 0.1)
+    said = {p: thresholds.answer(p) for p in (0.0007, 0.3, 0.7, 0.9989)}
+    assert "fake" not in (said[0.0007], said[0.3])
+    assert "real" not in (said[0.7], said[0.9989])
+    assert thresholds.answer(0.00005) == ("real" if fakes >= 29 else "unsure")
+    assert thresholds.answer(0.99995) == ("fake" if reals >= 59 else "unsure")
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])

@@ -68,6 +68,10 @@ def save_and_tell(done: Training, out: Path) -> None:
     print_clips(scores)
     thresholds = made.thresholds
     print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
+    if made.calibration.says_nothing:
+        print(
+            "What it had not learnt from it told no better than by guessing, or the wrong way round, so every probability is about a half."
+        )
     promise = made.manifest["promise"]
     for never, of, rate in (
         ("fake", "real pictures", promise["false_positive_rate"] if thresholds.fake >= 1 else None),
