@@ -85,7 +85,7 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     ]
     joined = recall.joined(looks, lessons)
     manifest = _manifest(model, shown, command)
-    learnt = None if model.learnt is None else np.union1d(model.learnt, fingerprints(pictures.rows["sha256"]))
+    learnt = None if model.learnt is None else np.union1d(model.learnt, fingerprints(pictures.rows))
     bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined, learnt=learnt)
     return Adapted(bundle, shown)
 
@@ -125,6 +125,12 @@ def _check(model: Bundle, recall: Recall, rows: pd.DataFrame, groups: np.ndarray
             )
         if place in set(recall.rows["generator"]):
             raise TrainingError(f"The model {model.name} has learnt {place!r} already. Give these pictures another name.")
+    learnt = rows["path"][model.has_learnt(rows)]
+    if len(learnt):
+        raise TrainingError(
+            f"{len(learnt)} of the pictures the model {model.name} has learnt from already, {learnt.iloc[0]!r} for one. Leave them out: "
+            "of a place that it knows they teach nothing."
+        )
 
 
 def _manifest(model: Bundle, shown: list[Shown], command: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -77,6 +78,14 @@ class Bundle:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake."""
         return self.calibration(self.head.p_fake(X))
 
+    def has_learnt(self, rows: pd.DataFrame) -> np.ndarray:
+        """(n,) bool, of which rows it is known to have learnt the file, or the photograph that it was made of."""
+        if self.learnt is None:
+            return np.zeros(len(rows), bool)
+        files = _files(rows)
+        known = set(itertools.compress(files, np.isin(_hashed(files), self.learnt)))
+        return np.any([rows[name].isin(known) for name in ("sha256", "made_from") if name in rows], axis=0)
+
     def kept_apart(self, p_fake: float) -> KeptApart | None:
         """Where a picture's probability lies among those of the pictures that training kept apart."""
         return kept_apart(self.manifest["promise"], p_fake)
@@ -95,10 +104,20 @@ class Bundle:
             )
 
 
-def fingerprints(files: pd.Series) -> np.ndarray:
-    """The SHA-256s of files, each once, in 8 bytes that say whether a file is among them and nothing else: (k,) uint64, sorted."""
-    parts = [hashlib.blake2b(file.encode(), digest_size=8).digest() for file in files.unique()]
-    return np.sort(np.frombuffer(b"".join(parts), "<u8"))
+def fingerprints(rows: pd.DataFrame) -> np.ndarray:
+    """The SHA-256s of the rows' files, and of the photographs that some were made of, each once: (k,) uint64, sorted.
+
+    The 8 bytes of one say whether a file is among them and nothing else.
+    """
+    return np.sort(_hashed(_files(rows)))
+
+
+def _files(rows: pd.DataFrame) -> list[str]:
+    return sorted({*rows["sha256"], *rows.get("made_from", ())} - {""})
+
+
+def _hashed(files: list[str]) -> np.ndarray:
+    return np.frombuffer(b"".join(hashlib.blake2b(file.encode(), digest_size=8).digest() for file in files), "<u8")
 
 
 def check_target(folder: Path) -> None:

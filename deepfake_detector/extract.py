@@ -91,8 +91,8 @@ def embed_samples(
 
 
 def _columns(listing: Listing, embedder: Embedder) -> tuple[str, ...]:
-    video = not listing.is_stream and any(sample.video for sample in listing.samples)
-    return table.columns(video, embedder.tracked)
+    video, made = (not listing.is_stream and any(getattr(sample, field) for sample in listing.samples) for field in ("video", "made_from"))
+    return table.columns(video, embedder.tracked, made)
 
 
 def _sample(shot: Shot[Sample]) -> Sample:

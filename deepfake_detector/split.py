@@ -61,16 +61,24 @@ def _own_test(rows: pd.DataFrame) -> np.ndarray | None:
 
 
 def whole_groups(rows: pd.DataFrame) -> np.ndarray:
-    """(n,) group numbers in which byte-identical files, where `rows` tell these, count as one group, whatever the table calls theirs."""
+    """(n,) group numbers in which byte-identical files, where `rows` tell these, count as one group, whatever the table calls theirs.
+
+    So do a photograph and what was made of it.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     group = pd.factorize(rows["group"])[0]
     if "sha256" not in rows:
         return group
-    file = pd.factorize(rows["sha256"])[0]
+    files, of = [rows["sha256"]], [group]
+    if "made_from" in rows:
+        made = (rows["made_from"] != "").to_numpy()
+        files.append(rows["made_from"][made])
+        of.append(group[made])
+    file, of = pd.factorize(pd.concat(files))[0], np.concatenate(of)
     size = group.max() + file.max() + 2
-    links = coo_array((np.ones(len(rows)), (group, group.max() + 1 + file)), shape=(size, size))
+    links = coo_array((np.ones(len(of)), (of, group.max() + 1 + file)), shape=(size, size))
     return connected_components(links, directed=False)[1][group]
 
 

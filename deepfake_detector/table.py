@@ -2,7 +2,8 @@
 
 Columns: path, label (1 = fake), generator, group, split, sha256, then the numbers: e0 … eN in CSV, in the shortest form that
 reads back as exactly the same float32; in Parquet one column `embedding`, a list of fixed size. Frames of clips also have
-video and time (in seconds) before the numbers, and where they were cropped to persons the number of that person's track.
+video and time (in seconds) before the numbers, and where they were cropped to persons the number of that person's track. Pictures made
+of photographs have made_from, the photograph's SHA-256.
 Both are written and read some rows at a time.
 """
 
@@ -13,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +24,15 @@ from deepfake_detector.errors import TableError
 from deepfake_detector.files import remove_abandoned, spelt_out, write_atomically
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample, made_differently
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT = 2
 ROW_COLUMNS = ("path", "label", "generator", "group", "split", "sha256")
 VIDEO_COLUMNS = ("video", "time")  # of tables in which something is a frame of a clip
 TRACK_COLUMNS = ("track",)  # of those whose crop finds persons
-_STRINGS = {name: pa.string() for name in (*ROW_COLUMNS, *VIDEO_COLUMNS)}
+MADE_COLUMNS = ("made_from",)  # of tables in which something was made of a photograph
+_STRINGS = {name: pa.string() for name in (*ROW_COLUMNS, *VIDEO_COLUMNS, *MADE_COLUMNS)}
 _TYPES = _STRINGS | {"label": pa.int8(), "time": pa.float64(), "track": pa.int32()}
 _CHUNK_BYTES, _CHUNK_ROWS = 2**24, 8192  # written, and read, at a time
 
@@ -47,9 +52,9 @@ class Row:
         return self.sha256 if column == "sha256" else getattr(self.sample, "name" if column == "path" else column)
 
 
-def columns(video: bool = False, tracks: bool = False) -> tuple[str, ...]:
-    """The columns before the numbers: of a table with frames of clips, and of one with persons in them."""
-    return ROW_COLUMNS + VIDEO_COLUMNS * video + TRACK_COLUMNS * (video and tracks)
+def columns(video: bool = False, tracks: bool = False, made: bool = False) -> tuple[str, ...]:
+    """The columns before the numbers: of a table with frames of clips, of one with persons in them, and of one with pictures made here."""
+    return ROW_COLUMNS + VIDEO_COLUMNS * video + TRACK_COLUMNS * (video and tracks) + MADE_COLUMNS * made
 
 
 def manifest_path(table: str | Path) -> Path:
@@ -255,8 +260,30 @@ def joined(parts: Sequence[Embeddings]) -> Embeddings:
     if len(parts) == 1:
         return parts[0]
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
-    rows = rows.fillna({"video": "", "track": -1})  # of pictures, beside frames of clips
+    rows = rows.fillna({"video": "", "track": -1, "made_from": ""})  # of pictures, beside frames of clips, and of those not made here
+    rows["group"] = _apart(rows, np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
     return Embeddings(rows, vectors.joined([part.X for part in parts]), parts[0].spec, parts[0].crop)
+
+
+def _apart(rows: pd.DataFrame, part: np.ndarray) -> pd.Series:
+    """(n,) the rows' groups, told apart where one that is but the name of a file stands for other files in other parts (n,).
+
+    Data sets number their pictures alike, and two photographs are not of one content because both are called 0001.jpg. What was made of
+    one of them, in a table without it, is told by `made_from`; without that it could be of either, and the group stays as it is.
+    """
+    import pandas as pd
+
+    nothing = pd.Series("", rows.index)
+    video, made_from = (rows.get(name, nothing) for name in ("video", "made_from"))
+    own = rows["group"] == rows["path"].where(video == "", video)
+    named = rows[["group", "sha256"]].assign(part=part)
+    files = named[own].drop_duplicates()
+    by_group = files.groupby("group")
+    others = (by_group["part"].transform("nunique") > 1) & (by_group["sha256"].transform("nunique") == by_group["sha256"].transform("size"))
+    of_one = pd.MultiIndex.from_frame(files[["group", "part"]])
+    unclear = named["group"][~pd.MultiIndex.from_frame(named[["group", "part"]]).isin(of_one) & (made_from == "").to_numpy()]
+    renamed = rows["group"].isin(set(files["group"][others]) - set(unclear))
+    return rows["group"].where(~renamed, "table " + named["part"].astype(str) + ": " + rows["group"])
 
 
 class _Stored:
@@ -313,7 +340,7 @@ class _Stored:
                 convert_options=options,
             )
             self.schema = self._batches.schema
-        self.columns = columns("video" in self.schema.names, "track" in self.schema.names)
+        self.columns = columns(*(name in self.schema.names for name in ("video", "track", "made_from")))
         self._check_columns([*self.columns, *numbers])
 
     def _check_columns(self, expected: list[str]) -> None:

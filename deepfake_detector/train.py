@@ -124,7 +124,7 @@ def finished(
         family,
         encoder_weights,
         recall,
-        learnt=fingerprints(sides.training.rows["sha256"]),
+        learnt=fingerprints(sides.training.rows),
     )
     return Training(bundle, sides.test, bundle.p_fake(sides.test.X), fitted.head.history_)
 
@@ -250,6 +250,13 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
         label = LABEL_NAMES[pictures.iloc[0]]
         raise TrainingError(
             f"All {len(pictures)} pictures of the table are {label}; a detector needs both real and fake ones to learn from."
+        )
+    both = data.rows[data.rows.groupby("sha256")["label"].transform("nunique") > 1]
+    if len(both):
+        names = " and ".join(map(repr, both[both["sha256"] == both["sha256"].iloc[0]].drop_duplicates("label")["path"]))
+        raise TrainingError(
+            f"{both['sha256'].nunique()} files are there both as real and as fake, byte for byte: {names}, for one. Remove one of each, "
+            "and make the tables again."
         )
     if len(pictures) < MIN_ROWS:
         raise TrainingError(f"The table has {len(pictures)} pictures; training needs at least {MIN_ROWS}. Extract more pictures.")

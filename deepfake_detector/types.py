@@ -43,6 +43,8 @@ class Sample:
     for all its frames; each then has a sample of its own, with its presentation `time` in seconds. With a crop that finds
     persons, `track` numbers the one whom the region shows, within its clip; -1 for nobody.
     A picture out of a stream has no file: it carries its bytes as `content`, and `path` only says where it came from.
+    `made_from` is the SHA-256 of the photograph that it was made of, "" for what was not made here: it tells them together wherever the
+    photograph itself comes from.
     """
 
     path: str
@@ -54,6 +56,7 @@ class Sample:
     video: str = ""
     time: float | None = None
     track: int = -1
+    made_from: str = ""
     content: bytes | None = field(default=None, repr=False, compare=False)
 
 
@@ -98,9 +101,9 @@ class EncoderSpec:
 class Embeddings:
     """A table that was read: one row an embedded picture.
 
-    `rows` has the columns path, label, generator, group, split, sha256, with frames of clips also video and time, and where
-    those were cropped to persons also track; `X` is (n, spec.dim) float32 in the same order, in memory or, where it is too
-    large for that, on disk (see vectors.py).
+    `rows` has the columns path, label, generator, group, split, sha256, with frames of clips also video and time, where those were
+    cropped to persons also track, and where some were made of photographs also made_from; `X` is (n, spec.dim) float32 in the same order,
+    in memory or, where it is too large for that, on disk (see vectors.py).
     """
 
     rows: pd.DataFrame

@@ -234,9 +234,23 @@ def test_what_it_cant_learn_by_is_said(model):
         adapt(model, contradiction, "mine")
     with pytest.raises(TrainingError, match="has learnt 'a' already"):
         adapt(model, pictures({"a": KNOWN["a"]}, 12), "mine")
+    known = pictures({"phone": KNOWN["a"]}, 12)
+    known.rows["sha256"] = pictures(KNOWN, 150).rows["sha256"]
+    with pytest.raises(TrainingError, match=r"\d of the pictures the model m has learnt from already, 'phone/0-0' for one. Leave them out"):
+        adapt(model, known, "mine")
     svm = train(pictures(KNOWN, 30), "svm", "s").bundle
     with pytest.raises(TrainingError, match="The model s keeps nothing of its training pictures"):
         adapt(svm, pictures(NEW, 12), "mine")
+
+
+def test_what_was_made_of_a_photograph_that_was_learnt_is_known(model):
+    rows = pictures(NEW, 3).rows
+    assert not model.has_learnt(rows).any()
+    learnt = pictures(KNOWN, 150).rows["sha256"][0]
+    assert model.has_learnt(rows.assign(made_from=["", learnt, "other"])).tolist() == [False, True, False]
+    made = pictures(KNOWN, 150)
+    made.rows["made_from"] = [f"photograph {i}" for i in range(len(made))]
+    assert train(made, "logistic", "of pairs").bundle.has_learnt(rows.assign(sha256="photograph 0")).all()
 
 
 def test_the_command_learns_folders_and_the_new_model_judges(model_folder, tmp_path, capsys):

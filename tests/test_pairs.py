@@ -1,6 +1,7 @@
 """Pairs of photographs and fakes made of them: alike in all but the making, made once, and refused with a reason."""
 
 import csv
+import hashlib
 import json
 import re
 import subprocess
@@ -630,6 +631,7 @@ def test_extract_embeddings(autoencoders, photographs, tmp_path):
         ("a.jpg#small_recon:real", "0", "real", "a.jpg"),
         ("a.jpg#small_recon", "1", "small_recon", "a.jpg"),
     ]
+    assert {r["made_from"] for r in rows[:2]} == {hashlib.sha256((photographs / "a.jpg").read_bytes()).hexdigest()}
     facts = json.loads((tmp_path / "a.csv.json").read_text())["facts"]["made"]
     assert facts["generator"] == "small_recon"
     assert "autoencoder sha256:" in facts["settings"]

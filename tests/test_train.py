@@ -156,6 +156,15 @@ def test_folds_do_not_go_by_the_order_of_rows():
         assert np.ptp(counts) <= 3, "each source in each fold alike"
 
 
+def test_files_of_both_classes_are_refused():
+    both = rows([0] * 30 + [1] * 30, sha=[f"file {i % 58}" for i in range(60)])
+    data = Embeddings(
+        both, np.zeros((60, 64), np.float32), EncoderSpec("colour_histogram", "none", "none", "none", 1, "none", False, 64), "whole"
+    )
+    with pytest.raises(TrainingError, match=r"2 files are there both as real and as fake, byte for byte: '0.jpg' and '58.jpg', for one"):
+        train(data, "logistic", "m")
+
+
 def apart(p_fake: np.ndarray) -> Scores:
     """Scores of pictures that have nothing to do with each other."""
     return Scores(p_fake, np.arange(len(p_fake)))

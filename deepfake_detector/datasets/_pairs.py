@@ -78,10 +78,10 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
             if isinstance(outcome, str):
                 found.skipped.append((photograph.name, outcome))
                 continue
-            real, fake = map(str, outcome)
-            name = f"{photograph.name}#{recipe.generator}"
-            found.samples.append(replace(photograph, path=real, name=name + BESIDE))
-            found.samples.append(replace(photograph, path=fake, name=name, label=FAKE, generator=recipe.generator))
+            sha256, real, fake = outcome
+            name, made = f"{photograph.name}#{recipe.generator}", replace(photograph, made_from=sha256)
+            found.samples.append(replace(made, path=real, name=name + BESIDE))
+            found.samples.append(replace(made, path=fake, name=name, label=FAKE, generator=recipe.generator))
             if time.monotonic() - said > _SAY_EVERY:
                 said = time.monotonic()
                 log.info("%s: %d of %d pairs after %.0f s", recipe.generator, number, len(photographs.samples), said - began)
@@ -94,15 +94,15 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
     return found
 
 
-def _pair(recipe: Recipe, kept: Path, photograph: Sample) -> tuple[Path, Path] | str:
-    """The files of the real and the fake picture, made now or before; or the reason why there are none."""
+def _pair(recipe: Recipe, kept: Path, photograph: Sample) -> tuple[str, str, str] | str:
+    """The photograph's SHA-256, and the files of the real and the fake picture, made now or before; or the reason why there are none."""
     try:
         content = read_file(photograph.path)
         sha256 = hashlib.sha256(content).hexdigest()
         ending, options = _encoding(content)
         files = tuple(kept / sha256[:2] / f"{sha256}-{side}{ending}" for side in ("real", "fake"))
         if all(file.is_file() for file in files):
-            return files
+            return sha256, *map(str, files)
         made = recipe.make(open_picture(content).image, int(sha256[:16], 16))
     except UnusablePicture as error:
         return str(error)
@@ -118,7 +118,7 @@ def _pair(recipe: Recipe, kept: Path, photograph: Sample) -> tuple[Path, Path] |
         raise DatasetError(
             f"{kept} can't be written to ({error.strerror or error}). Make room, or choose another folder with --made."
         ) from error
-    return files
+    return sha256, *map(str, files)
 
 
 def photographs_to_learn(root: str | Path, max_side: int, step: int) -> list[Callable[[], Image.Image | None]]:

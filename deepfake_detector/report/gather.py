@@ -15,7 +15,7 @@ import pandas as pd
 
 from deepfake_detector import bundle, protocols, registry, robustness, table
 from deepfake_detector.audit import Audit, audit
-from deepfake_detector.bundle import Bundle, fingerprints
+from deepfake_detector.bundle import Bundle
 from deepfake_detector.comparison import Scored, on_common_pictures, read_scores
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets.folder import scan
@@ -69,7 +69,7 @@ def gather(request: Request) -> Content:
     _check_names(detectors[0].rows, request)
     detectors += [read_scores(name, file, detectors[0].rows) for name, file in request.scores.items()]
     detectors, left_out = on_common_pictures(detectors)
-    learnt = {name: _learnt_from(model, one.rows) for (name, model), one in zip(models.items(), detectors, strict=False)}
+    learnt = {name: int(model.has_learnt(one.rows).sum()) for (name, model), one in zip(models.items(), detectors, strict=False)}
     notes += [_flatters(name, known, len(detectors[0].rows)) for name, known in learnt.items() if known]
     if request.split and request.protocols:
         notes.append("--protocol leaves out in turn, and so uses all pictures of the data, not those of --split alone.")
@@ -169,11 +169,6 @@ class _Source:
 def _nothing_in(request: Request, splits: Iterable[str]) -> DatasetError:
     there = ", ".join(sorted(set(splits) - {""})) or "none"
     return DatasetError(f"{', '.join(request.data)} has no pictures in the split {request.split!r}; there are: {there}. Leave --split out.")
-
-
-def _learnt_from(model: Bundle, rows: pd.DataFrame) -> int:
-    """Of how many of these pictures a model is known to have learnt."""
-    return 0 if model.learnt is None else int(np.isin(fingerprints(rows["sha256"]), model.learnt).sum())
 
 
 def _flatters(name: str, known: int, pictures: int) -> str:
