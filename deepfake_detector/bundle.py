@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import itertools
 import json
@@ -22,7 +23,7 @@ from deepfake_detector.encoders import PictureEncoder, hf_classifier
 from deepfake_detector.errors import BundleError, TableError
 from deepfake_detector.families import SWAP, line_of
 from deepfake_detector.family_head import FamilyHead
-from deepfake_detector.files import locked, write_atomically
+from deepfake_detector.files import locked, sync, write_atomically
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
@@ -127,7 +128,18 @@ def check_target(folder: Path) -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent):
+        _put_back(folder)
         _check_replaceable(folder)
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.").cleanup()  # a disk may be read-only
+
+
+def _put_back(folder: Path) -> None:
+    """Finish what a kill cut off between the two renames of `save`: the new model is whole by then. To be called under the lock."""
+    for left in [] if folder.exists() else folder.parent.glob(f".{glob.escape(folder.name)}.*/replaced"):
+        if (left.parent / folder.name).is_dir():
+            (left.parent / folder.name).rename(folder)
+            shutil.rmtree(left.parent)
+            return
 
 
 def _check_replaceable(folder: Path) -> None:
@@ -178,6 +190,8 @@ def save(bundle: Bundle, folder: str | Path) -> None:
         # Its manifest may be that of the model that it was made of: what is acted upon stands in the fields.
         rest = {key: value for key, value in bundle.manifest.items() if key not in fields and key != "family"}
         (fresh / "manifest.json").write_text(json.dumps(fields | rest, indent=2) + "\n")
+        for written in (*fresh.rglob("*"), fresh):
+            sync(written)
         with locked(folder.parent):  # others may save a model there at the same time, or write its card
             _check_replaceable(folder)
             if folder.exists():
@@ -201,6 +215,9 @@ def load(folder: str | Path) -> Bundle:
     """Read a bundle; raises BundleError naming what is missing or wrong."""
     folder = Path(folder)
     place = folder / "manifest.json"
+    if not folder.exists() and folder.parent.is_dir():
+        with locked(folder.parent):
+            _put_back(folder)
     try:
         manifest = json.loads(place.read_text())
     except NotADirectoryError:
@@ -219,7 +236,7 @@ def load(folder: str | Path) -> Bundle:
             f"{manifest.get('label_order')!r}. Train the model again."
         )
     try:
-        _ = manifest["training"], kept_apart(manifest["promise"], 0.5)  # shown beside every answer
+        _check_fields(manifest)
         head = registry.load("heads", manifest["head"]).Head.load(folder)
         bundle = Bundle(
             name=folder.resolve().name,
@@ -255,6 +272,21 @@ def _encoder_weights(folder: Path) -> Path | None:
     if (folder / _ENCODER).is_file():
         return folder / _ENCODER
     return folder / _ENCODER_FOLDER if (folder / _ENCODER_FOLDER).is_dir() else None
+
+
+def _check_fields(manifest: dict[str, Any]) -> None:
+    """One of the errors that mean damage where what is shown beside every answer, or decides it, is not what it has to be."""
+    kept_apart(manifest["promise"], 0.5)
+    learnt = manifest["training"].get("train", {})
+    if not isinstance(manifest["crop"], str):
+        raise TypeError(f"crop should be a name, and is {manifest['crop']!r}")
+    if not isinstance(learnt, dict) or not all(isinstance(learnt.get(name, {}), dict) for name in LABEL_NAMES):
+        raise TypeError("training.train should count the pictures of each source of a class")
+    if type(manifest["encoder"]["dim"]) is not int:
+        raise TypeError(f"encoder.dim should be a whole number, and is {manifest['encoder']['dim']!r}")
+    thresholds = _numbers(manifest["thresholds"])
+    if thresholds["real"] > thresholds["fake"] or _numbers(manifest["calibration"])["slope"] <= 0:
+        raise ValueError(f"thresholds {thresholds} that cross, or a calibration that turns the head round")
 
 
 def _numbers(fields: dict[str, Any]) -> dict[str, float]:

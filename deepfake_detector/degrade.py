@@ -21,6 +21,7 @@ from deepfake_detector.errors import UnknownName
 View = Callable[[Picture, int], Picture]
 
 _WEBP_LARGEST = 16383  # pixels of a side
+_AT_ONCE = 2**20  # pixels
 _SMALLEST, _LARGEST = 32, 4096  # sides that resizing neither falls below nor passes
 
 
@@ -62,8 +63,11 @@ def blur(picture: Picture, radius: float) -> Picture:
 
 def noise(picture: Picture, deviation: float, seed: int) -> Picture:
     """Gaussian noise on each channel, in grey levels of 255."""
-    grain = np.random.default_rng(seed).normal(0, deviation, (picture.height, picture.width, 3))
-    return Image.fromarray(np.clip(np.rint(np.asarray(picture) + grain), 0, 255).astype(np.uint8))
+    rng, pixels = np.random.default_rng(seed), np.array(picture)
+    rows = max(1, _AT_ONCE // picture.width)
+    for band in np.split(pixels, range(rows, picture.height, rows)):  # of a photograph all of the grain at once takes a gigabyte
+        band[:] = np.clip(np.rint(band + rng.normal(0, deviation, band.shape)), 0, 255)
+    return Image.fromarray(pixels)
 
 
 def screenshot(picture: Picture, seed: int) -> Picture:

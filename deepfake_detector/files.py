@@ -51,6 +51,15 @@ def _linked(part: Path, path: Path) -> bool:
     return True
 
 
+def sync(path: Path) -> None:
+    """Have a file, or what a folder lists, on the disk itself before something else relies on it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def remove_abandoned(path: Path) -> None:
     """Remove what writers of this file left beside it when they were killed, and nothing that is being written."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):

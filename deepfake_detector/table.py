@@ -10,8 +10,8 @@ Both are written and read some rows at a time.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from deepfake_detector import vectors
 from deepfake_detector.errors import TableError
-from deepfake_detector.files import remove_abandoned, spelt_out, write_atomically
+from deepfake_detector.files import locked, remove_abandoned, spelt_out, sync, write_atomically
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample, made_differently
 
 if TYPE_CHECKING:
@@ -134,27 +134,24 @@ def _chunks(rows: Iterable[Row], columns: Sequence[str], dim: int) -> Iterator[C
 
 def _save(path: Path, chunks: Iterable[Chunk], columns: Sequence[str], spec: EncoderSpec, dtype: str, manifest: dict[str, Any]) -> int:
     count = 0
-
-    def write_table(part: Path) -> None:
-        nonlocal count
-        with _Writer(part, _is_parquet(path), columns, spec.dim, dtype) as out:
-            for fields, X in chunks:
-                out.write(fields, X)
-                count += len(X)
-        _sync(part)
-        manifest_path(path).unlink(missing_ok=True)  # a kill between the two renames must not pair new numbers with an old manifest
-
     remove_abandoned(path)
-    write_atomically(path, write_table)
-    own = {"format": FORMAT, "encoder": spec.to_json(), "dtype": dtype, "rows": count}
-    whole = own | manifest | own  # in this order, whatever a manifest carried along says of itself
-    write_atomically(manifest_path(path), lambda part: part.write_text(json.dumps(whole, indent=2) + "\n"))
+    with ExitStack() as alone:
+
+        def write_table(part: Path) -> None:
+            nonlocal count
+            with _Writer(part, _is_parquet(path), columns, spec.dim, dtype) as out:
+                for fields, X in chunks:
+                    out.write(fields, X)
+                    count += len(X)
+            sync(part)
+            alone.enter_context(locked(path.parent))  # until the manifest is there too: another's numbers must not come between
+            manifest_path(path).unlink(missing_ok=True)  # a kill between the two renames must not pair new numbers with an old manifest
+
+        write_atomically(path, write_table)
+        own = {"format": FORMAT, "encoder": spec.to_json(), "dtype": dtype, "rows": count}
+        whole = own | manifest | own  # in this order, whatever a manifest carried along says of itself
+        write_atomically(manifest_path(path), lambda part: part.write_text(json.dumps(whole, indent=2) + "\n"))
     return count
-
-
-def _sync(part: Path) -> None:
-    with part.open("rb") as stream:
-        os.fsync(stream.fileno())
 
 
 class _Writer:
@@ -170,7 +167,8 @@ class _Writer:
             self.schema = pa.schema([*fields, pa.field("embedding", pa.list_(number, dim), nullable=False)])
             # Embeddings are noise to a compressor: dictionaries, statistics and compression only cost time.
             compression = dict.fromkeys(columns, "zstd") | {"embedding.list.element": "none"}
-            self.out = pq.ParquetWriter(part, self.schema, compression=compression, use_dictionary=list(columns), write_statistics=False)
+            options = {"use_dictionary": list(columns), "write_statistics": False, "write_page_checksum": True}
+            self.out = pq.ParquetWriter(part, self.schema, compression=compression, **options)
         else:
             import pyarrow.csv as csv
 
@@ -306,10 +304,10 @@ class _Stored:
             self.rows, self.dtype = self.manifest["rows"], self.manifest["dtype"]
         except (KeyError, TypeError) as error:
             raise TableError(f"The manifest {manifest_path(path)} lacks something ({error}). Make the table again.") from error
-        if not isinstance(self.rows, int) or self.dtype not in ("float16", "float32"):
+        if type(self.rows) is not int or type(self.spec.dim) is not int or self.dtype not in ("float16", "float32"):
             raise TableError(
-                f"The manifest {manifest_path(path)} should give rows as a number and dtype as float16 or float32; it says "
-                f"{self.rows!r} and {self.dtype!r}. Make the table again."
+                f"The manifest {manifest_path(path)} should give rows and dim as numbers and dtype as float16 or float32; it "
+                f"says {self.rows!r}, {self.spec.dim!r} and {self.dtype!r}. Make the table again."
             )
         if self.rows < 1:
             raise TableError(f"{path} has no rows.")
@@ -322,7 +320,7 @@ class _Stored:
         if self.parquet:
             import pyarrow.parquet as pq
 
-            file = pq.ParquetFile(self.path, pre_buffer=False)  # which would keep all that was read
+            file = pq.ParquetFile(self.path, pre_buffer=False, page_checksum_verification=True)  # a buffer would keep all that was read
             self.schema = file.schema_arrow
             size = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // (4 * self.spec.dim)))
             self._batches = file.iter_batches(size)

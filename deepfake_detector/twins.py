@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from deepfake_detector.errors import DatasetError
+
 
 class Twins:
     """Notes every picture; keeps them in a temporary file of SQLite's own, so that memory stays flat however many there are."""
@@ -15,8 +17,15 @@ class Twins:
         self._db.execute("BEGIN")
 
     def add(self, sha256: str, label: int, name: str) -> None:
-        """`sha256` in hex. A name may hold bytes that are not UTF-8, as lone surrogates."""
-        self._db.execute("INSERT INTO seen VALUES (?, ?, ?)", (bytes.fromhex(sha256), label, name.encode("utf-8", "surrogatepass")))
+        """`sha256` in hex. A name may hold bytes that are not UTF-8, as lone surrogates. Raises DatasetError where there is no room."""
+        seen = (bytes.fromhex(sha256), label, name.encode("utf-8", "surrogatepass"))
+        try:
+            self._db.execute("INSERT INTO seen VALUES (?, ?, ?)", seen)
+        except sqlite3.Error as error:
+            raise DatasetError(
+                f"Which pictures are the same file is noted in a temporary file, and that can't be written ({error}). Make room there, or "
+                "name another folder in $SQLITE_TMPDIR; what was encoded is remembered."
+            ) from error
 
     def repeats(self) -> int:
         """How many pictures are a copy of an earlier one."""

@@ -76,3 +76,11 @@ def test_degraded_embeddings_are_cached_under_their_own_name(picture, tmp_path):
         assert again.cached
         np.testing.assert_array_equal(first.remembered.vectors, again.remembered.vectors)
         assert (first.remembered.vectors != plain.embed_one(file.getvalue()).remembered.vectors).any()
+
+
+def test_grain_is_the_same_whether_drawn_at_once_or_in_bands(monkeypatch):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 37, 3), dtype=np.uint8))
+    whole = degrade.noise(picture, 5.0, 3)
+    assert not np.array_equal(np.asarray(whole), np.asarray(picture))
+    monkeypatch.setattr(degrade, "_AT_ONCE", 100)
+    np.testing.assert_array_equal(np.asarray(degrade.noise(picture, 5.0, 3)), np.asarray(whole))

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from pathlib import Path
@@ -245,6 +246,33 @@ def test_two_conversions_into_one_name(tmp_path):
     running = [slow_conversion(tmp_path, "t.parquet", "new.csv") for _ in range(2)]
     assert [one.wait() for one in running] == [0, 0]
     assert table.read(tmp_path / "new.csv").rows.equals(table.read(tmp_path / "t.parquet").rows)
+
+
+def test_two_writers_of_one_table_leave_numbers_and_manifest_of_one(tmp_path, monkeypatch):
+    """The one is stopped between the two, when its numbers are there and its manifest is not; the other has to wait for it."""
+    between, other, atomically = threading.Event(), [], table.write_atomically
+
+    def slowly(path, write, **options):
+        atomically(path, write, **options)
+        if path.suffix == ".csv" and not other:
+            other.append(threading.Thread(target=table.write, args=(path, rows(awkward(20)), SPEC, {"crop": "faces"})))
+            other[0].start()
+            between.wait(0.5)
+
+    monkeypatch.setattr(table, "write_atomically", slowly)
+    table.write(tmp_path / "t.csv", rows(awkward(50)), SPEC, {"crop": "whole"})
+    assert table.read(tmp_path / "t.csv").crop in ("whole", "faces")
+    other[0].join()
+    assert (len(table.read(tmp_path / "t.csv")), table.read(tmp_path / "t.csv").crop) == (20, "faces")
+
+
+def test_a_bit_that_fell_over_is_found(tmp_path):
+    path = small_table(tmp_path, count=200)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TableError, match="can't be read .*Make the table again"):
+        table.read(path)
 
 
 def test_a_sample_is_let_go_once_its_row_is_written(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -616,3 +617,42 @@ def test_a_model_made_of_a_loaded_one_is_saved_with_what_it_acts_upon(model, tmp
     again = bundle.load(tmp_path / "changed")
     assert (again.thresholds, again.calibration) == (changed.thresholds, changed.calibration)
     assert again.manifest["scores"] == loaded.manifest["scores"]
+
+
+def test_a_model_whose_saving_was_killed_between_two_renames_is_there(embeddings_csv, tmp_path):
+    done = train(table.read(embeddings_csv), "logistic", "m").bundle
+    bundle.save(done, tmp_path / "m")
+    killed = """
+import os, pathlib, signal
+from deepfake_detector import bundle
+made, rename = bundle.load("m"), pathlib.Path.rename
+def once(self, target):
+    rename(self, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+pathlib.Path.rename = once
+bundle.save(made, "m")
+"""
+    run = subprocess.run([sys.executable, "-c", killed], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    assert run.returncode == -9
+    assert not (tmp_path / "m").exists()
+    X = table.read(embeddings_csv).X
+    np.testing.assert_array_equal(bundle.load(tmp_path / "m").p_fake(X), done.p_fake(X))
+    assert {file.name for file in tmp_path.iterdir()} == {"m"}, "and nothing is left beside it"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("thresholds", {"real": 0.9, "fake": 0.1}, "that cross"),
+        ("calibration", {"slope": -1.0, "offset": 0.0}, "turns the head round"),
+        ("training", {"train": None}, "should count the pictures"),
+        ("training", None, "AttributeError"),
+        ("crop", 5, "crop should be a name"),
+    ],
+)
+def test_a_manifest_that_was_meddled_with_is_refused(embeddings_csv, tmp_path, field, value, said):
+    bundle.save(train(table.read(embeddings_csv), "logistic", "m").bundle, tmp_path / "m")
+    place = tmp_path / "m" / "manifest.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {field: value}))
+    with pytest.raises(BundleError, match=f"is damaged .*{said}.*Train it again"):
+        bundle.load(tmp_path / "m")

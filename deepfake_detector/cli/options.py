@@ -140,8 +140,8 @@ def sampling_of(arguments: argparse.Namespace):
 
 
 def check_seed(arguments: argparse.Namespace) -> None:
-    if arguments.seed < 0:
-        raise DetectorError(f"--seed should be at least 0; received {arguments.seed}.")
+    if not 0 <= arguments.seed < 2**32:
+        raise DetectorError(f"--seed should be from 0 to {2**32 - 1}; received {arguments.seed}.")
 
 
 def progress_bar(total: int | None):

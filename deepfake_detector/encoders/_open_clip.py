@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -90,10 +89,10 @@ class OpenClipTower(PictureEncoder):
         """(n, 3, 224, 224) uint8 → (n, dim) float32 on the device, through which gradients flow where they are asked for."""
         import torch
 
-        with autocast(device):
-            batch = torch.from_numpy(np.ascontiguousarray(prepared)).to(device).float().div_(255)
-            batch = (batch - batch.new_tensor(_MEAN).view(3, 1, 1)) / batch.new_tensor(_DEVIATION).view(3, 1, 1)
-            return self.read(tower, batch).float()
+        # As the spec says and no other: a device that computed in half precision unasked would share a cache with those that do not.
+        batch = torch.from_numpy(np.ascontiguousarray(prepared)).to(device).float().div_(255)
+        batch = (batch - batch.new_tensor(_MEAN).view(3, 1, 1)) / batch.new_tensor(_DEVIATION).view(3, 1, 1)
+        return self.read(tower, batch).float()
 
     def load(self) -> tuple[torch.nn.Module, str]:
         """The tower in evaluation mode on its device, loaded once for all who read it, even when several threads ask at the same time."""
@@ -125,15 +124,6 @@ def pick_device(asked: str) -> str:
     if not there.get(asked.split(":")[0]):
         raise DetectorError(f"There is no device {asked!r} here; there are: auto, {', '.join(name for name in there if there[name])}.")
     return asked
-
-
-def autocast(device: str):
-    """On CUDA half precision, bf16 where the chip has it; elsewhere float32."""
-    import torch
-
-    if not device.startswith("cuda"):
-        return nullcontext()
-    return torch.autocast("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
 
 
 def load_tower(architecture: str, weights: Path) -> torch.nn.Module:

@@ -125,12 +125,10 @@ class Encoder(PictureEncoder):
         """(n, 3, height, width) float32 → (n, dim) float32."""
         import torch
 
-        from deepfake_detector.encoders._open_clip import autocast
-
         model, device = self._loaded()
         at_once = _CPU_AT_ONCE if device == "cpu" else len(prepared)
         rows = []
-        with torch.inference_mode(), autocast(device):
+        with torch.inference_mode():
             for part in np.split(prepared, range(at_once, len(prepared), at_once)):
                 try:
                     logits = model(torch.from_numpy(np.ascontiguousarray(part)).to(device)).logits
