@@ -175,6 +175,30 @@ def test_an_option_that_would_be_passed_over_is_refused(world, monkeypatch, caps
     assert re.search(said, capsys.readouterr().err)
 
 
+def test_a_photograph_counts_once_however_many_pairs_were_made_of_it(world, tmp_path, monkeypatch):
+    """Beside it the real pictures of its pairs are the same once more; without it they stand for it. What was learnt stays known."""
+    whole = table.read(str(world / "t.csv"))
+    photographs = np.flatnonzero(whole.rows["label"] == 0)
+    made = whole.rows.iloc[photographs].assign(made_from=whole.rows["sha256"].iloc[photographs])
+    real = made.assign(path=made["path"] + "#x_recon:real", sha256=made["sha256"].str[:-1] + "r")
+    fake = made.assign(path=made["path"] + "#x_recon", sha256=made["sha256"].str[:-1] + "f", label=1, generator="x_recon")
+    listed = pd.concat([real, fake])
+    samples = (Sample("", *row) for row in listed[["path", "label", "generator", "group", "split"]].itertuples(index=False))
+    vectors = np.concatenate([np.asarray(whole.X)[photographs]] * 2)
+    rows = [
+        table.Row(replace(one, made_from=of), sha256, x)
+        for one, of, sha256, x in zip(samples, listed["made_from"], listed["sha256"], vectors, strict=True)
+    ]
+    table.write(tmp_path / "pairs.csv", rows, whole.spec, {"crop": "whole"}, table.columns(made=True))
+    counts = []
+    for data in (["t.csv"], ["t.csv", tmp_path / "pairs.csv"], [tmp_path / "pairs.csv"]):
+        monkeypatch.chdir(world)
+        assert cli.evaluate(["--model=logistic", "--data", *map(str, data), f"--json={tmp_path / 'r.json'}"]) == 0
+        report = json.loads((tmp_path / "r.json").read_text())["detectors"]["logistic"]
+        counts.append((report["overall"]["n_real"], report["overall"]["n_fake"]))
+    assert counts == [(48, 48), (48, 96), (48, 48)]
+
+
 def test_without_a_model_it_is_the_default_one_from_any_folder(world, monkeypatch, capsys):
     monkeypatch.chdir(world)
     assert cli.evaluate(["--data=t.csv"]) == 2

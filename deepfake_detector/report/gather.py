@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake_detector import bundle, protocols, registry, robustness, table
+from deepfake_detector import bundle, protocols, registry, robustness, split, table
 from deepfake_detector.audit import Audit, audit
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.comparison import Scored, on_common_pictures, read_scores
@@ -194,12 +194,12 @@ def _check_names(rows: pd.DataFrame, request: Request) -> None:
 
 
 def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scored:
-    data = data.pictures()
+    splits = data.pictures().rows["split"]
     if request.split:
-        splits = data.rows["split"]
-        data = data.take((splits == request.split).to_numpy())
-        if not len(data):
-            raise _nothing_in(request, splits)
+        data = data.take((data.rows["split"] == request.split).to_numpy())
+    data = data.take(split.in_their_own_right(data.rows))
+    if not len(data):
+        raise _nothing_in(request, splits)
     scores = model.p_fake(data.X)
     families = _families(model, data, scores) if model.family else None
     return Scored(name, *per_picture(data.rows, scores), model.thresholds, model.manifest, (data.rows, scores), families)
