@@ -25,7 +25,7 @@ from deepfake_detector import crops, degrade
 from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import CacheError, UnusablePicture
-from deepfake_detector.images import Picture, check_file_size, open_picture
+from deepfake_detector.images import Picture, check_file_size, open_picture, reading
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,19 @@ _MAX_WAITING = 2048  # results held back for the order's sake before a part-fill
 class Undecoded:
     """A picture that is decoded only if nobody remembers it. `sha256` stands for its content; `decode` may raise as `read` may.
 
-    `view` names a degradation that it goes through before it is cropped, "" for none.
+    `reading` names how its pixels are read where they once were read otherwise, "" where they never were. `view` names a degradation
+    that it goes through before it is cropped, "" for none.
     """
 
     sha256: str
     decode: Callable[[], Picture]
+    reading: str = ""
     view: str = ""
+
+    @property
+    def way(self) -> str:
+        """All that becomes of the content before it is cropped."""
+        return "+".join(filter(None, (self.reading, self.view)))
 
 
 Content = bytes | Undecoded
@@ -52,7 +59,7 @@ Content = bytes | Undecoded
 def undecoded(content: Content) -> Undecoded:
     """A file's bytes as a picture to be decoded."""
     if isinstance(content, bytes):
-        return Undecoded(hashlib.sha256(content).hexdigest(), functools.partial(open_picture, content))
+        return Undecoded(hashlib.sha256(content).hexdigest(), functools.partial(open_picture, content), reading(content))
     return content
 
 
@@ -81,10 +88,10 @@ class Timing:
 
 @dataclass
 class Prepared(Generic[Item]):
-    """An item on its way: a final result, or the prepared regions that wait for the encoder. `view` is its content's."""
+    """An item on its way: a final result, or the prepared regions that wait for the encoder. `way` is its content's."""
 
     result: Embedded[Item]
-    view: str = ""
+    way: str = ""
     prepared: np.ndarray | None = None  # (regions, …)
     boxes: np.ndarray | None = None  # (regions, 4) int32
     notes: tuple[str, ...] = ()
@@ -159,7 +166,7 @@ class Embedder:
         if one.result.error:
             raise UnusablePicture(one.result.error)
         if one.prepared is not None:
-            self._encode({self._key(one.result.sha256, one.view): [one]}, Timing())
+            self._encode({self._key(one.result.sha256, one.way): [one]}, Timing())
         return one.result
 
     def prepare(self, item: Item, read: Callable[[Item], Content]) -> Prepared[Item]:
@@ -168,7 +175,7 @@ class Embedder:
         try:
             content = undecoded(read(item))
             result.sha256 = content.sha256
-            if known := self._known(result.sha256, content.view):
+            if known := self._known(result.sha256, content.way):
                 result.remembered, result.cached = known, True
                 return Prepared(result)
             picture = content.decode()
@@ -178,25 +185,25 @@ class Embedder:
             regions = self._crop(image)
             prepared = np.stack([self.encoder.prepare(r.picture) for r in regions])
             boxes, notes = np.array([r.box for r in regions], np.int32), (*picture.notes, *(r.note for r in regions if r.note))
-            return Prepared(result, content.view, prepared, boxes, notes)
+            return Prepared(result, content.way, prepared, boxes, notes)
         except UnusablePicture as error:
             result.error = str(error)
         except OSError as error:
             result.error = f"can't be read ({error.strerror or error})"
         return Prepared(result)
 
-    def _key(self, sha256: str, view: str) -> bytes:
-        return cache_key(sha256, f"{self.crop}+{view}" if view else self.crop, self.encoder.spec)
+    def _key(self, sha256: str, way: str) -> bytes:
+        return cache_key(sha256, f"{self.crop}+{way}" if way else self.crop, self.encoder.spec)
 
-    def _known(self, sha256: str, view: str) -> Remembered | None:
+    def _known(self, sha256: str, way: str) -> Remembered | None:
         """What the cache has, unless it is damaged."""
-        known = self.cache.get(self._key(sha256, view)) if self.cache else None
+        known = self.cache.get(self._key(sha256, way)) if self.cache else None
         return known if known and known.vectors.shape[1] == self.encoder.spec.dim else None
 
     def _note_miss(self, one: Prepared[Item], misses: dict[bytes, list[Prepared[Item]]]) -> None:
         """Among those to encode, unless a twin was encoded after this one was looked up."""
-        key = self._key(one.result.sha256, one.view)
-        if key not in misses and (known := self._known(one.result.sha256, one.view)):
+        key = self._key(one.result.sha256, one.way)
+        if key not in misses and (known := self._known(one.result.sha256, one.way)):
             one.result.remembered, one.result.cached, one.prepared = known, True, None
         else:
             misses.setdefault(key, []).append(one)

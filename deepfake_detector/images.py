@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import ExifTags, Image
 
+from deepfake_detector import colours
 from deepfake_detector.errors import PictureTooLarge, PictureTooSmall, UnusablePicture
 
 MAX_FILE_BYTES = 200 * 2**20
@@ -26,6 +27,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 _FRAMES = "animated: the first of {} frames was judged"
 _NOTES = {"GIF": _FRAMES, "PNG": _FRAMES, "WEBP": _FRAMES, "AVIF": _FRAMES, "TIFF": "the first of its pages was judged"}
 _TRANSPARENT = "transparent parts were put on white"
+_BROUGHT_TO_SRGB = "srgb 1"
 _THUMBNAIL = 150  # pixels of its longer side
 _TURNS = {  # EXIF orientation → what sets the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,6 +83,15 @@ def open_picture(content: bytes) -> Picture:
         raise UnusablePicture(f"truncated or damaged {looks_like} file ({detail}); get a complete copy") from error
 
 
+def reading(content: bytes) -> str:
+    """Names how a file's pixels are read where they once were read otherwise, so that nobody takes what is remembered of those; else ""."""
+    try:
+        with Image.open(io.BytesIO(content), formats=formats_of(content[:12])) as file:
+            return _BROUGHT_TO_SRGB if colours.profile_of(file) else ""
+    except Exception:  # whoever decodes it hears the reason
+        return ""
+
+
 def formats_of(start: bytes) -> tuple[str, ...]:
     """What Pillow may try for a file that begins so."""
     if start[4:8] != b"ftyp":  # the container of HEIC, which AVIF shares
@@ -103,9 +114,10 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
         frames = _count_pages(file) if file.format == "TIFF" else getattr(file, "n_frames", 1)
         if frames > 1 and file.format in _NOTES:  # of an MPO or HEIC, the main picture is the picture
             notes.append(_NOTES[file.format].format(frames))
+        profile = colours.profile_of(file)  # of the header alone, as `reading` has it
         file.load()
         turn = _TURNS.get(_orientation(file))
-        image, transparent = _to_rgb(file)
+        image, transparent = _to_rgb(file, profile)
     if transparent:
         notes.append(_TRANSPARENT)
     check_not_blank(image)
@@ -152,8 +164,8 @@ def _orientation(file: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
-    """The picture in RGB, and whether anything in it was transparent."""
+def _to_rgb(image: Image.Image, profile: colours.Profile | None) -> tuple[Image.Image, bool]:
+    """The picture in sRGB, and whether anything in it was transparent."""
     if image.mode.startswith("I;16"):
         image = _to_eight_bits(image)
     elif image.mode in ("I", "F"):
@@ -161,9 +173,13 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
             f"samples of mode {image.mode!r} (signed, 32-bit or float) don't say what is white; save it with 8 or 16 bits a channel"
         )
     if not image.has_transparency_data:
-        return image.convert("RGB"), False
+        return profile(image) if profile else image.convert("RGB"), False
     rgba = image.convert("RGBA")
-    if rgba.getchannel("A").getextrema()[0] == 255:
+    alpha = rgba.getchannel("A")
+    if profile:
+        rgba = profile(rgba)
+        rgba.putalpha(alpha)
+    if alpha.getextrema()[0] == 255:
         return rgba.convert("RGB"), False
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"), True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import signal
 import sqlite3
@@ -12,11 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import CacheError
+from tests import profiles
 from tests.conftest import ROOT, draw, script
 
 SPEC = Encoder().spec
@@ -49,6 +53,21 @@ def test_another_spec_is_another_key(field):
     value = getattr(SPEC, field)
     other = replace(SPEC, **{field: value + 1 if isinstance(value, int) else value + "x"})
     assert cache_key("ab", "whole", SPEC) != cache_key("ab", "whole", other)
+
+
+def test_what_was_remembered_of_pixels_read_otherwise_is_not_taken(tmp_path):
+    picture = Image.effect_noise((32, 32), 60).convert("RGB")
+    encoder = Encoder()
+    with Cache(tmp_path / "c.sqlite") as cache:
+        embedder = Embedder(encoder, cache=cache)
+        for embedded, taken in ((profiles.SRGB, True), (profiles.RED_AS_BLUE, False)):
+            file = io.BytesIO()
+            picture.save(file, "PNG", icc_profile=embedded)
+            old = cache_key(hashlib.sha256(file.getvalue()).hexdigest(), embedder.crop, encoder.spec)
+            cache.put(encoder.spec.name, {old: entry(1, encoder.spec.dim)})
+            first, second = (embedder.embed_one(file.getvalue()) for _ in range(2))
+            assert (first.cached, second.cached) == (taken, True)
+            assert first.sha256 == hashlib.sha256(file.getvalue()).hexdigest()
 
 
 def test_another_crop_or_file_is_another_key():

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import MAX_PIXELS, Picture, open_picture
+from deepfake_detector.images import MAX_PIXELS, Picture, open_picture, reading
+from tests import profiles
 
 # 64 x 48, red above blue, drawn by Pillow; kept as bytes since our HEIC library only reads.
 HEIC = base64.b64decode(
@@ -292,6 +293,77 @@ def test_lab_becomes_rgb():
     picture = open_picture(encode(ImageCms.applyTransform(halves(), to_lab), "TIFF"))
     assert is_near(picture, 32, 8, RED, tolerance=15)
     assert is_near(picture, 32, 40, BLUE, tolerance=15)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_colours_are_those_that_the_profile_states(kind):
+    content = encode(halves(), kind, icc_profile=profiles.RED_AS_BLUE)
+    picture = open_picture(content)
+    assert is_near(picture, 32, 8, BLUE)
+    assert is_near(picture, 32, 40, RED)
+    assert picture.notes == ()
+    assert reading(content), "or what was remembered of it as it used to be read would be taken"
+
+
+def test_a_grey_picture_by_its_profile():
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    light = (np.arange(256).reshape(16, 16) / 255) ** 1.5
+    seen = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * 255
+    for content in (
+        encode(ramp, "PNG", icc_profile=profiles.LIGHT_GREY),
+        encode(ramp.convert("LA"), "PNG", icc_profile=profiles.LIGHT_GREY),
+        encode(Image.fromarray(np.asarray(ramp).astype(np.uint16) * 257), "PNG", icc_profile=profiles.LIGHT_GREY),
+    ):
+        assert reading(content)
+        assert np.abs(np.asarray(open_picture(content).image, int) - seen[..., None]).max() <= 4
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_inks_by_their_profile(kind):
+    inks = Image.new("CMYK", (64, 48), (255, 0, 0, 0))
+    inks.paste((0, 0, 0, 0), (0, 0, 64, 24))
+    picture = open_picture(encode(inks, kind, icc_profile=profiles.ALL_INKS_GREY))
+    assert is_near(picture, 32, 8, WHITE)
+    assert is_near(picture, 32, 40, (162, 162, 162), tolerance=6)  # two thirds of the lightness of white
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_the_profile_of_a_transparent_picture(palette):
+    image, options = (palette_with_hole(), {"transparency": 0}) if palette else (with_hole("RGBA"), {})
+    picture = open_picture(encode(image, "PNG", icc_profile=profiles.RED_AS_BLUE, **options))
+    assert tuple(pixel(picture, 4, 4)) == WHITE
+    assert is_near(picture, 40, 8, RED[::-1])
+    assert picture.notes == ("transparent parts were put on white",)
+
+
+@pytest.mark.parametrize(
+    "embedded",
+    [
+        profiles.SRGB,
+        profiles.RED_AS_BLUE[:-300],
+        b"x" * 600,
+        profiles.ALL_BLACK,
+        profiles.ALL_INKS_GREY,
+        profiles.LIGHT_GREY,
+        b"\0" * 9_000_000,
+    ],
+    ids=["sRGB", "cut", "garbage", "black", "of inks", "of greys", "large"],
+)
+def test_a_profile_that_says_nothing_changes_nothing(embedded):
+    content = encode(noise(), "WEBP", lossless=True, icc_profile=embedded)
+    assert np.array_equal(np.asarray(open_picture(content).image), np.asarray(noise()))
+    assert reading(content) == ""
+
+
+def test_fuzzed_profiles_change_the_colours_or_nothing():
+    rng = random.Random(0)
+    for _ in range(60):
+        broken = bytearray(rng.choice([profiles.RED_AS_BLUE, profiles.ALL_INKS_GREY]))
+        for _ in range(rng.randint(1, 6)):
+            broken[int(len(broken) * rng.random() ** 2)] = rng.randrange(256)
+        for mode in ("RGB", "CMYK"):
+            content = encode(noise((16, 16)).convert(mode), "TIFF", icc_profile=bytes(broken))
+            assert open_picture(content).image.mode == "RGB"
 
 
 def with_hole(mode):

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
     {"vectors"},
-    {"types", "registry", "files", "database", "versions", "torch_compat", "addresses", "once", "twins", "memory", "families"},
+    {"types", "registry", "files", "database", "versions", "torch_compat", "addresses", "once", "twins", "memory", "families", "colours"},
     {
         "answers",
         "images",
