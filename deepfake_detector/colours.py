@@ -17,6 +17,12 @@ _STATED = {  # what an ICC profile is for → the mode of the pixels that it tak
     "CMYK": ("CMYK", {"CMYK"}),
 }
 
+PQ, HLG, BT709 = 16, 18, 1  # as the frames of a clip state their curve, and their primaries (ITU-T H.273)
+_WHITE = 203  # cd/m² of the white of paper in HDR (ITU-R BT.2408), which is 1 below
+_SOFT = 0.8  # the light from which on a standard screen, which ends at 1, shows less than there is
+_BAND = 2**20  # pixels that are worked on at once
+_BT2020_TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)  # BT.2087
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -70,3 +76,43 @@ def _cube(mode: str) -> Image.Image:
     levels = np.linspace(0, 255, {1: 256, 3: 9, 4: 5}[channels]).round().astype(np.uint8)
     colours = np.stack(np.meshgrid(*[levels] * channels), axis=-1).reshape(1, -1, channels)
     return Image.frombytes(mode, (colours.shape[1], 1), colours.tobytes())
+
+
+def to_standard(codes: np.ndarray, curve: int, primaries: int) -> np.ndarray:
+    """(height, width, 3) uint16 RGB of a frame by the curve PQ or HLG → uint8 sRGB: darks and middle tones alike, highlights bent."""
+    shown = np.empty(codes.shape, np.uint8)
+    rows = max(1, _BAND // codes.shape[1])
+    for top in range(0, len(codes), rows):
+        light = _light(curve)[codes[top : top + rows]]
+        if primaries != BT709:  # both curves belong to BT.2020, which is also meant where nothing is said
+            light = (light @ _BT2020_TO_BT709.T).clip(0)
+        strongest = light.max(axis=-1, keepdims=True)
+        bent = 1 - (1 - _SOFT) * np.exp((_SOFT - strongest.clip(_SOFT)) / (1 - _SOFT))
+        light *= np.where(strongest > _SOFT, bent / strongest.clip(_SOFT), 1)  # all three alike, so that the hue stays
+        shown[top : top + rows] = _levels()[(light * 65535).astype(np.uint16)]
+    return shown
+
+
+@cache
+def _light(curve: int) -> np.ndarray:
+    """Each of the 65536 codes as light, by ITU-R BT.2100.
+
+    HLG tells the light of the scene, and each screen has its own gamma for that. It is 1 for one that shows the white of HLG with 90 cd/m²,
+    about as bright as a standard screen's is meant to be.
+    """
+    code = np.arange(2**16) / (2**16 - 1)
+    if curve == PQ:
+        root = code ** (32 / 2523)
+        light = (np.maximum(root - 107 / 128, 0) / (2413 / 128 - 2392 / 128 * root)) ** (8192 / 1305) * 10_000 / _WHITE
+    else:
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        light = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
+        light /= (np.exp((0.75 - c) / a) + b) / 12  # its white is at 75 %
+    return light.astype(np.float32)
+
+
+@cache
+def _levels() -> np.ndarray:
+    """Light in 65536 steps as sRGB's levels."""
+    light = np.arange(2**16) / (2**16 - 1)
+    return np.rint(255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)).astype(np.uint8)

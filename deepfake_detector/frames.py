@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from deepfake_detector.embed import Content, Undecoded, read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.types import Sample
-from deepfake_detector.video import Clip, Sampling, is_video
+from deepfake_detector.video import READING, Clip, Sampling, is_video
 
 Item = TypeVar("Item")
 
@@ -53,7 +53,7 @@ def shots(items: Iterable[Item], path_of: Callable[[Item], str], sampling: Sampl
 
 
 def _frame(clip: Clip, nth: int) -> Undecoded:
-    frame = Undecoded(clip.identity(nth), functools.partial(clip.picture, nth))
+    frame = Undecoded(clip.identity(nth), functools.partial(clip.picture, nth), READING)
     weakref.finalize(frame, clip.forget, nth)  # the cache has answered, or all views of it are done: nobody can ask for it any more
     return frame
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from deepfake_detector import colours
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import MAX_PIXELS, MIN_SIDE, Picture, check_not_blank
+from deepfake_detector.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, Picture, check_not_blank
 
 if TYPE_CHECKING:
     import av
@@ -26,6 +27,8 @@ EXPECTED = "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV or Ogg"
 
 # What FFmpeg may try: no playlists (they name other files and addresses), no pictures, no text.
 _FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
+READING = "frames 2"  # how frames are read: 1 knew neither HDR nor pixels that are not square
+_HDR = "HDR, shown as on a standard screen"
 _COMPLETE = 0.95  # a file that holds this share of the length that it states is whole
 _UPRIGHT = {  # signs of the display matrix (a, b, c, d), which maps (x, y) to (ax + cy, bx + dy) → what Pillow calls that
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
@@ -118,9 +121,12 @@ class Clip:
             frame = self._ready.pop(stamp)
         if frame.is_corrupt:
             raise UnusablePicture("damaged: parts of this frame are missing; get a complete copy")
-        image = _upright(frame)
+        image, notes = _in_rgb(frame)
+        if self._stretch != 1:
+            image = image.resize((round(frame.width * self._stretch), frame.height), Image.Resampling.BICUBIC)
+        image = _upright(image, frame)
         check_not_blank(image)  # or a fake with black put before it would come to look real
-        return Picture(image, self.notes)
+        return Picture(image, (*self.notes, *notes))
 
     def forget(self, nth: int) -> None:
         """The nth chosen frame won't be asked for (again): it is not held when its turn in the file comes, nor any longer if it has."""
@@ -134,7 +140,8 @@ class Clip:
 
         container, stream = _open(self._path)
         with container:
-            _check(stream)
+            self._stretch = float(stream.sample_aspect_ratio or 1)  # how much wider than high a pixel is to be shown
+            _check(stream, self._stretch)
             unit, states = stream.time_base, _seconds(stream, container)
             group_of: dict[int, int] = {}  # timestamp → the number of the keyframe that it follows in the file
             starts: dict[int, int] = {}  # that keyframe's own timestamp
@@ -240,13 +247,16 @@ def _seconds(stream: VideoStream, container: InputContainer) -> float:
     return container.duration / 1e6 if container.duration else 0.0
 
 
-def _check(stream: VideoStream) -> None:
+def _check(stream: VideoStream, stretch: float) -> None:
     width, height = stream.codec_context.width, stream.codec_context.height
     if stream.codec_context.codec is None or not width or not height:
         raise UnusablePicture("a video in a coding that can't be decoded; convert it to H.264")
-    if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE:
+    width = round(width * stretch)
+    short, long = sorted((width, height))
+    if short * long > MAX_PIXELS or short < MIN_SIDE or long > MAX_ASPECT * short:
         raise UnusablePicture(
-            f"{width} x {height} is no size to judge: expected {MIN_SIDE} pixels a side or more, {MAX_PIXELS:,} or fewer in all"
+            f"{width} x {height} is no size to judge: expected {MIN_SIDE} pixels a side or more, "
+            f"{MAX_PIXELS:,} or fewer in all, and one side at most {MAX_ASPECT} times the other"
         )
 
 
@@ -254,8 +264,14 @@ def _kinds(container: InputContainer) -> str:
     return " and ".join(sorted({{"audio": "sound"}.get(s.type, s.type) for s in container.streams})) or "nothing"
 
 
-def _upright(frame: av.VideoFrame) -> Image.Image:
-    image = frame.to_image()
+def _in_rgb(frame: av.VideoFrame) -> tuple[Image.Image, tuple[str, ...]]:
+    """A frame's pixels as a standard screen shows them, and what to know of that."""
+    if frame.color_trc not in (colours.PQ, colours.HLG):
+        return frame.to_image(), ()
+    return Image.fromarray(colours.to_standard(frame.to_ndarray(format="rgb48le"), frame.color_trc, frame.color_primaries)), (_HDR,)
+
+
+def _upright(image: Image.Image, frame: av.VideoFrame) -> Image.Image:
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return image

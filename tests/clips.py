@@ -27,11 +27,12 @@ def draw_clip(
     rotation: float = 0,
     tint: tuple[int, int, int] = (0, 0, 0),
     black: int = 0,
+    stretch: Fraction | None = None,
     **options,
 ) -> Path:
     """Grey frames at these times in milliseconds, the left quarter red; `rotation` goes into the file's metadata only.
 
-    The first `black` frames are black all over.
+    The first `black` frames are black all over. `stretch` is how much wider than high a pixel is to be shown.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
@@ -40,6 +41,8 @@ def draw_clip(
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         if path.suffix != ".avi":
             stream.codec_context.time_base = MILLISECOND
+        if stretch:
+            stream.codec_context.sample_aspect_ratio = stretch
         if rotation:
             stream.set_display_rotation(rotation)
         for number, time in enumerate(times):
@@ -50,6 +53,29 @@ def draw_clip(
             if path.suffix != ".avi":
                 frame.pts, frame.time_base = time, MILLISECOND
             container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def draw_hdr(path: Path, light: np.ndarray, curve: int) -> Path:
+    """Two frames of (height, width, 3) light in BT.709's primaries, 1 for the white of paper, coded in BT.2020 by PQ (16) or HLG (18)."""
+    light = light @ np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]).T
+    if curve == 16:
+        power = (light * 203 / 10_000) ** 0.1593017578125
+        codes = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    else:
+        scene = light * 0.2649  # what HLG shows with 75 % of its signal
+        codes = np.where(scene <= 1 / 12, np.sqrt(3 * scene), 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073)
+    pixels = np.rint(codes.clip(0, 1) * 65535).astype("<u2")
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.height, stream.width = light.shape[:2]
+        stream.pix_fmt = "yuv444p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace, context.color_range = curve, 9, 9, 1
+        for _ in range(2):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le")
+            container.mux(stream.encode(frame.reformat(format="yuv444p10le", dst_colorspace=9, dst_color_range=1)))
         container.mux(stream.encode())
     return path
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from deepfake_detector import cli, table
-from deepfake_detector.cache import Cache
+from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.datasets.videos import scan
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
@@ -111,6 +111,17 @@ def test_a_known_frame_is_not_decoded_again(clips, tmp_path, monkeypatch):
         second = extract(listing, Embedder(Encoder(), cache=cache), str(tmp_path / "b.csv"), sampling=Sampling(4))
     assert (first.timing.encoded, second.timing.encoded, second.timing.cached) == (8, 0, 8)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_what_was_remembered_of_frames_read_otherwise_is_not_taken(tmp_path):
+    clip = Clip(str(draw_clip(tmp_path / "clips/real/a.mp4", STEADY)), Sampling(2))
+    embedder = Embedder(Encoder(), cache=Cache(tmp_path / "cache.sqlite"))
+    old = Remembered(np.ones((1, embedder.encoder.spec.dim), np.float32), np.zeros((1, 4), np.int32))
+    with embedder.cache as cache:
+        cache.put("e", {cache_key(clip.identity(0), embedder.crop, embedder.encoder.spec): old})
+        embeddings, _ = embed_samples(scan(tmp_path / "clips"), embedder, sampling=Sampling(2))
+    assert embeddings.rows["sha256"].tolist() == [clip.identity(0), clip.identity(1)]
+    assert not (embeddings.X == 1).all(axis=1).any()
 
 
 def test_a_table_without_clips_has_no_columns_for_them(tmp_path, dataset):

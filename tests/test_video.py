@@ -1,14 +1,16 @@
 """video.py finds frames by their exact times, upright, each decoded once, and says what a broken clip lacks."""
 
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
+from deepfake_detector import colours
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.video import Clip, Sampling, is_video
-from tests.clips import draw_clip, draw_sound, shade
+from tests.clips import draw_clip, draw_hdr, draw_sound, shade
 
 STEADY = list(range(0, 2000, 40))  # 25 a second
 UNEVEN = [0, 10, 20, 30, 1000, 1500, 1510, 3000]
@@ -68,6 +70,28 @@ def test_the_rotation_in_the_metadata_is_applied(tmp_path, rotation, size, red):
     assert image.size == size
     level = np.asarray(image)[red[1], red[0]]
     assert level[0] > 150 > level[1]
+
+
+@pytest.mark.parametrize("curve", [colours.PQ, colours.HLG])
+def test_hdr_is_shown_as_on_a_standard_screen(tmp_path, curve):
+    levels = np.array([[20, 60, 118], [118, 118, 118], [200, 150, 30], [225, 225, 225], [30, 190, 90]])
+    light = np.where(levels <= 10, levels / 255 / 12.92, ((levels / 255 + 0.055) / 1.055) ** 2.4)
+    lights = np.array([*light, [1, 1, 1], [3, 3, 3], [3, 1.5, 0.6]])  # and two stronger than white
+    picture = Clip(str(draw_hdr(tmp_path / "a.mp4", np.kron(lights[None], np.ones((32, 16, 1))), curve)), Sampling(1)).picture(0)
+    assert picture.notes == ("HDR, shown as on a standard screen",)
+    shown = np.asarray(picture.image, int)[16, 8::16]
+    assert np.abs(shown[:5] - levels).max() <= 4
+    assert 240 <= shown[5].min() <= shown[5].max() < 252 <= shown[6].min(), "room is left for what is stronger than white"
+    assert shown[7, 0] > shown[7, 1] + 20 > shown[7, 2] + 60, "and it keeps its hue"
+
+
+@pytest.mark.parametrize(("stretch", "rotation", "size"), [((2, 1), 0, (128, 32)), ((3, 4), 0, (48, 32)), ((2, 1), 90, (32, 128))])
+def test_pixels_that_are_not_square_are_shown_as_wide_as_they_are(tmp_path, stretch, rotation, size):
+    path = draw_clip(tmp_path / "a.mp4", [0, 40], rotation=rotation, stretch=Fraction(*stretch))
+    image = Clip(str(path), Sampling(1)).picture(0).image
+    assert image.size == size
+    red = np.asarray(image)[..., 0] > np.asarray(image)[..., 1].astype(int) + 80
+    assert red.mean() == pytest.approx(1 / 4, abs=0.03)
 
 
 def test_no_frame_is_decoded_twice_and_groups_without_a_chosen_one_not_at_all(tmp_path, monkeypatch):
@@ -157,6 +181,7 @@ def test_a_damaged_frame_is_named_and_the_rest_is_given(tmp_path):
         ),
         (lambda path: path.write_bytes(draw_clip(path, STEADY).read_bytes()[:-900]), "cut off before its index"),
         (lambda path: draw_clip(path, [0], size=(64, 8)), "64 x 8 is no size to judge"),
+        (lambda path: draw_clip(path, [0], stretch=Fraction(26)), "1664 x 32 is no size to judge"),
     ],
 )
 def test_what_is_refused(tmp_path, make, reason):
