@@ -27,7 +27,7 @@ EXPECTED = "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV or Ogg"
 
 # What FFmpeg may try: no playlists (they name other files and addresses), no pictures, no text.
 _FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
-READING = "frames 2"  # how frames are read: 1 knew neither HDR nor pixels that are not square
+READING = "frames 2"  # how frames are read: 1 knew neither HDR nor pixels that are not square, and took smeared frames for whole ones
 _HDR = "HDR, shown as on a standard screen"
 _COMPLETE = 0.95  # a file that holds this share of the length that it states is whole
 _UPRIGHT = {  # signs of the display matrix (a, b, c, d), which maps (x, y) to (ax + cy, bx + dy) → what Pillow calls that
@@ -101,8 +101,8 @@ class Clip:
         self._stamps, self._groups = stamps, groups
         self._lock = threading.RLock()  # for `forget`, which a thread may come to at any moment
         self._wanted = set(stamps)
-        self._ready: dict[int, av.VideoFrame] = {}
-        self._decoder: Iterator[tuple[int, av.VideoFrame]] | None = None
+        self._ready: dict[int, av.VideoFrame | None] = {}  # None for a damaged one
+        self._decoder: Iterator[tuple[int, av.VideoFrame | None]] | None = None
 
     def identity(self, nth: int) -> str:
         """What stands for the content of the nth chosen frame, without decoding it."""
@@ -119,7 +119,7 @@ class Clip:
                     raise UnusablePicture("damaged: this frame can't be decoded; get a complete copy")
                 self._ready[one[0]] = one[1]
             frame = self._ready.pop(stamp)
-        if frame.is_corrupt:
+        if frame is None:
             raise UnusablePicture("damaged: parts of this frame are missing; get a complete copy")
         image, notes = _in_rgb(frame)
         if self._stretch != 1:
@@ -174,17 +174,17 @@ class Clip:
         groups |= {group_of[stamps[i]] - 1 for i in chosen if stamps[i] < starts[group_of[stamps[i]]]}
         return [stamps[i] for i in chosen], [times[i] for i in chosen], groups
 
-    def _decode(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The chosen frames in the order of the decoder; groups of packets without any are not decoded."""
+    def _decode(self) -> Iterator[tuple[int, av.VideoFrame | None]]:
+        """The chosen frames in the order of the decoder, None for a damaged one; groups of packets without any are not decoded."""
         container, stream = _open(self._path)
         with container:
             decoder = stream.codec_context
             decoder.thread_type = "AUTO"
-            for frame in _frames(container, stream, decoder, self._groups):
+            for frame, whole in _frames(container, stream, decoder, self._groups):
                 stamp = _stamp(frame)
                 if stamp in self._wanted:
                     self._wanted.discard(stamp)
-                    yield stamp, frame
+                    yield stamp, frame if whole else None
                 if not self._wanted:
                     return
 
@@ -206,14 +206,23 @@ def _open(path: str) -> tuple[InputContainer, VideoStream]:
     return container, streams[0]
 
 
-def _frames(container: InputContainer, stream: VideoStream, decoder: av.CodecContext, groups: set[int]) -> Iterator[av.VideoFrame]:
+def _frames(
+    container: InputContainer, stream: VideoStream, decoder: av.CodecContext, groups: set[int]
+) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """The frames of those groups, and whether each is whole. FFmpeg names the one that is hit; all up to the next keyframe build on it."""
     import av
 
-    def decode(packet: av.Packet | None) -> list[av.VideoFrame]:
+    whole = True
+
+    def decode(packet: av.Packet | None) -> Iterator[tuple[av.VideoFrame, bool]]:
+        nonlocal whole
         try:
-            return decoder.decode(packet)
-        except av.error.FFmpegError:  # a damaged packet; the next may be whole
-            return []
+            frames = decoder.decode(packet)
+        except av.error.FFmpegError:  # a damaged packet; the next keyframe may be whole
+            whole, frames = False, []
+        for frame in frames:
+            whole = (whole or frame.key_frame) and not frame.is_corrupt
+            yield frame, whole
 
     group, seen, fed = 0, False, False
     try:
@@ -228,7 +237,7 @@ def _frames(container: InputContainer, stream: VideoStream, decoder: av.CodecCon
             elif fed:
                 yield from decode(None)
                 decoder.flush_buffers()
-                fed = False
+                whole, fed = True, False
     except av.error.FFmpegError:  # the end of a broken file
         pass
     if fed:
