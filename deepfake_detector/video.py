@@ -68,10 +68,11 @@ def is_video(path: str) -> bool:
 
 
 def length(path: str) -> float:
-    """The seconds that a file says it lasts, 0 where it says nothing; only its header is read. Raises UnusablePicture or OSError."""
+    """The seconds that a file says it lasts, or does, where it says nothing; nothing is decoded. Raises UnusablePicture or OSError."""
     container, stream = _open(os.path.abspath(path))
     with container:
-        return _seconds(stream, container)
+        stated = _seconds(stream, container)
+    return stated or Clip(path, Sampling(1)).seconds
 
 
 def tags(path: str) -> dict[str, str]:
@@ -84,7 +85,8 @@ def tags(path: str) -> dict[str, str]:
 class Clip:
     """The chosen frames of one file: their `times` in seconds, as the file states them, and the pictures on demand.
 
-    Making one reads the file but decodes nothing; raises UnusablePicture or OSError. `notes` say what is missing of it.
+    `seconds` is how long those last that are there. Making one reads the file but decodes nothing; raises UnusablePicture or OSError.
+    `notes` say what is missing of it.
     """
 
     def __init__(self, path: str, sampling: Sampling | None = None):
@@ -97,7 +99,7 @@ class Clip:
         with open(path, "rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         self.notes: tuple[str, ...] = ()
-        stamps, self.times, groups = self._list(sampling or Sampling())
+        stamps, self.times, groups, self.seconds = self._list(sampling or Sampling())
         self._stamps, self._groups = stamps, groups
         self._lock = threading.RLock()  # for `forget`, which a thread may come to at any moment
         self._wanted = set(stamps)
@@ -134,8 +136,8 @@ class Clip:
             self._wanted.discard(self._stamps[nth])
             self._ready.pop(self._stamps[nth], None)
 
-    def _list(self, sampling: Sampling) -> tuple[list[int], list[float], set[int]]:
-        """Read the packets' times → (the chosen frames' timestamps, their seconds, the groups of packets to decode for them)."""
+    def _list(self, sampling: Sampling) -> tuple[list[int], list[float], set[int], float]:
+        """Read the packets' times → (the chosen frames' timestamps, their seconds, the groups of packets to decode for them, `seconds`)."""
         import av
 
         container, stream = _open(self._path)
@@ -143,13 +145,19 @@ class Clip:
             self._stretch = float(stream.sample_aspect_ratio or 1)  # how much wider than high a pixel is to be shown
             _check(stream, self._stretch)
             unit, states = stream.time_base, _seconds(stream, container)
+            of_all = (
+                not stream.duration
+            )  # what is stated is the end of all that is in the file, counted from zero; sound may outlast pictures
             group_of: dict[int, int] = {}  # timestamp → the number of the keyframe that it follows in the file
             starts: dict[int, int] = {}  # that keyframe's own timestamp
-            end, group = 0, 0
+            end, group, last = 0, 0, 0.0
             try:
-                for packet in container.demux(stream):
+                for packet in container.demux() if of_all else container.demux(stream):
                     stamp = _stamp(packet)
                     if stamp is None:
+                        continue
+                    last = max(last, float((stamp + (packet.duration or 0)) * packet.time_base))
+                    if packet.stream is not stream:
                         continue
                     if packet.is_keyframe and group_of:
                         group += 1
@@ -165,14 +173,15 @@ class Clip:
         times = [float(stamp * unit) for stamp in stamps]
         if end <= stamps[-1]:  # some formats don't say how long the last one stays
             end = stamps[-1] + (stamps[-1] - stamps[0]) // max(1, len(stamps) - 1)
-        here = float((end - stamps[0]) * unit)
+        seconds = float((end - stamps[0]) * unit)
+        here = max(last, float(end * unit)) if of_all else seconds
         if states and here < _COMPLETE * states:
             self.notes = (f"cut off: {here:.1f} of {states:.1f} seconds are there",)
         chosen = sampling.choose(times, float(end * unit))
         groups = {group_of[stamps[i]] for i in chosen}
         # A frame shown before the keyframe that it follows in the file also refers to the group before.
         groups |= {group_of[stamps[i]] - 1 for i in chosen if stamps[i] < starts[group_of[stamps[i]]]}
-        return [stamps[i] for i in chosen], [times[i] for i in chosen], groups
+        return [stamps[i] for i in chosen], [times[i] for i in chosen], groups, seconds
 
     def _decode(self) -> Iterator[tuple[int, av.VideoFrame | None]]:
         """The chosen frames in the order of the decoder, None for a damaged one; groups of packets without any are not decoded."""

@@ -28,11 +28,13 @@ def draw_clip(
     tint: tuple[int, int, int] = (0, 0, 0),
     black: int = 0,
     stretch: Fraction | None = None,
+    sound: float = 0,
     **options,
 ) -> Path:
     """Grey frames at these times in milliseconds, the left quarter red; `rotation` goes into the file's metadata only.
 
-    The first `black` frames are black all over. `stretch` is how much wider than high a pixel is to be shown.
+    The first `black` frames are black all over. `stretch` is how much wider than high a pixel is to be shown;
+    `sound` so many seconds of silence that go with it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
@@ -45,6 +47,7 @@ def draw_clip(
             stream.codec_context.sample_aspect_ratio = stretch
         if rotation:
             stream.set_display_rotation(rotation)
+        silence = container.add_stream("aac", rate=16000) if sound else None
         for number, time in enumerate(times):
             pixels = np.full((height, width, 3), shade(number)) + np.array(tint)
             pixels[:, : width // 4] = (200, 20, 20)
@@ -54,6 +57,19 @@ def draw_clip(
                 frame.pts, frame.time_base = time, MILLISECOND
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+        if silence:
+            _be_silent(container, silence, round(sound * 16000))
+    return path
+
+
+def copy_clip(source: Path, path: Path, **options) -> Path:
+    """The same pictures, not coded anew, in another container or one with other options."""
+    with av.open(source) as old, av.open(path, "w", options=options) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
     return path
 
 
@@ -83,12 +99,15 @@ def draw_hdr(path: Path, light: np.ndarray, curve: int) -> Path:
 def draw_sound(path: Path) -> Path:
     """A tenth of a second of silence, and no pictures."""
     with av.open(path, "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        _be_silent(container, container.add_stream("aac", rate=16000), 1600)
     return path
+
+
+def _be_silent(container: av.container.OutputContainer, stream: av.AudioStream, samples: int) -> None:
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, samples), np.float32), format="fltp", layout="mono")
+    frame.sample_rate = 16000
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
 
 
 def draw_people(path: Path, frames: list[list[tuple[int, int, int, tuple[int, int, int]]]], size: tuple[int, int] = (320, 192)) -> Path:

@@ -9,8 +9,8 @@ import pytest
 
 from deepfake_detector import colours
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.video import Clip, Sampling, is_video
-from tests.clips import draw_clip, draw_hdr, draw_sound, shade
+from deepfake_detector.video import Clip, Sampling, is_video, length
+from tests.clips import copy_clip, draw_clip, draw_hdr, draw_sound, shade
 
 STEADY = list(range(0, 2000, 40))  # 25 a second
 UNEVEN = [0, 10, 20, 30, 1000, 1500, 1510, 3000]
@@ -136,13 +136,7 @@ def test_a_truncated_clip_gives_what_it_has_and_says_so(tmp_path, ending):
     options = {"movflags": "faststart"} if ending == ".mp4" else {}
     path = draw_clip(tmp_path / f"a{ending}", list(range(0, 8000, 40)), g="10")
     if options:  # the index to the front, as the web has it
-        with av.open(path) as source, av.open(tmp_path / "b.mp4", "w", options=options) as out:
-            stream = out.add_stream_from_template(source.streams.video[0])
-            for packet in source.demux(source.streams.video[0]):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    out.mux(packet)
-        path = tmp_path / "b.mp4"
+        path = copy_clip(path, tmp_path / "b.mp4", **options)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(0.6 * len(whole))])
     clip = Clip(str(path), Sampling(6))
@@ -153,6 +147,21 @@ def test_a_truncated_clip_gives_what_it_has_and_says_so(tmp_path, ending):
     given = [what_of(clip, nth) for nth in range(len(clip.times))]
     assert sum(outcome == clip.notes for outcome in given) >= 3
     assert all(outcome == clip.notes or "damaged" in outcome for outcome in given)
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".flv", ".mp4", ".ts"])
+@pytest.mark.parametrize(("delay", "sound"), [(0, 6), (3000, 0), (3000, 6)])
+def test_a_whole_clip_with_longer_sound_or_a_late_picture_is_not_cut_off(tmp_path, ending, delay, sound):
+    path = draw_clip(tmp_path / f"a{ending}", [delay + time for time in STEADY], sound=sound)
+    clip = Clip(str(path))
+    assert clip.notes == ()
+    assert clip.seconds == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_length_of_a_clip_that_states_none_is_that_of_its_pictures(tmp_path, live):
+    path = copy_clip(draw_clip(tmp_path / "a.mkv", STEADY), tmp_path / "b.mkv", **{"live": "1"} if live else {})
+    assert length(str(path)) == pytest.approx(2, abs=0.05)
 
 
 @pytest.mark.parametrize(("group", "hurt", "failed"), [(5, slice(20, 25), range(20, 25)), (10, slice(23, 24), range(23, 30))])
