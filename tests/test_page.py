@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import os
 import re
@@ -11,9 +13,12 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
@@ -196,7 +201,33 @@ def test_each_part_is_shown_by_itself_below_the_verdict(browser, tmp_path):
         assert page.locator("#verdict [data-verdict]").count() == 1
         page.set_input_files("#picture input[type=file]", draw(tmp_path / "small.png", 0, 32, size=(90, 90)))
         page.wait_for_selector("#parts .parts", state="detached")
+        page.get_by_role("tab", name="Video").click()
+        page.set_input_files("#clip input[type=file]", draw_clip(tmp_path / "new.mp4", list(range(0, 640, 40)), size=(480, 320)))
+        page.wait_for_selector("#clip_moments .parts img")
+        assert re.match(r"The most suspicious frame is that at 0\.\d\d s, with \d+\.\d %:", page.inner_text("#clip_moments"))
         page.close()
+
+
+def test_each_persons_most_suspicious_sighting_is_shown(model, tmp_path):
+    from deepfake_detector.panel import Panel
+    from deepfake_detector.types import Person
+    from deepfake_detector.ui.moments import moments
+
+    clip, panel = draw_clip(tmp_path / "clip.mp4", list(range(0, 640, 40)), size=(160, 96)), Panel([Detector(model)])
+    verdict = panel.judge_file(clip)
+    assert moments(panel, str(clip), verdict) == "", "a histogram sees no parts"
+    (first, _), (last, _) = verdict.frames[0], verdict.frames[-1]
+    left, right = (0, 0, 40, 90), (80, 0, 120, 90)  # the clip is red on its left
+    people = (
+        Person(0, "fake", 0.9, ((first, 0.95, left), (last, 0.85, left))),
+        Person(1, "real", 0.1, ((first, 0.05, right), (last, 0.15, right))),
+    )
+    shown = moments(panel, str(clip), replace(verdict, model="faces", persons=people, others=()))
+    assert f"person 1: 95.0 % at {first:.2f} s" in shown
+    assert f"person 2: 15.0 % at {last:.2f} s" in shown
+    reds = [np.asarray(opened_address(address)).reshape(-1, 3).mean(axis=0) for address in re.findall(r'src="([^"]+)"', shown)]
+    assert reds[0][0] > 150 > reds[0][1]
+    assert abs(reds[1][0] - reds[1][1]) < 10
 
 
 def test_a_file_that_says_it_was_generated_is_believed(page, tmp_path):
@@ -346,6 +377,10 @@ def test_no_address_of_the_servers_own_network_is_asked(page, asked, said):
     page.fill("#address textarea, #address input", asked)
     page.press("#address textarea, #address input", "Enter")
     page.locator("#address_said", has_text=said).wait_for()
+
+
+def opened_address(address: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB")
 
 
 def teach(page, real: list[Path], fake: list[Path] = (), says: str = "which has learnt") -> str:
