@@ -78,7 +78,7 @@ class Cache:
             except sqlite3.Error as error:
                 raise CacheError(self._advice(error)) from error
             now = int(time.time())
-            if now - row[3] > _TOUCH_AFTER:
+            if not isinstance(row[3], int) or now - row[3] > _TOUCH_AFTER:
                 with suppress(sqlite3.Error):  # on a full disk it is known all the same
                     self._db.execute("UPDATE embeddings SET used = ? WHERE key = ?", (now, key))
         try:

@@ -163,10 +163,10 @@ class Embedder:
     def embed_one(self, content: bytes) -> Embedded[None]:
         """One picture's bytes in the calling thread; raises UnusablePicture."""
         one = self.prepare(None, lambda _: content)
-        if one.result.error:
-            raise UnusablePicture(one.result.error)
         if one.prepared is not None:
             self._encode({self._key(one.result.sha256, one.way): [one]}, Timing())
+        if one.result.error:
+            raise UnusablePicture(one.result.error)
         return one.result
 
     def prepare(self, item: Item, read: Callable[[Item], Content]) -> Prepared[Item]:
@@ -218,10 +218,15 @@ class Embedder:
         ends = np.cumsum([len(first.prepared) for first in firsts])
         entries = {}
         for (key, same), rows in zip(misses.items(), np.split(vectors, ends[:-1]), strict=True):
-            entries[key] = Remembered(rows, same[0].boxes, same[0].notes)
+            whole = np.isfinite(rows).all()
+            if whole:
+                entries[key] = Remembered(rows, same[0].boxes, same[0].notes)
             for nth, one in enumerate(same):
-                one.result.remembered, one.result.cached = entries[key], nth > 0
                 one.prepared = None  # free the pixels
+                if whole:
+                    one.result.remembered, one.result.cached = entries[key], nth > 0
+                else:
+                    one.result.error = "the encoder gave numbers for it that are none"
         if self.cache:
             try:
                 self.cache.put(self.encoder.spec.name, entries)

@@ -22,7 +22,7 @@ from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets.folder import scan
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
-from deepfake_detector.errors import DatasetError, TableError
+from deepfake_detector.errors import DatasetError, TableError, UnusablePicture
 from deepfake_detector.extract import extract
 from deepfake_detector.files import name_of
 from tests.conftest import ROOT, draw, draw_dataset, process, script
@@ -86,6 +86,26 @@ def test_a_second_run_never_calls_the_encoder(dataset, tmp_path):
         second = extract(scan(dataset), embedder, str(tmp_path / "b.csv"))
         assert (second.timing.encoded, second.timing.cached, CountingEncoder.shown) == (0, 80, 80)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_a_picture_that_the_encoder_gives_no_numbers_for_is_left_out_and_not_remembered(dataset, tmp_path):
+    """A table with such a row could not be read again, and would name nobody."""
+
+    class Stumbling(Encoder):
+        def encode(self, prepared):
+            numbers = super().encode(prepared)
+            numbers[0, 3] = np.nan
+            return numbers
+
+    with Cache(tmp_path / "cache.sqlite") as cache:
+        done = extract(scan(dataset), Embedder(Stumbling(), "whole", cache, batch_size=8), str(tmp_path / "t.csv"))
+        assert done.skipped
+        assert {reason for _, reason in done.skipped} == {"the encoder gave numbers for it that are none"}
+        assert len(table.read(tmp_path / "t.csv")) == done.rows == len(scan(dataset).samples) - len(done.skipped)
+        whole = extract(scan(dataset), Embedder(Encoder(), "whole", cache), str(tmp_path / "t.csv"))
+        assert whole.timing.encoded == len(done.skipped), "what was not remembered is encoded now"
+    with pytest.raises(UnusablePicture, match="gave numbers for it that are none"):
+        Embedder(Stumbling(), "whole", None).embed_one(Path(scan(dataset).samples[0].path).read_bytes())
 
 
 def test_identical_files_are_encoded_once_and_reported(tmp_path):
