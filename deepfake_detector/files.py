@@ -110,6 +110,11 @@ def name_of(place: Path) -> str:
     return place.stem if place.is_file() else place.name
 
 
+def matching(pattern: str, **options: bool) -> list[str]:
+    """The files of a glob pattern, sorted; of a name that is a file's, with brackets in it perhaps, that file."""
+    return [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern, **options))
+
+
 def spelt_out(text: str) -> str:
     """The text, with what no UTF-8 file can hold (halves of surrogate pairs, as Python reads odd bytes of names) as `\\udce9`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

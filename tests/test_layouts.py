@@ -60,6 +60,16 @@ def test_celeb_df(tmp_path):
     assert all(sample.video == sample.name for sample in registry.load("datasets", "celeb_df").scan(tmp_path).samples)
 
 
+def test_frames_of_celeb_df(tmp_path):
+    lay_out(tmp_path, *(f"{place}/frames/{clip}/{n:03}.png" for place, clip in (name[:-4].split("/") for name in CELEB) for n in range(2)))
+    (tmp_path / "List_of_testing_videos.txt").write_text("1 YouTube-real/00170.mp4\n0 Celeb-synthesis/id0_id16_0000.mp4\n")
+    frames = listed("celeb_df", tmp_path)
+    assert len(frames) == 8
+    assert frames["Celeb-synthesis/frames/id0_id16_0000/001.png"] == (FAKE, "Celeb-synthesis", "id0_0000", "test")
+    assert skipped("celeb_df", tmp_path) == {}
+    assert {sample.video for sample in registry.load("datasets", "celeb_df").scan(tmp_path).samples} == {name[:-4] for name in CELEB}
+
+
 def test_celeb_df_list_says_one_for_real(tmp_path):
     celeb(tmp_path, "0 YouTube-real/00170.mp4\n1 Celeb-synthesis/id0_id16_0000.mp4\n")  # turned round by somebody
     with pytest.raises(DatasetError, match="1 for real and 0 for fake.*says the opposite"):
@@ -114,6 +124,19 @@ def test_faceforensics(tmp_path):
         "original_sequences/youtube/c40/videos/000.mp4": (REAL, "youtube", "000_003", "test"),
     }
     assert list(skipped("faceforensics", tmp_path)) == ["manipulated_sequences/Deepfakes/c23/masks/000_003.mp4"]
+
+
+def test_faceforensics_as_kaggle_has_it(tmp_path):
+    clips = ("original/000.mp4", "original/003.mp4", "Deepfakes/000_003.mp4", "DeepFakeDetection/01_02__walk__YVGY8LOK.mp4")
+    lay_out(tmp_path, *(f"FaceForensics++_C23/{clip}" for clip in clips), "FaceForensics++_C23/csv/Deepfakes.csv")
+    assert listed("faceforensics", tmp_path) == {
+        "FaceForensics++_C23/DeepFakeDetection/01_02__walk__YVGY8LOK.mp4": (FAKE, "DeepFakeDetection", "actors/01__walk", ""),
+        "FaceForensics++_C23/Deepfakes/000_003.mp4": (FAKE, "Deepfakes", "000_003", ""),
+        "FaceForensics++_C23/original/000.mp4": (REAL, "youtube", "000_003", ""),
+        "FaceForensics++_C23/original/003.mp4": (REAL, "youtube", "000_003", ""),
+    }
+    with pytest.raises(DatasetError, match="is of the compression c40. Leave out --compression"):
+        registry.load("datasets", "faceforensics").scan(tmp_path, compression="c40")
 
 
 def test_faceforensics_of_one_compression(tmp_path):

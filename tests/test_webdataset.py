@@ -101,6 +101,11 @@ def test_patterns_of_shards(tmp_path, monkeypatch):
             scan(nothing)
 
 
+def test_brackets_in_a_shards_own_name_are_no_pattern(tmp_path):
+    one = shard(tmp_path / "we[1]rd" / "s[0].tar", {"a.jpg": b"1", "a.cls": "fake"})
+    assert list(found(scan(one))) == ["s[0].tar/a"]
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_broken_shard_gives_what_it_has_and_says_so(tmp_path, compressed):
     members = {f"{i:03}.{ending}": bytes([i]) * 3000 if ending == "jpg" else b"real" for i in range(50) for ending in ("jpg", "cls")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from deepfake_detector.datasets._fields import count
 from deepfake_detector.datasets.folder import split_of_name, split_of_word
 from deepfake_detector.errors import DatasetError
+from deepfake_detector.files import matching
 from deepfake_detector.weights import HUB_TIMEOUT
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _check_classes(root: str, features: Features) -> None:
 
     numbered = {column: feature.names for column, feature in features.items() if getattr(feature, "names", None)}
     path = Path(root).expanduser()
-    for file in sorted(path.rglob("*.parquet") if path.is_dir() else map(Path, glob.glob(str(path)))) if numbered else []:
+    for file in sorted(path.rglob("*.parquet") if path.is_dir() else map(Path, matching(str(path)))) if numbered else []:
         try:
             said = json.loads((pq.read_schema(file).metadata or {}).get(b"huggingface", b"{}"))
         except (pa.ArrowException, OSError, ValueError):
@@ -178,7 +178,7 @@ def _locate(root: str) -> tuple[dict[str, Any], str, str]:
     path = Path(root).expanduser()
     if path.is_dir():
         return {"path": os.path.realpath(path)}, root, f"{os.path.realpath(path)}/"  # the addresses that it gives are without links
-    files = sorted(glob.glob(str(path)))
+    files = matching(str(path))
     if files:
         odd = [file for file in files if not file.endswith(".parquet")]
         if odd:

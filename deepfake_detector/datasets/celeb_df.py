@@ -6,18 +6,20 @@ import re
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets._listing import CLIPS, folder, list_files
+from deepfake_detector.datasets._listing import CLIPS, PICTURES, folder, list_files
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL, Sample
 
 TEST_LIST = "List_of_testing_videos.txt"
 EXPECTED = f"Celeb-real/, YouTube-real/, Celeb-synthesis/ and {TEST_LIST}"
-_CLIP = re.compile(r"(Celeb-real|YouTube-real|Celeb-synthesis)/([^/]+)\.[^./]+")
+_PLACE = r"(Celeb-real|YouTube-real|Celeb-synthesis)/"
+_CLIP = re.compile(_PLACE + r"([^/]+)\.[^./]+")
+_FRAME = re.compile(_PLACE + r"(?:frames/)?([^/]+)/[^/]+")  # as others extract them, a folder a clip
 _SWAP = re.compile(r"(id\d+)_id\d+_(\d+)")  # id0_id16_0000: the face of 16 put into the clip id0_0000
 
 
 def scan(root: str | Path) -> Listing:
-    """List the clips. A fake is in the group of the real clip it was made from; the generator is the folder.
+    """List the clips, or the frames taken from them. A fake is in the group of the real clip it was made from; the generator is the folder.
 
     The official list takes some fakes of a clip for testing and leaves others, so a group may be in both splits; whoever
     trains has to leave those out.
@@ -26,12 +28,13 @@ def scan(root: str | Path) -> Listing:
     testing = _testing(root / TEST_LIST)
 
     def describe(path: str, name: str) -> Sample | None:
-        parts = _CLIP.fullmatch(name)
+        parts = (_CLIP if name.lower().endswith(CLIPS) else _FRAME).fullmatch(name)
         if not parts:
             return None
         place, clip = parts.groups()
+        whole = f"{place}/{clip}"
         label = FAKE if place == "Celeb-synthesis" else REAL
-        listed = testing.get(_unended(name))
+        listed = testing.get(whole)
         if listed and listed[1] != label:
             raise DatasetError(
                 f"{root / TEST_LIST} should say 1 for real and 0 for fake, as it is published; of {name} it says the opposite. "
@@ -40,10 +43,10 @@ def scan(root: str | Path) -> Listing:
         swap = _SWAP.fullmatch(clip)
         group = f"{swap[1]}_{swap[2]}" if swap else clip if place == "Celeb-real" else f"{place}/{clip}"
         split = ("test" if listed else "train") if testing else ""
-        return Sample(path, name, label, place, group, split, video=name)
+        return Sample(path, name, label, place, group, split, video=name if name.lower().endswith(CLIPS) else whole)
 
-    found = list_files(root, CLIPS, describe, EXPECTED)
-    there = {_unended(sample.name) for sample in found.samples}
+    found = list_files(root, CLIPS + PICTURES, describe, EXPECTED)
+    there = {_unended(sample.video) if sample.video == sample.name else sample.video for sample in found.samples}
     found.skipped.extend((name, f"in {TEST_LIST}, but not there") for clip, (name, _) in testing.items() if clip not in there)
     if not testing:
         found.skipped.append((TEST_LIST, "not there, so the official split is unknown"))

@@ -14,12 +14,15 @@ from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL, Sample
 
 EXPECTED = (
-    "original_sequences/{youtube,actors}/{raw,c23,c40}/videos/000.mp4 and manipulated_sequences/METHOD/{raw,c23,c40}/videos/000_003.mp4"
+    "original_sequences/{youtube,actors}/{raw,c23,c40}/videos/000.mp4 and manipulated_sequences/METHOD/{raw,c23,c40}/videos/000_003.mp4, "
+    "or original/000.mp4 and METHOD/000_003.mp4"
 )
 _PLACE = r"(original|manipulated)_sequences/([^/]+)/(raw|c0|c23|c40)/"
 COMPRESSIONS = ("raw", "c23", "c40")
 _CLIP = re.compile(_PLACE + r"videos/([^/]+)\.[^./]+")
 _FRAME = re.compile(_PLACE + r"(?:images|frames)/([^/]+)/[^/]+")  # as the data set's own script extracts them
+_METHODS = "Deepfakes|Face2Face|FaceSwap|FaceShifter|NeuralTextures|DeepFakeDetection"
+_FLAT = re.compile(rf"(?:.*/)?(original|{_METHODS})/([^/]+)\.[^./]+")  # as it is handed on at Kaggle (FaceForensics++_C23)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +39,15 @@ def scan(root: str | Path, compression: str | None = None) -> Listing:
     split_of, partner, absent = _splits(root)
 
     def describe(path: str, name: str) -> Sample | None:
-        parts = _CLIP.fullmatch(name) or _FRAME.fullmatch(name)
-        if not parts:
+        if parts := _CLIP.fullmatch(name) or _FRAME.fullmatch(name):
+            kind, source, _, clip = parts.groups()
+        elif (parts := _FLAT.fullmatch(name)) and name.lower().endswith(CLIPS):
+            kind, clip = parts.groups()
+            source = "youtube" if kind == "original" else kind
+        else:
             return None
-        kind, source, _, clip = parts.groups()
-        label = FAKE if kind == "manipulated" else REAL
-        video = name if _CLIP.fullmatch(name) else name.rpartition("/")[0]
+        label = REAL if kind == "original" else FAKE
+        video = name.rpartition("/")[0] if _FRAME.fullmatch(name) else name
         target = clip.partition("_")[0]
         if "__" in clip:  # an actor's scene: 01__kitchen, and 02's face put into it: 01_02__kitchen__ABCDEFGH
             scene = clip.split("__")[1]
@@ -63,7 +69,8 @@ def scan(root: str | Path, compression: str | None = None) -> Listing:
 
 
 def _compression(sample: Sample) -> str:
-    kept = re.match(_PLACE, sample.name)[3]
+    place = re.match(_PLACE, sample.name)
+    kept = place[3] if place else ""
     return "raw" if kept == "c0" else kept  # what the first release called it
 
 

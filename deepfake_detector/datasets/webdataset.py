@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
 import tarfile
@@ -17,7 +16,7 @@ from deepfake_detector.datasets import Listing, _fields, stream
 from deepfake_detector.datasets._fields import Fields, Reader, count
 from deepfake_detector.datasets.folder import EXTENSIONS, split_of_name, split_of_word, walk
 from deepfake_detector.errors import DatasetError, UnusablePicture
-from deepfake_detector.files import spelt_out
+from deepfake_detector.files import matching, spelt_out
 from deepfake_detector.images import check_file_size
 from deepfake_detector.types import Sample
 
@@ -78,7 +77,7 @@ def _shards(root: str) -> tuple[str, dict[str, str], list[tuple[str, str]]]:
         found = sorted(file for file, name in walk(str(path), "", (), missing, (".tar", ".gz", ".tgz")) if name.lower().endswith(ENDINGS))
     else:
         patterns = _braces(str(path))
-        by_pattern = {pattern: sorted(glob.glob(pattern, recursive=True)) for pattern in patterns}
+        by_pattern = {pattern: matching(pattern, recursive=True) for pattern in patterns}
         found = list(dict.fromkeys(file for files in by_pattern.values() for file in files))
         missing.extend((pattern, "there is no such shard") for pattern, files in by_pattern.items() if not files)
     if not found:
