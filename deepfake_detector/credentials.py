@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,6 +51,9 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[!-~\s]+?-----END CERTIF
 _VOUCHED = {None: "", True: " (on the list of signers)", False: " (not on the list of signers)"}
 # A seal that has become old is unbroken, and so is one by somebody unknown.
 _UNBROKEN = ("signingCredential.expired", "signingCredential.untrusted", "claimSignature.outsideValidity", "timeStamp.")
+_PASSED = (".match", ".validated", ".insideValidity", ".trusted", ".accessible", ".notRevoked")  # old files note these among what failed
+_PART = "with a part"
+_TAKEN_UP = {"parentOf": "made from one", "componentOf": _PART}  # of others, a prompt's say, nothing is in the picture
 
 
 def read_signers(file: str | Path) -> str:
@@ -74,17 +78,17 @@ def read_signers(file: str | Path) -> str:
 
 
 def credentials(kind: str, file: BinaryIO, signers: str = "") -> list[Declaration]:
-    """What the manifest in a file of this media type declares, in one declaration or none; the file is read from its start.
+    """What the manifest in a file of this media type declares, then what those of its sources do; [] without one.
 
-    `signers` are certificates as `read_signers` gives them; without any, nobody's signature is vouched for. Raises nothing: a damaged
-    manifest says that it is damaged.
+    The file is read from its start. `signers` are certificates as `read_signers` gives them; without any, nobody's signature is
+    vouched for. Raises nothing: a damaged manifest says that it is damaged.
     """
     import c2pa
 
     settings = _SETTINGS | {"verify": _SETTINGS["verify"] | {"verify_trust": True}, "trust": {"trust_anchors": signers}}
     try:
         with c2pa.Context.from_dict(settings if signers else _SETTINGS) as context, c2pa.Reader(kind, file, context=context) as reader:
-            return [_declaration(json.loads(reader.json()), bool(signers))]
+            return _declarations(json.loads(reader.json()), bool(signers))
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported, c2pa.C2paError.Other, c2pa.C2paError.Io):
         return []  # it holds none, or is no such file
     except (c2pa.C2paError, ValueError, KeyError, TypeError, AttributeError) as error:  # what is inside may be of any shape
@@ -107,52 +111,83 @@ def _term(source_type: str) -> str:
     return source_type.rstrip("/").rpartition("/")[2]
 
 
-def _declaration(store: dict[str, Any], checked: bool) -> Declaration:
-    active = store["manifests"][store["active_manifest"]]
-    signature = active.get("signature_info") or {}
-    signer = signature.get("issuer") or signature.get("common_name") or ""
-    broken = [one["code"] for one in store.get("validation_status") or [] if not one["code"].startswith(_UNBROKEN)]
-    if broken:
-        says = f"of another file, or of this one before it was changed: their seal is broken ({', '.join(dict.fromkeys(broken))})"
-        return Declaration(WHERE, says)
-    said: list[str] = []
-    generated = False
-    for manifest, is_part in _manifests(store):
-        for source_type, agent in _origins(manifest):
-            by = f" ({agent})" if agent else ""
-            said.append(f"{'with a part that was ' if is_part else ''}{origin(source_type)}{by}")
-            generated |= is_generated(source_type)
-    told = "; ".join(dict.fromkeys(said)) or "nothing of how the picture came about"
-    program = _program(active)
-    written = f"; written by {program}" if program else ""
-    vouched_for = _is_vouched_for(store) if checked else None
-    sealed = f"signed {f'in the name of {signer}' if signer else 'by a nameless signer'}{_VOUCHED[vouched_for]}, and unchanged since"
-    return Declaration(WHERE, f"{told}{written}; {sealed}", generated, signer or "a nameless signer", vouched_for)
-
-
-def _is_vouched_for(store: dict[str, Any]) -> bool | None:
-    """Whether an authority on the list vouches for the signer; None where the certificate has run out, of which it then says nothing."""
-    found = store["validation_results"]["activeManifest"]
-    held, failed = ({one["code"] for one in found.get(kind) or []} for kind in ("success", "failure"))
-    if "signingCredential.trusted" in held:
-        return True
-    return None if {"signingCredential.expired", "claimSignature.outsideValidity"} & failed else False
-
-
-def _manifests(store: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """The file's own manifest, then those of what it was made from; and whether of a part of it alone."""
-    ahead, seen = [(store["active_manifest"], False)], set()
+def _declarations(store: dict[str, Any], checked: bool) -> list[Declaration]:
+    """The file's own words, then those of its sources, as far as seals hold; each by its own signer, who answers for nobody else's."""
+    checks = _checks(store)
+    ahead, seen, found = [(store["active_manifest"], "")], set(), []
     while ahead:
-        label, is_part = ahead.pop(0)
+        label, source = ahead.pop(0)
         manifest = store["manifests"].get(label)
         if manifest is None or label in seen:
             continue
         seen.add(label)
-        yield manifest, is_part
+        if broken := sorted({code for kind, code, _ in checks[label] if kind == "failure" and not code.startswith(_UNBROKEN)}):
+            whose = f"{source} whose own" if source else "of another file, or of this one before it was changed: their"
+            found.append(Declaration(WHERE, f"{whose} seal is broken ({', '.join(broken)})"))
+            continue
+        origins = list(_origins(manifest))
+        if origins or not source:
+            found.append(_declaration(manifest, origins, source, _is_vouched_for(checks[label]) if checked else None))
         for ingredient in manifest.get("ingredients") or []:
-            relationship = ingredient.get("relationship")
-            if relationship in ("parentOf", "componentOf") and ingredient.get("active_manifest"):  # others, a prompt's say, are not in it
-                ahead.append((ingredient["active_manifest"], is_part or relationship == "componentOf"))
+            if taken_up := _TAKEN_UP.get(ingredient.get("relationship")):
+                ahead.append((ingredient.get("active_manifest"), _PART if source == _PART else taken_up))
+    return found
+
+
+def _declaration(manifest: dict[str, Any], origins: list[tuple[str, str]], source: str, vouched_for: bool | None) -> Declaration:
+    """What one manifest says under an unbroken seal; `source` is "" for the file's own, else what that file is to this."""
+    signature = manifest.get("signature_info") or {}
+    signer = signature.get("issuer") or signature.get("common_name") or ""
+    which = f"{source} that was " if source else ""
+    said = [f"{which}{origin(source_type)}{f' ({agent})' if agent else ''}" for source_type, agent in origins]
+    told = "; ".join(dict.fromkeys(said)) or "nothing of how the picture came about"
+    program = _program(manifest)
+    written = f"; written by {program}" if program else ""
+    sealed = f"signed {f'in the name of {signer}' if signer else 'by a nameless signer'}{_VOUCHED[vouched_for]}"
+    unchanged = "" if source else ", and unchanged since"
+    generated = any(is_generated(source_type) for source_type, _ in origins)
+    return Declaration(WHERE, f"{told}{written}; {sealed}{unchanged}", generated, signer or "a nameless signer", vouched_for)
+
+
+def _checks(store: dict[str, Any]) -> dict[str, set[tuple[str, str, bool]]]:
+    """A manifest's label → what was checked of it: ("success" or "failure", the code, whether now).
+
+    Else it is what they noted who took its file up into theirs. Whether that was whole nobody else can know; and what was noted about any
+    manifest is not told again now.
+    """
+    found: dict[str, set[tuple[str, str, bool]]] = defaultdict(set)
+    for results, label, now in _results(store):
+        deltas = (delta["validationDeltas"] for delta in results.get("ingredientDeltas") or [])
+        for checked in (results.get("activeManifest") or {}, *deltas):
+            for kind in ("success", "failure"):
+                for one in checked.get(kind) or []:
+                    about = re.search("/c2pa/([^/]+)", one.get("url") or "")
+                    found[about[1] if about else label].add((kind, one["code"], now))
+    return found
+
+
+def _results(store: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, bool]]:
+    """(results of checks, the label of the manifest that they are of where they name none, whether they are of now)."""
+    yield store["validation_results"], store["active_manifest"], True
+    for manifest in store["manifests"].values():
+        for ingredient in manifest.get("ingredients") or []:
+            if label := ingredient.get("active_manifest"):
+                yield ingredient.get("validation_results") or {}, label, False
+                failed = [one for one in ingredient.get("validation_status") or [] if not one["code"].endswith(_PASSED)]
+                yield {"activeManifest": {"failure": failed}}, label, False
+
+
+def _is_vouched_for(checks: set[tuple[str, str, bool]]) -> bool | None:
+    """Whether an authority on the list vouches for the signer; None where the certificate has run out, of which it then says nothing.
+
+    That others noted that they trusted it counts where this reading, by our own list, does not object.
+    """
+    held, failed = ({code for kind, code, _ in checks if kind == wanted} for wanted in ("success", "failure"))
+    if ("success", "signingCredential.trusted", True) in checks:
+        return True
+    if "signingCredential.trusted" in held and "signingCredential.untrusted" not in failed:
+        return True
+    return None if {"signingCredential.expired", "claimSignature.outsideValidity"} & failed else False
 
 
 def _origins(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:

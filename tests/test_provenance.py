@@ -19,6 +19,7 @@ from deepfake_detector.errors import TableError
 from deepfake_detector.panel import Panel
 from deepfake_detector.types import Declaration
 from deepfake_detector.ui.verdict_card import card
+from tests import signing
 from tests.clips import draw_clip
 from tests.conftest import answering, json_lines, script
 from tests.signing import IPTC, noise, signed, signed_file, signers_own, voucher
@@ -37,6 +38,10 @@ COMFY = json.dumps({"3": {"class_type": "KSampler", "inputs": {"seed": 1}}})
 def only(content: bytes) -> Declaration:
     [one] = provenance.of_bytes(content)
     return one
+
+
+def changed(content: bytes, at: int = -100) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
 def png(**texts: str) -> bytes:
@@ -89,21 +94,86 @@ def test_a_source_type_is_told_in_words_and_some_mean_generated(source_type, gen
 
 def test_what_a_picture_was_made_of_counts_but_not_what_it_was_made_after():
     painted = signed(noise())
-    edited = only(signed(noise(), None, made_of=painted, signer="Editor Inc"))
-    assert (edited.generated, edited.signed_by) == (True, "Editor Inc")
-    assert edited.says.startswith("made by a generative model (Painter)")
-    pasted = only(signed(noise(), "compositeCapture", made_of=painted, relationship="componentOf"))
-    assert pasted.generated
-    assert "put together of photographs (Painter); with a part that was made by a generative model" in pasted.says
+    source, own = provenance.of_bytes(signed(noise(), None, made_of=painted, signer="Editor Inc"))
+    assert (source.generated, source.signed_by, own.generated, own.signed_by) == (True, "Test Studio", False, "Editor Inc")
+    assert source.says.startswith("made from one that was made by a generative model (Painter)")
+    part, own = provenance.of_bytes(signed(noise(), "compositeCapture", made_of=painted, relationship="componentOf"))
+    assert (part.generated, own.generated) == (True, False)
+    assert part.says.startswith("with a part that was made by a generative model (Painter)")
+    assert own.says.startswith("put together of photographs (Painter)")
     looked_at = only(signed(noise(), "digitalCapture", made_of=painted, relationship="inputTo"))
     assert not looked_at.generated
 
 
+def test_each_signer_answers_for_its_own_words_alone(tmp_path):
+    camera = signed(noise(), "digitalCapture", signer="Camera Maker (forged)")
+    edited = signed(noise(), None, made_of=camera, signer="Editor Inc")
+    (tmp_path / "signers.pem").write_text(voucher("Editor Inc"))
+    own, source = provenance.of_bytes(edited, credentials.read_signers(tmp_path / "signers.pem"))
+    assert (own.signed_by, own.vouched_for) == ("Editor Inc", True)
+    assert own.says.startswith("nothing of how the picture came about; written by Test Program 1; signed in the name of Editor Inc (on the")
+    assert (source.signed_by, source.vouched_for) == ("Camera Maker (forged)", False)
+    assert source.says.startswith("made from one that was taken by a camera (Painter)")
+    assert source.says.endswith("signed in the name of Camera Maker (forged) (not on the list of signers)")
+
+    (tmp_path / "signers.pem").write_text(voucher("Editor Inc") + voucher("Camera Maker (forged)"))
+    both = provenance.of_bytes(edited, credentials.read_signers(tmp_path / "signers.pem"))
+    assert [one.vouched_for for one in both] == [True, True]
+    assert [one.vouched_for for one in provenance.of_bytes(edited)] == [None, None]
+
+
+def test_that_a_signer_trusted_a_source_is_no_reason_to(monkeypatch):
+    monkeypatch.setattr(signing, "_OFFLINE", signing._OFFLINE | {"trust": {"trust_anchors": voucher("Camera Maker")}})
+    edited = signed(noise(), None, made_of=signed(noise(), "digitalCapture", signer="Camera Maker"), signer="Editor Inc")
+    own, source = provenance.of_bytes(edited, voucher("Editor Inc"))
+    assert (own.vouched_for, source.vouched_for) == (True, False)
+    assert [one.vouched_for for one in provenance.of_bytes(edited, voucher("Editor Inc") + voucher("Camera Maker"))] == [True, True]
+
+
+@pytest.mark.parametrize("relationship", ["parentOf", "componentOf"])
+def test_a_source_whose_own_seal_is_broken_decides_nothing(relationship):
+    own, source = provenance.of_bytes(signed(noise(), "digitalCapture", made_of=changed(signed(noise())), relationship=relationship))
+    assert (own.generated, source.generated, source.signed_by) == (False, False, "")
+    assert source.says.endswith("whose own seal is broken (assertion.dataHash.mismatch)")
+    inside = signed(noise(), None, made_of=changed(signed(noise()), -200), signer="Editor Inc")
+    assert not any(one.generated for one in provenance.of_bytes(signed(noise(), None, made_of=inside)))
+    behind = signed(noise(), None, made_of=changed(signed(noise(), None, made_of=signed(noise()))))
+    assert not any(one.generated for one in provenance.of_bytes(behind)), "what a broken one names as its source says nothing either"
+
+
+def test_a_source_that_was_changed_after_it_was_taken_up_leaves_the_files_own_seal_whole():
+    content = signed(noise(), "digitalCapture", made_of=signed(noise(), signer="Inner"), relationship="componentOf")
+    own, source = provenance.of_bytes(changed(content, content.index(b"Inner")))
+    assert own.says.startswith("taken by a camera")
+    assert (own.signed_by, source.generated) == ("Test Studio", False)
+    assert source.says == "with a part whose own seal is broken (claimSignature.mismatch, ingredient.manifest.mismatch)"
+
+
+def test_old_files_note_what_failed_of_a_source_in_a_list_of_its_own():
+    ours = {"activeManifest": {"success": [], "failure": []}}
+    made = {
+        "label": "c2pa.actions",
+        "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": f"{IPTC}trainedAlgorithmicMedia"}]},
+    }
+
+    def told(*noted: str) -> list[bool]:
+        source = {"relationship": "parentOf", "active_manifest": "b", "validation_status": [{"code": code} for code in noted]}
+        store = {
+            "active_manifest": "a",
+            "validation_results": ours,
+            "manifests": {"a": {"ingredients": [source]}, "b": {"assertions": [made]}},
+        }
+        return [one.generated for one in credentials._declarations(store, False)]
+
+    assert told() == told("claimSignature.validated", "assertion.dataHash.match", "signingCredential.untrusted") == [False, True]
+    assert told("claimSignature.validated", "assertion.dataHash.mismatch") == [False, False]
+
+
 def test_a_broken_seal_says_so_and_decides_nothing():
     content = signed(noise())
-    changed = only(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
-    assert (changed.generated, changed.signed_by) == (False, "")
-    assert "their seal is broken (assertion.dataHash.mismatch)" in changed.says
+    broken = only(changed(content))
+    assert (broken.generated, broken.signed_by) == (False, "")
+    assert "their seal is broken (assertion.dataHash.mismatch)" in broken.says
     start = end = content.index(b"\xff\xeb")
     while content[end : end + 2] == b"\xff\xeb":  # the segments that hold the manifest
         end += 2 + int.from_bytes(content[end + 2 : end + 4])
@@ -132,7 +202,7 @@ def test_a_list_of_signers_says_whose_signature_is_really_theirs(model, tmp_path
     assert stranger.vouched_for is False, "by the same name, with another key"
     assert "Camera Maker (not on the list of signers)" in stranger.says
     assert only(content).vouched_for is None
-    [broken] = provenance.of_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:], vouched)
+    [broken] = provenance.of_bytes(changed(content), vouched)
     assert "their seal is broken" in broken.says
 
     picture, made = signed_file(tmp_path / "a.jpg", noise()), str(answering(model, tmp_path / "m", "real"))
