@@ -108,7 +108,7 @@ def is_generated(source_type: str) -> bool:
 
 
 def _term(source_type: str) -> str:
-    return source_type.rstrip("/").rpartition("/")[2]
+    return re.split("[/:]", source_type.strip().rstrip("/"))[-1]  # IPTC writes digsrctype:NAME, too
 
 
 def _declarations(store: dict[str, Any], checked: bool) -> list[Declaration]:

@@ -9,28 +9,30 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
-from PIL import ExifTags, Image
-
-from deepfake_detector import credentials, video
+from deepfake_detector import credentials, file_texts, video
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import formats_of
 from deepfake_detector.types import Declaration
 
 _LONGEST = 300  # characters of what a file says
-_LONGEST_XMP = 4 * 2**20
+_LONGEST_TEXT = 4 * 2**20  # of one that is read
 _IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
+_SOURCE_TYPE, _AI_SYSTEM = f"{_IPTC}DigitalSourceType", f"{_IPTC}AISystemUsed"
 _AIGC = "{http://www.tc260.org.cn/ns/AIGC/1.0/}AIGC"  # China's label, which has been required of generators since 2025 (GB 45438-2025)
 _CREATOR_TOOL = "{http://ns.adobe.com/xap/1.0/}CreatorTool"
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _GENERATORS = re.compile(
     r"\b(stable.?diffusion|midjourney|dall[-·.]?e|novelai|comfyui|invokeai|automatic1111|fooocus|swarmui|draw things|adobe firefly)\b", re.I
 )
+_NO_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[\da-fA-F]+);)")
+_NO_TAG = re.compile(r"<(?![^\W\d]|[/!?:])")
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MOST = 20  # properties that are read of one XMP packet, and declarations that are told of one file
 _SIGNATURES = {b"\xff\xd8": "jpeg", b"\x89PNG": "png", b"GIF8": "gif", b"II*\0": "tiff", b"MM\0*": "tiff"}
 _BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"qt  ": "video/quicktime"}
@@ -54,7 +56,7 @@ def of_file(path: str | Path, signers: str = "") -> tuple[Declaration, ...]:
 def _told(found: list[Declaration]) -> tuple[Declaration, ...]:
     """Those that decide first; in one line each, as a file may say anything."""
     lines = [replace(one, says=_line(one.says), signed_by=_line(one.signed_by)) for one in found]
-    return tuple(sorted(lines, key=lambda one: not one.generated)[:_MOST])
+    return tuple(sorted(dict.fromkeys(lines), key=lambda one: not one.generated)[:_MOST])
 
 
 def _line(text: str) -> str:
@@ -69,19 +71,16 @@ def _of_clip(file: BinaryIO, path: str, signers: str) -> list[Declaration]:
         tags = video.tags(path)
     except (UnusablePicture, OSError):
         return found
-    return found + [one for name, value in tags.items() if name.upper() == "AIGC" for one in _aigc("Metadata", value)]
+    return found + _of_texts(tags.items(), "Metadata")
 
 
 def _of_picture(file: BinaryIO, signers: str) -> list[Declaration]:
     found = _credentials(file, signers)
-    file.seek(0)
     try:
-        with Image.open(file, formats=formats_of(file.read(12))) as picture:  # reads the header, and decodes nothing
-            texts = {name: value for name, value in picture.info.items() if isinstance(name, str) and isinstance(value, str)}
-            xmp, exif = picture.info.get("xmp") or texts.get("XML:com.adobe.xmp"), _exif(picture)
+        held = file_texts.read(file)
     except Exception:  # whatever is broken in it, a picture that can be judged is judged all the same
         return found
-    return [*found, *_of_xmp(xmp), *_of_texts(texts), *_of_exif(exif)]
+    return [*found, *_of_xmp(held.xmp), *_of_texts(held.texts), *_of_exif(held.exif)]
 
 
 def _credentials(file: BinaryIO, signers: str) -> list[Declaration]:
@@ -99,48 +98,62 @@ def _kind(start: bytes) -> str | None:
     return next((f"image/{name}" for signature, name in _SIGNATURES.items() if start.startswith(signature)), None)
 
 
-def _of_xmp(packet: bytes | str | None) -> list[Declaration]:
-    """What an XMP packet says of the source type and the program; IPTC Photo Metadata Standard 2025.1."""
-    packet = (packet.encode() if isinstance(packet, str) else packet or b"").strip(b"\0 \n\r\t")
-    if not packet or len(packet) > _LONGEST_XMP or b"\0" in packet or b"<!" in packet.replace(b"<!--", b""):  # as no XMP, but a bomb has it
-        return []
-    try:
-        root = ElementTree.fromstring(packet)
-    except (ElementTree.ParseError, ValueError, LookupError):
-        return []
+def _of_xmp(packets: list[str]) -> list[Declaration]:
+    """What XMP says of the source type and the program; IPTC Photo Metadata Standard 2025.1."""
+    held = [one for packet in packets[:_MOST] for one in islice(_properties(packet), _MOST)]
     found = []
-    for name, value in islice(_properties(root), _MOST):
-        if not value:
-            continue
-        if name == f"{_IPTC}DigitalSourceType":
+    for name, value in held:
+        if name == _SOURCE_TYPE:
             found.append(Declaration("XMP", f"{credentials.origin(value)}, by IPTC's field for that", credentials.is_generated(value)))
-        elif name == f"{_IPTC}AISystemUsed":
+        elif name == _AI_SYSTEM:
             found.append(Declaration("XMP", f"made with {value}, by IPTC's field for the AI system", True))
         elif name == _AIGC:
-            found += _aigc("XMP", value)
+            found += _aigc("XMP", value, labelled=True)
         elif name == _CREATOR_TOOL and _GENERATORS.search(value):
             found.append(Declaration("XMP", f"made with {value}", True))
     return found
 
 
-def _properties(root: ElementTree.Element) -> Iterator[tuple[str, str]]:
-    """Those that tell of an origin, by name, and their values, which may be ""; XMP may write one as an element or as an attribute."""
-    names = (f"{_IPTC}DigitalSourceType", f"{_IPTC}AISystemUsed", _AIGC, _CREATOR_TOOL)
-    for element in root.iter():
-        if element.tag in names:
-            yield element.tag, _inner(element)
-        yield from ((name, value) for name, value in element.attrib.items() if name in names)
+def _properties(packet: str) -> Iterator[tuple[str, str]]:
+    """Those of the picture that tell of an origin, by name; XMP may write one as an element or as an attribute.
+
+    What stands deeper is not the picture's: it may be of something that was put into it, or the text of its caption.
+    """
+    root = _root(packet)
+    rdf = root if root is None or root.tag == f"{_RDF}RDF" else root.find(f"{_RDF}RDF")
+    for description in rdf if rdf is not None else ():
+        for name, held in [*description.attrib.items(), *((child.tag, child) for child in description)]:
+            if name in (_SOURCE_TYPE, _AI_SYSTEM, _AIGC, _CREATOR_TOOL):
+                value = held.strip() if isinstance(held, str) else _inner(held)
+                if value:
+                    yield name, value
+
+
+def _root(packet: str) -> ElementTree.Element | None:
+    """The packet as XML, where it is such but for what writers often forget: to escape a "&" or "<" in a caption."""
+    packet = _NOT_XML.sub(" ", packet[packet.find("<") : packet.rfind(">") + 1])
+    if len(packet) > _LONGEST_TEXT or "<!DOCTYPE" in packet or "<!ENTITY" in packet:  # as no XMP, but a bomb has it
+        return None
+    try:
+        return ElementTree.fromstring(_NO_TAG.sub("&lt;", _NO_ENTITY.sub("&amp;", packet)))
+    except (ElementTree.ParseError, ValueError):
+        return None
 
 
 def _inner(element: ElementTree.Element) -> str:
     """An XMP property's value: its text, that of the items in it, or the address that it points to."""
-    resource = element.get("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource")
-    return resource or "".join(element.itertext()).strip()
+    return (element.get(f"{_RDF}resource") or "".join(element.itertext())).strip()
 
 
-def _aigc(where: str, value: str) -> list[Declaration]:
-    """The label of GB 45438-2025: 1 says generated, 2 and 3 that who passed it on took it for so."""
-    label = _json(value)
+def _aigc(where: str, value: str, labelled: bool) -> list[Declaration]:
+    """The label of GB 45438-2025: 1 says generated, 2 and 3 that who passed it on took it for so.
+
+    A text that is `labelled` AIGC may be it; any may hold it by that name.
+    """
+    held = _json(value)
+    held = held if isinstance(held, dict) else {}
+    label = held.get("AIGC", held if labelled else None)
+    label = _json(label) if isinstance(label, str) else label
     if not isinstance(label, dict):
         return []
     kind, producer = str(label.get("Label")), str(label.get("ContentProducer") or "")
@@ -151,75 +164,74 @@ def _aigc(where: str, value: str) -> list[Declaration]:
     return [Declaration(where, f"{says[kind]}{by}, by the label that China requires", kind == "1")]
 
 
-def _of_texts(texts: dict[str, str]) -> list[Declaration]:
-    """The settings that a generator wrote into its own file, so that it could make the picture again."""
-    found = []
-    for program, left in _LEAVES.items():
-        if any(left(name, value) for name, value in texts.items()):
-            found.append(Declaration("Text in the file", f"the settings by which {program} made or changed it", True))
-    for name, value in texts.items():
-        if name == "AIGC":
-            found += _aigc("Text in the file", value)
-        elif name in ("Software", "Source", "Creator") and _GENERATORS.search(value) and not found:
-            found.append(Declaration("Text in the file", f"made with {value}", True))
-    return found
+def _of_texts(texts: Iterable[tuple[str, str]], where: str = "Text in the file") -> list[Declaration]:
+    """The settings that a generator wrote into its own file, so that it could make the picture again; its name; and China's label."""
+    texts = [(name.lower(), value) for name, value in texts if len(value) <= _LONGEST_TEXT]
+    found = [
+        Declaration(where, f"the settings by which {program} made or changed it", True)
+        for program, left in _LEAVES.items()
+        if any(left(name, value) for name, value in texts)
+    ]
+    if not found:
+        found = [
+            Declaration(where, f"made with {value}", True)
+            for name, value in texts
+            if name in ("software", "source", "creator") and _GENERATORS.search(value)
+        ]
+    return found + [one for name, value in texts for one in _aigc(where, value, labelled=name == "aigc")]
 
 
 def _is_webui(name: str, value: str) -> bool:
-    steps = re.search(r"\bSteps: \d+, ", value) if name in ("parameters", "UserComment") else None
+    steps = re.search(r"\bSteps: \d+, ", value) if name in ("parameters", *_COMMENTS) else None
     return bool(steps and re.search(r"\b(Sampler|Seed|CFG scale): ", value[steps.end() :]))
 
 
 def _is_comfy(name: str, value: str) -> bool:
-    value = value.removeprefix("prompt:").removeprefix("workflow:")
-    graph = _json(value) if name in ("prompt", "workflow", "Make", "Model", "UserComment") else None
-    nodes = graph.values() if isinstance(graph, dict) else []
-    return any(isinstance(node, dict) and "class_type" in node for node in nodes) or (
-        isinstance(graph, dict) and isinstance(graph.get("nodes"), list) and "links" in graph
-    )
+    """Whether it is a graph of its nodes, as it is called; so it is in EXIF behind that name, and in comments by it, or bare."""
+    if name in ("prompt", "workflow"):
+        return _is_graph(value)
+    if name not in ("make", "model", *_COMMENTS):
+        return False
+    called, _, graph = value.partition(":")
+    if called in ("prompt", "workflow"):
+        return _is_graph(graph)
+    held = _json(value)
+    if not isinstance(held, dict):
+        return False
+    bare = any(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in held.values())
+    return bare or _is_graph(held.get("prompt")) or _is_graph(held.get("workflow"))
 
 
+def _is_graph(graph: Any) -> bool:
+    graph = _json(graph) if isinstance(graph, str) else graph
+    if not isinstance(graph, dict):
+        return False
+    by_number = any(isinstance(node, dict) and "class_type" in node for node in graph.values())
+    return by_number or (isinstance(graph.get("nodes"), list) and "links" in graph)
+
+
+_COMMENTS = ("comment", "usercomment")
 _LEAVES: dict[str, Callable[[str, str], bool]] = {
     "a program for Stable Diffusion": _is_webui,
     "ComfyUI": _is_comfy,
-    "InvokeAI": lambda name, _: name in ("invokeai_metadata", "invokeai_graph", "sd-metadata", "Dream"),
-    "NovelAI": lambda name, value: name in ("Software", "Title", "Source") and value.startswith("NovelAI"),
+    "InvokeAI": lambda name, _: name in ("invokeai_metadata", "invokeai_graph", "sd-metadata", "dream"),
+    "NovelAI": lambda name, value: name in ("software", "title", "source") and value.startswith("NovelAI"),
     "Fooocus": lambda name, _: name == "fooocus_scheme",
-    "SwarmUI": lambda name, value: name in ("parameters", "UserComment") and "sui_image_params" in value,
-    "Midjourney": lambda name, value: name == "Description" and bool(re.search(r"\bJob ID: [0-9a-f-]{36}\b", value)),
+    "SwarmUI": lambda name, value: name in ("parameters", *_COMMENTS) and "sui_image_params" in value,
+    "Midjourney": lambda name, value: name == "description" and bool(re.search(r"\bJob ID: [0-9a-f-]{36}\b", value)),
 }
 
 
 def _of_exif(exif: dict[str, str]) -> list[Declaration]:
-    if found := _of_texts({name: value for name, value in exif.items() if name != "Software"}):
-        return found  # what stands for a camera then is a workflow
+    found = _of_texts((name, value) for name, value in exif.items() if name != "Software")
+    if any(one.generated for one in found):
+        return found  # what stands for a camera then may be a workflow
     make, model, software = exif["Make"], exif["Model"], exif["Software"]
     if _GENERATORS.search(software):
-        return [Declaration("EXIF", f"made with {software}", True)]
+        return [*found, Declaration("EXIF", f"made with {software}", True)]
     camera = model if model.startswith(make) else f"{make} {model}".strip()
     said = [*([f"taken by a camera called {camera}"] if camera else []), *([f"saved by {software}"] if software else [])]
-    return [Declaration("EXIF", ", ".join(said))] if said else []
-
-
-def _exif(picture: Image.Image) -> dict[str, str]:
-    """The tags that may tell of an origin, "" for one that is not there."""
-    tags, base = picture.getexif(), ExifTags.Base
-    found = {tag.name: _text(tags.get(tag)) for tag in (base.Make, base.Model, base.Software)}
-    return found | {"UserComment": _comment(tags.get_ifd(ExifTags.IFD.Exif).get(base.UserComment))}
-
-
-def _comment(value: Any) -> str:
-    """EXIF's UserComment, which names its coding in eight bytes; writers disagree on the order of UTF-16's."""
-    if not isinstance(value, bytes):
-        return _text(value)
-    coding, text = value[:8], value[8:]
-    if not coding.startswith(b"UNICODE"):
-        return text.decode("utf-8", "replace")
-    return text.decode("utf-16-be" if text[:1] == b"\0" else "utf-16-le", "replace")
-
-
-def _text(value: Any) -> str:
-    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")).strip("\0 ")
+    return [*found, Declaration("EXIF", ", ".join(said))] if said else found
 
 
 def _json(value: str) -> Any:

@@ -34,7 +34,7 @@ LAYERS = [
         "credentials",
         "windows",
     },
-    {"intervals", "video", "fetch", "taesd", "redecode", "redraw", "repaint"},
+    {"intervals", "video", "fetch", "taesd", "redecode", "redraw", "repaint", "file_texts"},
     {"calibration", "crops", "encoders", "heads", "comparison", "provenance"},
     {"family_head", "recall"},
     {"embed", "bundle", "evaluate", "reconstruct", "self_blend"},

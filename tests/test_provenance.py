@@ -6,7 +6,9 @@ import io
 import json
 import random
 import socket
+import struct
 import time
+import zlib
 
 import av
 import numpy as np
@@ -51,6 +53,14 @@ def png(**texts: str) -> bytes:
     return noise("PNG", pnginfo=chunks)
 
 
+def behind_the_pixels(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG with these (kind, content) where Pillow comes only by decoding it."""
+    content = noise("PNG")
+    end = content.index(b"IEND") - 4
+    made = [struct.pack(">I", len(held)) + kind + held + struct.pack(">I", zlib.crc32(kind + held)) for kind, held in chunks]
+    return content[:end] + b"".join(made) + content[end:]
+
+
 def with_xmp(packet: str) -> bytes:
     chunks = PngImagePlugin.PngInfo()
     chunks.add_itxt("XML:com.adobe.xmp", packet)
@@ -60,7 +70,7 @@ def with_xmp(packet: str) -> bytes:
 def exif(kind: str = "JPEG", comment: bytes | None = None, **tags: str) -> bytes:
     held = Image.Exif()
     for name, value in tags.items():
-        held[{"make": 0x010F, "model": 0x0110, "software": 0x0131}[name]] = value
+        held[{"make": 0x010F, "model": 0x0110, "software": 0x0131, "description": 0x010E}[name]] = value
     if comment is not None:
         held.get_ifd(0x8769)[0x9286] = comment
     return noise(kind, exif=held)
@@ -266,12 +276,92 @@ def test_xmp_says_it_in_every_form_and_kind_of_file(kind, packet):
     assert (one.where, one.generated, one.signed_by) == ("XMP", True, "")
 
 
+FIELD = f"<Iptc4xmpExt:DigitalSourceType>{IPTC}trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType>"
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        XMP.format("", f"{FIELD}<xmp:Label><![CDATA[R&D <1>]]></xmp:Label>"),
+        XMP.format("", f"<xmp:Label>R&D, Q&A; 1 < 2 &nbsp;&amp; I <3 it \x02</xmp:Label>{FIELD}"),
+        XMP.format("", FIELD).encode("utf-16"),
+        XMP.format("", FIELD).encode("utf-16-be"),
+        XMP.format("", FIELD.replace(IPTC, "digsrctype:")),
+        XMP.format(SOURCE_TYPE.format("trainedAlgorithmicMedia "), ""),
+        "\ufeff" + XMP.format("", FIELD) + " " * 50 + "\0<",
+    ],
+    ids=["CDATA", "unescaped", "UTF-16", "UTF-16 without a mark", "short name", "space", "rest"],
+)
+def test_xmp_is_read_as_programs_write_it(packet):
+    assert only(noise("WEBP", xmp=packet if isinstance(packet, bytes) else packet.encode())).generated
+
+
+def test_all_xmp_packets_of_a_file_are_read():
+    painted, camera = XMP.format("", FIELD), XMP.format('xmp:Label="7"', "")
+    segments = [b"http://ns.adobe.com/xap/1.0/\0" + packet.encode() for packet in (painted, painted, camera)]
+    jpeg = noise()
+    assert only(jpeg[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", len(one) + 2) + one for one in segments) + jpeg[2:]).generated
+    chunks = [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet.encode()) for packet in (painted, camera)]
+    assert only(behind_the_pixels(*chunks)).generated
+
+
+def test_broken_exif_silences_nothing_else():
+    assert only(noise("WEBP", exif=b"Exif\0\0no header", xmp=XMP.format("", FIELD).encode())).generated
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        f"<xmp:Label>{FIELD}</xmp:Label>",
+        f"<xmp:Label>{FIELD.replace('<', '&lt;')}</xmp:Label>",
+        f"<xmp:Label><![CDATA[{FIELD}]]></xmp:Label>",
+        f"<xmp:Label>Q&A: what is {FIELD}, and is 1 < 2?</xmp:Label>",
+        f"<xmp:Pantry><rdf:Bag><rdf:li><rdf:Description>{FIELD}</rdf:Description></rdf:li></rdf:Bag></xmp:Pantry>",
+        f"<!-- {FIELD} -->",
+    ],
+)
+def test_a_caption_or_what_was_put_into_a_picture_does_not_speak_for_it(held):
+    assert provenance.of_bytes(with_xmp(XMP.format("", held))) == ()
+
+
 @pytest.mark.parametrize(
     ("label", "generated", "says"), [("1", True, "made by"), ("2", False, "perhaps made by"), ("3", False, "suspected to be made by")]
 )
 def test_chinas_label_knows_degrees(label, generated, says):
     one = only(png(AIGC=json.dumps({"Label": label, "ContentProducer": "ACME"})))
     assert (one.generated, one.says) == (generated, f"{says} a generative model (by the code ACME), by the label that China requires")
+
+
+NESTED = '{"AIGC": {"Label": "1", "ContentProducer": "ACME"}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(AIGC=NESTED),
+        png(AIGC=json.dumps({"AIGC": '{"Label": "1", "ContentProducer": "ACME"}'})),
+        with_xmp(XMP.format("", f"<TC260:AIGC>{NESTED}</TC260:AIGC>")),
+        exif(comment=b"ASCII\0\0\0" + NESTED.encode()),
+        exif("WEBP", comment=b"UNICODE\0" + NESTED.encode("utf-16-be")),
+        exif(description=NESTED),
+        noise(comment=NESTED.encode()),
+        noise("GIF", comment=NESTED.encode()),
+    ],
+    ids=["text", "text in text", "XMP", "EXIF comment", "UTF-16", "EXIF description", "JPEG comment", "GIF comment"],
+)
+def test_chinas_label_is_found_where_it_may_stand(content):
+    one = only(content)
+    assert (one.generated, one.says) == (True, "made by a generative model (by the code ACME), by the label that China requires")
+
+
+def test_a_label_beside_a_camera_leaves_that_in_its_place():
+    label, camera = provenance.of_bytes(exif(comment=b"ASCII\0\0\0" + NESTED.replace("1", "2").encode(), make="Canon"))
+    assert (label.generated, camera.says) == (False, "taken by a camera called Canon")
+
+
+@pytest.mark.parametrize("content", [noise(comment=b'{"Label": "1"}'), exif(description='{"Label": "1"}'), noise(comment=b'{"AIGC": 1}')])
+def test_what_is_not_called_so_is_no_label(content):
+    assert provenance.of_bytes(content) == ()
 
 
 @pytest.mark.parametrize("value", ["", "{", "[]", "7", '{"Label": "4"}', '{"Label": 1, "x": }', "\0"])
@@ -286,9 +376,16 @@ def test_a_label_of_another_shape_says_nothing(value):
         (exif(comment=b"UNICODE\0" + WEBUI.encode("utf-16-be")), "a program for Stable Diffusion"),
         (exif("WEBP", comment=b"UNICODE\0" + WEBUI.encode("utf-16-le")), "a program for Stable Diffusion"),
         (exif(comment=b"ASCII\0\0\0" + WEBUI.encode()), "a program for Stable Diffusion"),
+        *(
+            (exif(comment=b"UNICODE\0" + f"{one}猫, замок, {WEBUI}".encode(coding)), "a program for Stable Diffusion")
+            for one in ("", "\ufeff")
+            for coding in ("utf-16-be", "utf-16-le")
+        ),
+        (noise(comment=WEBUI.encode()), "a program for Stable Diffusion"),
         (png(prompt=COMFY), "ComfyUI"),
         (png(workflow=json.dumps({"nodes": [], "links": []})), "ComfyUI"),
         (exif("WEBP", make=f"workflow:{COMFY}"), "ComfyUI"),
+        (exif(comment=b"UNICODE\0" + COMFY.encode("utf-16-be")), "ComfyUI"),
         (png(invokeai_metadata="{}"), "InvokeAI"),
         (png(Software="NovelAI", Comment="{}"), "NovelAI"),
         (png(Description="a cat --v 6 Job ID: 1c2b3a4d-1111-2222-3333-444455556666"), "Midjourney"),
@@ -300,12 +397,35 @@ def test_a_generators_settings_give_it_away(content, program):
     assert one.says == f"the settings by which {program} made or changed it"
 
 
+TEXT = b"parameters\0" + WEBUI.encode()
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"tEXt", TEXT),
+        (b"zTXt", b"parameters\0\0" + zlib.compress(WEBUI.encode())),
+        (b"iTXt", b"parameters\0\0\0en\0\0" + WEBUI.encode()),
+        (b"iTXt", b"parameters\0\1\0\0\0" + zlib.compress(WEBUI.encode())),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.format("", FIELD).encode()),
+        (b"eXIf", b"MM\0\x2a\0\0\0\x08\0\1\x01\x31\0\2\0\0\0\x0b\0\0\0\x1a\0\0\0\0Midjourney\0"),
+    ],
+    ids=["tEXt", "zTXt", "iTXt", "packed iTXt", "XMP", "EXIF"],
+)
+def test_what_stands_behind_the_pixels_of_a_png_is_read_and_they_are_not_decoded(chunk, monkeypatch):
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    assert only(behind_the_pixels(chunk)).generated
+    assert only(behind_the_pixels((b"zTXt", b"workflow\0\0broken"), chunk)).generated
+
+
 @pytest.mark.parametrize(
     "content",
     [
         png(parameters="sharpness 3, contrast 2"),
         png(prompt="What do you see?", Description="Imagen de una catedral", Software="Adobe Photoshop 26"),
         png(prompt="[1, 2]", workflow='{"nodes": 3}'),
+        noise(comment=b'{"nodes": [], "links": []}'),
+        exif(comment=b'ASCII\0\0\0{"0": {"class_type": "car", "score": 0.9}}'),
         png(Title="Midjourneys of a pilgrim"),
     ],
 )
@@ -348,8 +468,12 @@ def test_an_xml_bomb_is_not_opened():
         with_xmp(XMP.format("", "<xmp:CreatorTool>Midjourney</xmp:CreatorTool>" * 20_000)),
         noise("WEBP", xmp=XMP.format('xmp:CreatorTool="Midjourney"', "").encode("utf-16")),
         noise("WEBP", xmp=b'<?xml version="1.0" encoding="x-none"?><a/>'),
+        with_xmp(f"<a>{'&' * 1_000_000}{'< ' * 500_000}</a>"),
+        behind_the_pixels(*[(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(50_000_000)))] * 20),
+        behind_the_pixels(*[(b"tEXt", TEXT)] * 100_000),
     ],
-    ids=["steps", "deep JSON", "deep label", "nested properties", "nested", "many", "UTF-16", "unknown encoding"],
+    ids=["steps", "deep JSON", "deep label", "nested properties", "nested", "many", "UTF-16", "unknown encoding"]
+    + ["unescaped", "packed zeros", "many texts"],
 )
 def test_files_made_to_take_for_ever_do_not(content):
     assert len(provenance.of_bytes(content)) <= 20
@@ -367,23 +491,40 @@ def test_broken_files_raise_nothing():
     assert provenance.of_bytes(b"") == provenance.of_bytes(b"I am a text") == ()
 
 
-def test_of_a_clip_credentials_and_chinas_label_are_read(tmp_path):
+def test_of_a_clip_credentials_are_read(tmp_path):
     plain = draw_clip(tmp_path / "plain.mp4", [0, 40, 80, 120])
     assert provenance.of_file(plain) == ()
     [one] = provenance.of_file(signed_file(tmp_path / "signed.mp4", plain.read_bytes(), kind="video/mp4"))
     assert one.generated
-    labelled = tmp_path / "labelled.mp4"
-    with av.open(plain) as source, av.open(labelled, "w", options={"movflags": "use_metadata_tags"}) as out:
-        out.metadata["AIGC"] = '{"Label":"1"}'
+    assert provenance.of_file(tmp_path / "none.mp4") == ()
+    (tmp_path / "text.mp4").write_text("I am no clip")
+    assert provenance.of_file(tmp_path / "text.mp4") == ()
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("AIGC", '{"Label": "1"}', "made by a generative model, by the label that China requires"),
+        ("AIGC", NESTED, "made by a generative model (by the code ACME), by the label that China requires"),
+        ("comment", NESTED, "made by a generative model (by the code ACME), by the label that China requires"),
+        ("comment", WEBUI, "the settings by which a program for Stable Diffusion made or changed it"),
+        ("comment", json.dumps({"prompt": COMFY, "CreationTime": "now"}), "the settings by which ComfyUI made or changed it"),
+        ("comment", json.dumps({"workflow": {"nodes": [], "links": []}}), "the settings by which ComfyUI made or changed it"),
+        ("prompt", COMFY, "the settings by which ComfyUI made or changed it"),
+        ("comment", "Filmed by the 3 prompt workflow, Steps: 20", None),
+    ],
+)
+def test_the_tags_of_a_clip_are_read_as_the_texts_of_a_picture(tmp_path, ending, name, value, says):
+    plain, tagged = draw_clip(tmp_path / "plain.mp4", [0, 40, 80, 120]), tmp_path / f"tagged{ending}"
+    with av.open(plain) as source, av.open(tagged, "w", options={"movflags": "use_metadata_tags"} if ending == ".mp4" else {}) as out:
+        out.metadata[name] = value
         stream = out.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(source.streams.video[0]):
             if packet.dts is not None:
                 packet.stream = stream
                 out.mux(packet)
-    assert [(one.where, one.generated) for one in provenance.of_file(labelled)] == [("Metadata", True)]
-    assert provenance.of_file(tmp_path / "none.mp4") == ()
-    (tmp_path / "text.mp4").write_text("I am no clip")
-    assert provenance.of_file(tmp_path / "text.mp4") == ()
+    assert provenance.of_file(tagged) == ((Declaration("Metadata", says, True),) if says else ())
 
 
 @pytest.fixture
