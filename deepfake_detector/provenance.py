@@ -27,9 +27,13 @@ _SOURCE_TYPE, _AI_SYSTEM = f"{_IPTC}DigitalSourceType", f"{_IPTC}AISystemUsed"
 _AIGC = "{http://www.tc260.org.cn/ns/AIGC/1.0/}AIGC"  # China's label, which has been required of generators since 2025 (GB 45438-2025)
 _CREATOR_TOOL = "{http://ns.adobe.com/xap/1.0/}CreatorTool"
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
-_GENERATORS = re.compile(
-    r"\b(stable.?diffusion|midjourney|dall[-·.]?e|novelai|comfyui|invokeai|automatic1111|fooocus|swarmui|draw things|adobe firefly)\b", re.I
+_NAMES = r"stable.?diffusion|midjourney|dall[-·.]e|novelai|comfyui|invokeai|automatic1111|fooocus|swarmui|draw things|adobe firefly"
+_GENERATORS = re.compile(rf"\b(?:{_NAMES})\b", re.I)
+_GENERATOR_ALONE = re.compile(rf"(?:{_NAMES})(?:[ /-]+(?:diffusion|xl|turbo|v?\d[\w.]*|[\da-f]{{8}}))*", re.I)  # with its version at most
+_NO_SYSTEM = re.compile(
+    r"\W*(?:$|(?:none|no|not|non|n\W?a|nil|null|false|0|unknown|kein\w*|aucune?|ningun\w*|nessun\w*|нет|无|無|なし)\b)", re.I
 )
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _NO_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[\da-fA-F]+);)")
 _NO_TAG = re.compile(r"<(?![^\W\d]|[/!?:])")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -101,16 +105,17 @@ def _kind(start: bytes) -> str | None:
 def _of_xmp(packets: list[str]) -> list[Declaration]:
     """What XMP says of the source type and the program; IPTC Photo Metadata Standard 2025.1."""
     held = [one for packet in packets[:_MOST] for one in islice(_properties(packet), _MOST)]
+    unopposed = all(credentials.is_generated(value) for name, value in held if name == _SOURCE_TYPE)
     found = []
     for name, value in held:
         if name == _SOURCE_TYPE:
             found.append(Declaration("XMP", f"{credentials.origin(value)}, by IPTC's field for that", credentials.is_generated(value)))
-        elif name == _AI_SYSTEM:
-            found.append(Declaration("XMP", f"made with {value}, by IPTC's field for the AI system", True))
+        elif name == _AI_SYSTEM and not _NO_SYSTEM.match(value):
+            found.append(Declaration("XMP", f"made with {value}, by IPTC's field for the AI system", unopposed))
         elif name == _AIGC:
             found += _aigc("XMP", value, labelled=True)
         elif name == _CREATOR_TOOL and _GENERATORS.search(value):
-            found.append(Declaration("XMP", f"made with {value}", True))
+            found.append(Declaration("XMP", f"made with {value}", unopposed))
     return found
 
 
@@ -173,12 +178,15 @@ def _of_texts(texts: Iterable[tuple[str, str]], where: str = "Text in the file")
         if any(left(name, value) for name, value in texts)
     ]
     if not found:
-        found = [
-            Declaration(where, f"made with {value}", True)
-            for name, value in texts
-            if name in ("software", "source", "creator") and _GENERATORS.search(value)
-        ]
+        found = [Declaration(where, f"made with {value}", True) for name, value in texts if _is_generator(name, value)]
     return found + [one for name, value in texts for one in _aigc(where, value, labelled=name == "aigc")]
+
+
+def _is_generator(name: str, value: str) -> bool:
+    """Whether a program or source is one; people write sentences, addresses and their own names there, too."""
+    if name == "software":
+        return bool(_GENERATORS.search(value))
+    return name in ("source", "creator") and len(value) <= _LONGEST and bool(_GENERATOR_ALONE.fullmatch(value))
 
 
 def _is_webui(name: str, value: str) -> bool:
@@ -210,15 +218,27 @@ def _is_graph(graph: Any) -> bool:
     return by_number or (isinstance(graph.get("nodes"), list) and "links" in graph)
 
 
+def _is_dream(name: str, value: str) -> bool:
+    """The command by which InvokeAI's first versions would make it again."""
+    return name == "dream" and value.startswith('"') and all(re.search(rf" -{setting} ?-?\d", value) for setting in "sS")
+
+
+def _is_midjourney(name: str, value: str) -> bool:
+    job = re.search(rf"\bJob ID: {_UUID}\s*$", value) if name in ("description", "imagedescription") else None
+    return bool(job and re.search(r" --(v|version|niji|ar|aspect) \d", value[: job.start()]))
+
+
 _COMMENTS = ("comment", "usercomment")
 _LEAVES: dict[str, Callable[[str, str], bool]] = {
     "a program for Stable Diffusion": _is_webui,
     "ComfyUI": _is_comfy,
-    "InvokeAI": lambda name, _: name in ("invokeai_metadata", "invokeai_graph", "sd-metadata", "dream"),
-    "NovelAI": lambda name, value: name in ("software", "title", "source") and value.startswith("NovelAI"),
+    "InvokeAI": lambda name, value: name in ("invokeai_metadata", "invokeai_graph", "sd-metadata") or _is_dream(name, value),
+    "NovelAI": lambda name, value: (
+        (name, value) == ("title", "NovelAI generated image") or (name == "software" and value.startswith("NovelAI"))
+    ),
     "Fooocus": lambda name, _: name == "fooocus_scheme",
     "SwarmUI": lambda name, value: name in ("parameters", *_COMMENTS) and "sui_image_params" in value,
-    "Midjourney": lambda name, value: name == "description" and bool(re.search(r"\bJob ID: [0-9a-f-]{36}\b", value)),
+    "Midjourney": _is_midjourney,
 }
 
 

@@ -324,6 +324,21 @@ def test_a_caption_or_what_was_put_into_a_picture_does_not_speak_for_it(held):
     assert provenance.of_bytes(with_xmp(XMP.format("", held))) == ()
 
 
+@pytest.mark.parametrize("value", ["None", "none used", "No", "No AI", "n/a", "N.A.", "-", "false", "0", "Not applicable", "Keine", "无"])
+def test_no_system_is_no_declaration(value):
+    assert provenance.of_bytes(with_xmp(XMP.format("", f"<Iptc4xmpExt:AISystemUsed>{value}</Iptc4xmpExt:AISystemUsed>"))) == ()
+
+
+@pytest.mark.parametrize(
+    "said", ["<Iptc4xmpExt:AISystemUsed>Topaz Denoise</Iptc4xmpExt:AISystemUsed>", "<xmp:CreatorTool>Adobe Firefly</xmp:CreatorTool>"]
+)
+@pytest.mark.parametrize("source_type", ["algorithmicallyEnhanced", "digitalCapture"])
+def test_a_system_decides_nothing_against_the_source_type(said, source_type):
+    told = provenance.of_bytes(with_xmp(XMP.format(SOURCE_TYPE.format(source_type), said)))
+    assert [one.generated for one in told] == [False, False]
+    assert all(one.generated for one in provenance.of_bytes(with_xmp(XMP.format(SOURCE_TYPE.format("trainedAlgorithmicMedia"), said))))
+
+
 @pytest.mark.parametrize(
     ("label", "generated", "says"), [("1", True, "made by"), ("2", False, "perhaps made by"), ("3", False, "suspected to be made by")]
 )
@@ -388,6 +403,9 @@ def test_a_label_of_another_shape_says_nothing(value):
         (exif(comment=b"UNICODE\0" + COMFY.encode("utf-16-be")), "ComfyUI"),
         (png(invokeai_metadata="{}"), "InvokeAI"),
         (png(Software="NovelAI", Comment="{}"), "NovelAI"),
+        (png(Title="NovelAI generated image"), "NovelAI"),
+        (png(Dream='"a castle" -s 50 -S 42 -W 512 -H 512 -C 7.5 -A k_lms'), "InvokeAI"),
+        (png(Dream='"a lady riding a camel" -n2 -s150 -S 416354203'), "InvokeAI"),
         (png(Description="a cat --v 6 Job ID: 1c2b3a4d-1111-2222-3333-444455556666"), "Midjourney"),
     ],
 )
@@ -427,10 +445,22 @@ def test_what_stands_behind_the_pixels_of_a_png_is_read_and_they_are_not_decoded
         noise(comment=b'{"nodes": [], "links": []}'),
         exif(comment=b'ASCII\0\0\0{"0": {"class_type": "car", "score": 0.9}}'),
         png(Title="Midjourneys of a pilgrim"),
+        png(Creator="Francesca Dalle Carbonare", Source="https://www.theverge.com/midjourney-lawsuit"),
+        png(Creator="Stable Diffusion of gases, a thesis", Source="Midjourney, the hotel", Software="Dalle Carbonare Foto 2"),
+        png(Title="NovelAI - The AI Storyteller - Mozilla Firefox"),
+        png(Description="Print proof. Job ID: 1c2b3a4d-1111-2222-3333-444455556666"),
+        png(Description="a cat --v 6 Job ID: 1c2b3a4d-1111-2222-3333-444455556666 is how Midjourney signs"),
+        png(Dream="Martin Luther King's speech"),
+        png(Dream='"I have a dream", with a lens -s50'),
     ],
 )
 def test_ordinary_texts_say_nothing(content):
     assert provenance.of_bytes(content) == ()
+
+
+@pytest.mark.parametrize("name", ["Midjourney", "DALL·E 3", "NovelAI Diffusion V4.5 4BDE2A90", "Stable Diffusion XL C1E1DE52"])
+def test_a_source_that_is_a_generators_name_and_nothing_else_is_believed(name):
+    assert only(png(Source=name)) == Declaration("Text in the file", f"made with {name}", True)
 
 
 def test_exif_names_the_camera_and_the_program_but_anyone_can_write_that():
@@ -471,9 +501,11 @@ def test_an_xml_bomb_is_not_opened():
         with_xmp(f"<a>{'&' * 1_000_000}{'< ' * 500_000}</a>"),
         behind_the_pixels(*[(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(50_000_000)))] * 20),
         behind_the_pixels(*[(b"tEXt", TEXT)] * 100_000),
+        png(Description="--v 6 Job ID: 1c2b3a4d-1111-2222-3333-444455556666 " * 20_000 + "x", Dream='"' + " -s 1" * 200_000),
+        png(Source="midjourney" + " 1" * 400_000 + "!", Creator="midjourney " + "1." * 140 + "!"),
     ],
     ids=["steps", "deep JSON", "deep label", "nested properties", "nested", "many", "UTF-16", "unknown encoding"]
-    + ["unescaped", "packed zeros", "many texts"],
+    + ["unescaped", "packed zeros", "many texts", "jobs", "versions"],
 )
 def test_files_made_to_take_for_ever_do_not(content):
     assert len(provenance.of_bytes(content)) <= 20
