@@ -128,8 +128,10 @@ def _declarations(store: dict[str, Any], checked: bool) -> list[Declaration]:
         origins = list(_origins(manifest))
         if origins or not source:
             found.append(_declaration(manifest, origins, source, _is_vouched_for(checks[label]) if checked else None))
+        removed = _removed(manifest)
         for ingredient in manifest.get("ingredients") or []:
-            if taken_up := _TAKEN_UP.get(ingredient.get("relationship")):
+            taken_up = _TAKEN_UP.get(ingredient.get("relationship"))
+            if taken_up and ingredient.get("label") not in removed:
                 ahead.append((ingredient.get("active_manifest"), _PART if source == _PART else taken_up))
     return found
 
@@ -192,12 +194,22 @@ def _is_vouched_for(checks: set[tuple[str, str, bool]]) -> bool | None:
 
 def _origins(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(digital source type, which program) of each action that names one."""
+    for action in _actions(manifest):
+        if source_type := action.get("digitalSourceType"):
+            agent = action.get("softwareAgent") or ""
+            yield str(source_type), str(agent.get("name", "") if isinstance(agent, dict) else agent)
+
+
+def _removed(manifest: dict[str, Any]) -> set[str]:
+    """The labels of what was put in and then taken out again."""
+    taken = (action.get("parameters") or {} for action in _actions(manifest) if action.get("action") == "c2pa.removed")
+    return {str(one.get("url")).rpartition("/")[2] for parameters in taken for one in parameters.get("ingredients") or []}
+
+
+def _actions(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for assertion in manifest.get("assertions") or []:
         if str(assertion.get("label", "")).startswith("c2pa.actions"):
-            for action in (assertion.get("data") or {}).get("actions") or []:
-                if source_type := action.get("digitalSourceType"):
-                    agent = action.get("softwareAgent") or ""
-                    yield str(source_type), str(agent.get("name", "") if isinstance(agent, dict) else agent)
+            yield from (assertion.get("data") or {}).get("actions") or []
 
 
 def _program(manifest: dict[str, Any]) -> str:

@@ -32,18 +32,21 @@ def signed(
     kind: str = "image/jpeg",
     made_of: bytes | None = None,
     relationship: str = "parentOf",
+    done: tuple[str, ...] = (),
     signer: str = "Test Studio",
     seconds: float = 1e8,
     elsewhere: str | None = None,
 ) -> bytes:
-    """The file with a manifest that says so, and of what else it was made; the signer's certificate holds for so many `seconds`.
+    """The file with a manifest that says so, of what else it was made and what was `done` with that; the signer's certificate holds for so
+    many `seconds`.
 
     With an address `elsewhere` the manifest is not put in: the file only says where it is kept.
     """
     manifest = {"claim_generator_info": [{"name": "Test Program", "version": "1"}], "assertions": []}
     if source_type is not None:
         made = {"action": "c2pa.created", "digitalSourceType": IPTC + source_type, "softwareAgent": {"name": "Painter"}}
-        manifest["assertions"].append({"label": "c2pa.actions.v2", "data": {"actions": [made]}})
+        actions = [made, *({"action": action, "parameters": {"ingredientIds": ["before"]}} for action in done)]
+        manifest["assertions"].append({"label": "c2pa.actions.v2", "data": {"actions": actions}})
     chain, key = _certificates(signer, seconds)
 
     def sign(data: bytes) -> bytes:
@@ -59,7 +62,7 @@ def signed(
         if made_of is not None:
             if source_type is None:
                 builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
-            builder.add_ingredient({"title": "before", "relationship": relationship}, kind, io.BytesIO(made_of))
+            builder.add_ingredient({"title": "before", "relationship": relationship, "label": "before"}, kind, io.BytesIO(made_of))
         if elsewhere:
             builder.set_no_embed()
             builder.set_remote_url(elsewhere)

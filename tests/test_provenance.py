@@ -115,6 +115,15 @@ def test_what_a_picture_was_made_of_counts_but_not_what_it_was_made_after():
     assert not looked_at.generated
 
 
+def test_what_was_put_into_a_picture_and_taken_out_again_does_not_count():
+    def pasted(*done: str) -> list[bool]:
+        content = signed(noise(), "digitalCapture", made_of=signed(noise()), relationship="componentOf", done=done)
+        return [one.generated for one in provenance.of_bytes(content)]
+
+    assert pasted("c2pa.placed") == [True, False]
+    assert pasted("c2pa.placed", "c2pa.removed") == [False]
+
+
 def test_each_signer_answers_for_its_own_words_alone(tmp_path):
     camera = signed(noise(), "digitalCapture", signer="Camera Maker (forged)")
     edited = signed(noise(), None, made_of=camera, signer="Editor Inc")
