@@ -285,7 +285,7 @@ def _check_fields(manifest: dict[str, Any]) -> None:
     if type(manifest["encoder"]["dim"]) is not int:
         raise TypeError(f"encoder.dim should be a whole number, and is {manifest['encoder']['dim']!r}")
     thresholds = _numbers(manifest["thresholds"])
-    if thresholds["real"] > thresholds["fake"] or _numbers(manifest["calibration"])["slope"] <= 0:
+    if thresholds["real"] > thresholds["fake"] or _numbers(manifest["calibration"])["slope"] < 0:
         raise ValueError(f"thresholds {thresholds} that cross, or a calibration that turns the head round")
 
 
