@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -156,8 +157,11 @@ def _check_replaceable(folder: Path) -> None:
         raise BundleError(f"{folder} holds more than a model ({', '.join(foreign[:3])}), which would be lost; choose another --out.")
 
 
-def save(bundle: Bundle, folder: str | Path) -> None:
-    """Write the bundle; an older one under the same name is replaced only once the new one is complete. Raises BundleError."""
+def save(bundle: Bundle, folder: str | Path, draw: Callable[[Path], object] = lambda place: None) -> None:
+    """Write the bundle; an older one under the same name is replaced only once the new one is complete. Raises BundleError.
+
+    `draw` may put its curves into the folder that it is given, so that they come with the model that they are of.
+    """
     folder = Path(folder)
     check_target(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as part:
@@ -190,6 +194,7 @@ def save(bundle: Bundle, folder: str | Path) -> None:
         # Its manifest may be that of the model that it was made of: what is acted upon stands in the fields.
         rest = {key: value for key, value in bundle.manifest.items() if key not in fields and key != "family"}
         (fresh / "manifest.json").write_text(json.dumps(fields | rest, indent=2) + "\n")
+        draw(fresh)
         for written in (*fresh.rglob("*"), fresh):
             sync(written)
         with locked(folder.parent):  # others may save a model there at the same time, or write its card

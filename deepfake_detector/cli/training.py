@@ -56,10 +56,7 @@ def save_and_tell(done: Training, out: Path) -> None:
     labels = rows["label"].to_numpy()
     scores = evaluate_scores(rows, p_fake, done.bundle.thresholds, regions=(done.test.rows, done.p_fake))
     made = dataclasses.replace(done.bundle, manifest=done.bundle.manifest | {"scores": scores})
-    bundle.save(made, out)
-    if done.history:
-        plot_curves(done.history, out / "curves.png")
-
+    bundle.save(made, out, lambda place: plot_curves(done.history, place / "curves.png") if done.history else None)
     guess = (p_fake >= 0.5).astype(int)
     print(classification_report(labels, guess, target_names=LABEL_NAMES, digits=4, zero_division=0))
     print("Confusion matrix (rows: truth, columns: answer; real, fake):")
