@@ -165,7 +165,7 @@ class Clip:
                     if not packet.is_discard and packet.size:
                         group_of[stamp] = group
                         end = max(end, stamp + (packet.duration or 0))
-            except av.error.FFmpegError:
+            except (av.error.FFmpegError, IndexError):  # PyAV's of a broken list of streams
                 pass  # what came before is there, and the note below says how much that is
         if not group_of:
             raise UnusablePicture("no frame in this video; get a complete copy")
@@ -247,7 +247,7 @@ def _frames(
                 yield from decode(None)
                 decoder.flush_buffers()
                 whole, fed = True, False
-    except av.error.FFmpegError:  # the end of a broken file
+    except (av.error.FFmpegError, IndexError):  # the end of a broken file
         pass
     if fed:
         yield from decode(None)
@@ -266,10 +266,10 @@ def _seconds(stream: VideoStream, container: InputContainer) -> float:
 
 
 def _check(stream: VideoStream, stretch: float) -> None:
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if stream.codec_context.codec is None or not width or not height:
+    codec = stream.codec_context  # None for one that FFmpeg has never heard of
+    if not codec or codec.codec is None or not codec.width or not codec.height:
         raise UnusablePicture("a video in a coding that can't be decoded; convert it to H.264")
-    width = round(width * stretch)
+    width, height = round(codec.width * stretch), codec.height
     short, long = sorted((width, height))
     if short * long > MAX_PIXELS or short < MIN_SIDE or long > MAX_ASPECT * short:
         raise UnusablePicture(

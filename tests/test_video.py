@@ -188,6 +188,7 @@ def test_damaged_frames_and_all_that_build_on_them_are_named_and_the_rest_is_giv
             "not a video that can be read",
         ),
         (lambda path: path.write_bytes(draw_clip(path, STEADY).read_bytes()[:-900]), "cut off before its index"),
+        (lambda path: path.write_bytes(draw_clip(path, [0]).read_bytes().replace(b"avc1\0", b"nope\0")), "a coding that can't be decoded"),
         (lambda path: draw_clip(path, [0], size=(64, 8)), "64 x 8 is no size to judge"),
         (lambda path: draw_clip(path, [0], stretch=Fraction(26)), "1664 x 32 is no size to judge"),
     ],
