@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import re
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,6 +31,7 @@ _FRAMES = "animated: the first of {} frames was judged"
 _NOTES = {"GIF": _FRAMES, "PNG": _FRAMES, "WEBP": _FRAMES, "AVIF": _FRAMES, "TIFF": "the first of its pages was judged"}
 _TRANSPARENT = "transparent parts were put on white"
 _BROUGHT_TO_SRGB = "srgb 1"
+_BAND = 2**20  # pixels that are converted at once
 _THUMBNAIL = 150  # pixels of its longer side
 _TURNS = {  # EXIF orientation → what sets the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -51,6 +55,31 @@ class Picture:
 
     image: Image.Image
     notes: tuple[str, ...] = ()
+
+
+class _Budget:
+    """So many pixels may be decoded at once; who would exceed that waits until others are done, and those behind for their turn."""
+
+    def __init__(self, pixels: int):
+        self._left = pixels
+        self._first = threading.Lock()
+        self._returned = threading.Condition()
+
+    @contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        """For no more than there are in all, and by nobody who holds some already."""
+        with self._first, self._returned:
+            self._returned.wait_for(lambda: pixels <= self._left)
+            self._left -= pixels
+        try:
+            yield
+        finally:
+            with self._returned:
+                self._left += pixels
+                self._returned.notify()
+
+
+_budget = _Budget(MAX_PIXELS)
 
 
 def check_file_size(size: int) -> None:
@@ -115,14 +144,16 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
         if frames > 1 and file.format in _NOTES:  # of an MPO or HEIC, the main picture is the picture
             notes.append(_NOTES[file.format].format(frames))
         profile = colours.profile_of(file)  # of the header alone, as `reading` has it
-        file.load()
-        turn = _TURNS.get(_orientation(file))
-        image, transparent = _to_rgb(file, profile)
-    if transparent:
-        notes.append(_TRANSPARENT)
-    check_not_blank(image)
-    if turn is not None:
-        image = image.transpose(turn)
+        with _budget.take(file.width * file.height):
+            file.load()
+            turn = _TURNS.get(_orientation(file))
+            image, transparent = _to_rgb(file, profile)
+            file.close()  # which frees its pixels
+            if transparent:
+                notes.append(_TRANSPARENT)
+            check_not_blank(image)
+            if turn is not None:
+                image = image.transpose(turn)
     image.info = {}  # its EXIF would have the next reader turn it once more
     return Picture(image, tuple(notes))
 
@@ -172,6 +203,20 @@ def _to_rgb(image: Image.Image, profile: colours.Profile | None) -> tuple[Image.
         raise UnusablePicture(
             f"samples of mode {image.mode!r} (signed, 32-bit or float) don't say what is white; save it with 8 or 16 bits a channel"
         )
+    if image.mode == "RGB" and not image.has_transparency_data and not profile:
+        return image.convert("RGB"), False
+    shown, transparent = Image.new("RGB", image.size), False
+    rows = max(1, _BAND // image.width)  # a large picture would take several times its memory if it were converted as a whole
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        band, is_clear = _flattened(image.crop(box), profile)
+        shown.paste(band, box)
+        transparent |= is_clear
+    return shown, transparent
+
+
+def _flattened(image: Image.Image, profile: colours.Profile | None) -> tuple[Image.Image, bool]:
+    """The same of a part."""
     if not image.has_transparency_data:
         return profile(image) if profile else image.convert("RGB"), False
     rgba = image.convert("RGBA")

@@ -5,6 +5,8 @@ import contextlib
 import io
 import random
 import struct
+import threading
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
+from deepfake_detector import images
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import MAX_PIXELS, Picture, open_picture, reading
+from deepfake_detector.images import MAX_PIXELS, Picture, _Budget, open_picture, reading
 from tests import profiles
 
 # 64 x 48, red above blue, drawn by Pillow; kept as bytes since our HEIC library only reads.
@@ -455,6 +458,49 @@ def test_too_little_memory_is_a_reason(monkeypatch):
     monkeypatch.setattr("deepfake_detector.images._to_rgb", fail)
     with pytest.raises(UnusablePicture, match="too large"):
         open_picture(encode(halves(), "PNG"))
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "P", "L", "CMYK"])
+def test_a_picture_that_is_converted_in_parts_is_the_same(kind, monkeypatch):
+    image = noise((50, 70)).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    content = encode(image.convert(kind), "TIFF" if kind == "CMYK" else "PNG")
+    whole = open_picture(content)
+    monkeypatch.setattr("deepfake_detector.images._BAND", 130)
+    parts = open_picture(content)
+    assert parts.image.tobytes() == whole.image.tobytes()
+    assert parts.notes == whole.notes
+
+
+def test_no_more_is_decoded_at_once_than_one_picture_may_have(monkeypatch):
+    budget, to_rgb, lock = _Budget(10_000), images._to_rgb, threading.Lock()
+    now, most = 0, 0
+
+    def counting(image, profile):
+        nonlocal now, most
+        pixels = image.width * image.height
+        with lock:
+            now += pixels
+            most = max(most, now)
+        time.sleep(0.002)
+        with lock:
+            now -= pixels
+        return to_rgb(image, profile)
+
+    monkeypatch.setattr("deepfake_detector.images._budget", budget)
+    monkeypatch.setattr("deepfake_detector.images._to_rgb", counting)
+    files = [encode(noise((side, side)), "PNG") for side in (100, 40, 60, 20, 100, 30, 90)] * 4 + [FILES["palette"]()[:-40]] * 4
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(outcome_of, files))
+    assert sum(isinstance(one, Picture) for one in done) == 28
+    assert 5_000 < most <= 10_000
+
+
+def outcome_of(content):
+    try:
+        return open_picture(content)
+    except UnusablePicture as error:
+        return error
 
 
 def test_many_threads_agree_with_one():
