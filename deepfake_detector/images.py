@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from deepfake_detector import colours
 from deepfake_detector.errors import PictureTooLarge, PictureTooSmall, UnusablePicture
@@ -27,8 +27,11 @@ EXPECTED = "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP"
 
 # What Pillow may try: no EPS (it starts Ghostscript), no PDF, no icons. HEIF joins when a file asks for it.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
-_FRAMES = "animated: the first of {} frames was judged"
-_NOTES = {"GIF": _FRAMES, "PNG": _FRAMES, "WEBP": _FRAMES, "AVIF": _FRAMES, "TIFF": "the first of its pages was judged"}
+_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # of the several pictures of an MPO or HEIC, the main one is the picture
+_FIRST = "animated: the first of {} frames was judged"
+_LATER = "animated: frame {} of {} was judged, the first that is not blank"
+_PAGES = "the first of its pages was judged"
+_LOOKED_AT = 30  # frames of an animation, to find one that is not blank
 _TRANSPARENT = "transparent parts were put on white"
 _BROUGHT_TO_SRGB = "srgb 1"
 _BAND = 2**20  # pixels that are converted at once
@@ -137,41 +140,54 @@ def _register_heif() -> None:
 
 
 def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
-    notes = []
     with Image.open(io.BytesIO(content), formats=formats) as file:
         _check_size(*file.size)  # from the header, before a pixel is decoded
-        frames = _count_pages(file) if file.format == "TIFF" else getattr(file, "n_frames", 1)
-        if frames > 1 and file.format in _NOTES:  # of an MPO or HEIC, the main picture is the picture
-            notes.append(_NOTES[file.format].format(frames))
-        profile = colours.profile_of(file)  # of the header alone, as `reading` has it
         with _budget.take(file.width * file.height):
-            file.load()
+            image, notes = _first_shown(file)
             turn = _TURNS.get(_orientation(file))
-            image, transparent = _to_rgb(file, profile)
             file.close()  # which frees its pixels
-            if transparent:
-                notes.append(_TRANSPARENT)
             check_not_blank(image)
             if turn is not None:
                 image = image.transpose(turn)
     image.info = {}  # its EXIF would have the next reader turn it once more
-    return Picture(image, tuple(notes))
+    return Picture(image, notes)
+
+
+def _first_shown(file: ImageFile.ImageFile) -> tuple[Image.Image, tuple[str, ...]]:
+    """The first picture in a file, or of an animation the first that is not blank, if that is soon, and what to know of it."""
+    pages = file.format == "TIFF" and _has_pages(file)
+    frames = getattr(file, "n_frames", 1) if file.format in _ANIMATED else 1
+    profile = colours.profile_of(file)  # of the header alone, as `reading` has it
+    for number in range(min(frames, _LOOKED_AT, MAX_PIXELS // (file.width * file.height))):  # no more pixels than a single picture may have
+        if number:
+            file.seek(number)
+            _check_size(*file.size)  # which a GIF's frame can exceed
+        file.load()
+        image, transparent = _to_rgb(file, profile)
+        if not _is_blank(image):
+            break
+    animated = (_LATER.format(number + 1, frames) if number else _FIRST.format(frames)) if frames > 1 else ""
+    return image, tuple(filter(None, (animated, pages and _PAGES, transparent and _TRANSPARENT)))
+
+
+def _is_blank(image: Image.Image) -> bool:
+    return image.getcolors(1) is not None  # it stops at the second colour
 
 
 def check_not_blank(image: Image.Image) -> None:
     """Raise UnusablePicture where every pixel has the same colour: a model would have an answer, about nothing."""
-    if image.getcolors(1) is not None:  # it stops at the second colour
+    if _is_blank(image):
         raise UnusablePicture("blank: every pixel has the same colour, so there is nothing to judge; choose one that shows something")
 
 
-def _count_pages(file: Image.Image) -> int:
-    """1, or 2 for several: to count them Pillow takes time by their square, and a small file may claim a million."""
+def _has_pages(file: Image.Image) -> bool:
+    """Whether there are several; to count them Pillow takes time by their square, and a small file may claim a million."""
     try:
         file.seek(1)
     except EOFError:
-        return 1
+        return False
     file.seek(0)
-    return 2
+    return True
 
 
 def _check_size(width: int, height: int) -> None:

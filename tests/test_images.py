@@ -215,6 +215,26 @@ def test_of_an_animation_the_first_frame_is_judged(kind):
     assert is_near(picture, 32, 8, RED)
 
 
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_of_an_animation_that_fades_in_the_first_frame_that_shows_something_is_judged(kind):
+    blank = Image.new("RGB", (64, 48))
+    frames = [blank, Image.new("RGB", (64, 48), "white"), halves(), noise()]
+    picture = open_picture(encode(frames[0], kind, save_all=True, append_images=frames[1:], duration=100))
+    assert picture.notes == ("animated: frame 3 of 4 was judged, the first that is not blank",)
+    assert is_near(picture, 32, 8, RED)
+    with pytest.raises(UnusablePicture, match="blank"):
+        open_picture(encode(frames[0], kind, save_all=True, append_images=frames[1:2], duration=100))
+
+
+def test_of_a_long_blank_animation_no_more_is_looked_at_than_a_large_picture_holds(monkeypatch):
+    dark = [Image.new("RGB", (64, 48), (i, 0, 0)) for i in range(6)]
+    content = encode(dark[0], "GIF", save_all=True, append_images=[*dark[1:], halves()])
+    assert "frame 7" in open_picture(content).notes[0]
+    monkeypatch.setattr("deepfake_detector.images.MAX_PIXELS", 5 * 64 * 48)
+    with pytest.raises(UnusablePicture, match="blank"):
+        open_picture(content)
+
+
 def test_of_several_pages_the_first_is_judged():
     picture = open_picture(encode(halves(), "TIFF", save_all=True, append_images=[noise(), noise()]))
     assert picture.notes == ("the first of its pages was judged",)
