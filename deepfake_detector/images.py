@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 import threading
@@ -107,9 +108,13 @@ def open_picture(content: bytes) -> Picture:
     except MemoryError as error:
         raise PictureTooLarge("too large for the memory that is free; scale it down first") from error
     except Exception as error:  # fuzzed files make Pillow's decoders raise almost anything
-        looks_like = next((name for name in formats if Image.OPEN[name][1](content[:16])), None)
+        looks_like = kind_of(content[:16])
+        if looks_like is None and _is_video(content):
+            raise UnusablePicture("a video by its content, not a picture; give it as one, with an ending such as .mp4") from error
         if looks_like is None:
             raise UnusablePicture(f"not a picture that can be read; expected {EXPECTED}") from error
+        if looks_like == "JPEG" and (picture := _whole_but_for_its_end(content, formats)):
+            return picture
         said = " ".join(str(error).split()) or type(error).__name__  # libheif breaks its lines
         detail = "unreadable header" if isinstance(error, Image.UnidentifiedImageError) else said
         raise UnusablePicture(f"truncated or damaged {looks_like} file ({detail}); get a complete copy") from error
@@ -132,6 +137,22 @@ def formats_of(start: bytes) -> tuple[str, ...]:
     return (*_FORMATS, "HEIF")
 
 
+def kind_of(start: bytes) -> str | None:
+    """The format of a picture whose file begins so (16 bytes); None for what is none that is read."""
+    Image.init()
+    return next((name for name in formats_of(start) if Image.OPEN[name][1](start)), None)
+
+
+def _is_video(content: bytes) -> bool:
+    """By what its file begins with: MP4 and MOV, Matroska and WebM, AVI, FLV, Ogg, WMV, MPEG, or a transport stream's packets."""
+    return (
+        content[4:8] in (b"ftyp", b"moov", b"mdat")
+        or content[8:12] == b"AVI "
+        or content.startswith((b"\x1aE\xdf\xa3", b"FLV\1", b"OggS", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\1\xba"))
+        or any(content[start : start + 3 * size : size] == b"GGG" for start, size in ((0, 188), (4, 192)))
+    )
+
+
 @cache
 def _register_heif() -> None:
     import pi_heif
@@ -151,6 +172,20 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
                 image = image.transpose(turn)
     image.info = {}  # its EXIF would have the next reader turn it once more
     return Picture(image, notes)
+
+
+def _whole_but_for_its_end(content: bytes, formats: tuple[str, ...]) -> Picture | None:
+    """The picture of a JPEG that lacks its end mark alone: what is put before a new one changes pixels only where some are missing."""
+    if content.endswith(b"\xff\xd9"):
+        return None
+    seen = set()
+    for filler in (b"", b"\x55\xaa" * 64):
+        try:
+            picture = _decode(content.rstrip(b"\xff") + filler + b"\xff\xd9", formats)
+        except Exception:  # whatever it is, the reason has been found before
+            return None
+        seen.add(hashlib.sha256(picture.image.tobytes()).digest())
+    return picture if len(seen) == 1 else None
 
 
 def _first_shown(file: ImageFile.ImageFile) -> tuple[Image.Image, tuple[str, ...]]:

@@ -15,14 +15,14 @@ from PIL import Image
 
 from deepfake_detector import colours
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, Picture, check_not_blank
+from deepfake_detector.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, Picture, check_not_blank, kind_of
 
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv")
+EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv")
 EXPECTED = "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV or Ogg"
 
 # What FFmpeg may try: no playlists (they name other files and addresses), no pictures, no text.
@@ -205,6 +205,12 @@ def _open(path: str) -> tuple[InputContainer, VideoStream]:
     try:
         container = av.open(path, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
     except (av.error.FFmpegError, ValueError) as error:
+        with open(path, "rb") as file:
+            picture = kind_of(file.read(16))
+        if picture:
+            raise UnusablePicture(
+                f"a picture by its content ({picture}), not a video; give it as one, with an ending such as .{picture.lower()}"
+            ) from error
         raise UnusablePicture(
             f"not a video that can be read, or cut off before its index; expected {EXPECTED}; get a complete copy"
         ) from error

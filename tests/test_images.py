@@ -18,6 +18,7 @@ from deepfake_detector import images
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import MAX_PIXELS, Picture, _Budget, open_picture, reading
 from tests import profiles
+from tests.clips import draw_clip
 
 # 64 x 48, red above blue, drawn by Pillow; kept as bytes since our HEIC library only reads.
 HEIC = base64.b64decode(
@@ -128,6 +129,24 @@ def test_a_truncated_file_is_refused(kind, share):
         open_picture(content[: int(len(content) * share)])
     assert "BytesIO" not in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "progressive"])
+def test_a_jpeg_that_lacks_its_end_mark_alone_is_whole(kind):
+    content = FILES[kind]()
+    whole = open_picture(content)
+    for cut in (1, 2):
+        assert open_picture(content[:-cut]).image.tobytes() == whole.image.tobytes()
+    for cut in (5, 20, 200):
+        with pytest.raises(UnusablePicture, match="truncated"):
+            open_picture(content[:-cut])
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".avi", ".flv", ".ts", ".m2ts", ".mpg", ".wmv"])
+def test_a_video_is_called_one(tmp_path, ending):
+    path = draw_clip(tmp_path / f"a{ending}", list(range(0, 1000, 40)))
+    with pytest.raises(UnusablePicture, match="a video by its content, not a picture"):
+        open_picture(path.read_bytes())
 
 
 @pytest.mark.parametrize("kind", ["gif", "apng", "mpo"])

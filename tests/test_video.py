@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from deepfake_detector import colours
 from deepfake_detector.errors import UnusablePicture
@@ -181,6 +182,7 @@ def test_damaged_frames_and_all_that_build_on_them_are_named_and_the_rest_is_giv
     [
         (lambda path: path.touch(), "empty file: it holds no bytes"),
         (lambda path: path.write_bytes(b"hello" * 999), "not a video that can be read"),
+        (lambda path: Image.new("RGB", (64, 48)).save(path, "PNG"), "a picture by its content \\(PNG\\), not a video; .* such as .png"),
         (lambda path: path.mkdir(), "not a plain file"),
         (draw_sound, "no pictures in this video, only sound"),
         (
