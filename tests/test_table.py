@@ -261,7 +261,6 @@ def test_two_writers_of_one_table_leave_numbers_and_manifest_of_one(tmp_path, mo
 
     monkeypatch.setattr(table, "write_atomically", slowly)
     table.write(tmp_path / "t.csv", rows(awkward(50)), SPEC, {"crop": "whole"})
-    assert table.read(tmp_path / "t.csv").crop in ("whole", "faces")
     other[0].join()
     assert (len(table.read(tmp_path / "t.csv")), table.read(tmp_path / "t.csv").crop) == (20, "faces")
 
