@@ -5,7 +5,7 @@ from __future__ import annotations
 import faiss
 import numpy as np
 
-from deepfake_detector.vectors import Vectors, batches
+from deepfake_detector.vectors import Vectors, batches, unit
 
 SHORTLIST = 1000  # rows of a table on disk whose cosines are computed for a search
 _SAMPLE = 10_000
@@ -20,29 +20,23 @@ class Neighbours:
 
     def __init__(self, X: Vectors):
         if isinstance(X, np.ndarray):
-            self.X = _unit(X)
+            self.X = unit(X)
             self._index = faiss.IndexFlatIP(X.shape[1])
             self._index.add(self.X)
             return
         self.X = X
         self._index = faiss.IndexRaBitQ(X.shape[1], faiss.METRIC_INNER_PRODUCT)
-        self._index.train(_unit(X[np.linspace(0, len(X) - 1, min(_SAMPLE, len(X))).astype(int)]))
+        self._index.train(unit(X[np.linspace(0, len(X) - 1, min(_SAMPLE, len(X))).astype(int)]))
         for _, rows in batches(X):
-            self._index.add(_unit(rows))
+            self._index.add(unit(rows))
 
     def nearest(self, X: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(m, dim) → the cosines, (m, k) float32 from the greatest down, and the row numbers, (m, k); k ≤ count where fewer are known."""
-        wanted, count = _unit(X), min(count, len(self.X))
+        wanted, count = unit(X), min(count, len(self.X))
         if isinstance(self.X, np.ndarray):
             return self._index.search(wanted, count)
         _, likely = self._index.search(wanted, min(max(SHORTLIST, count), len(self.X)))
         likely.sort(axis=1)  # as they lie on disk
-        cosines = np.stack([_unit(self.X[rows]) @ one for rows, one in zip(likely, wanted, strict=True)])
+        cosines = np.stack([unit(self.X[rows]) @ one for rows, one in zip(likely, wanted, strict=True)])
         best = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
         return np.take_along_axis(cosines, best, axis=1), np.take_along_axis(likely, best, axis=1)
-
-
-def _unit(X: Vectors) -> np.ndarray:
-    """Rows of length 1, so that an inner product is a cosine; a row of zeros stays one."""
-    X = np.ascontiguousarray(X, np.float32)
-    return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), np.finfo(np.float32).tiny)

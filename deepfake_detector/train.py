@@ -20,6 +20,7 @@ from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.look_alikes import look_alikes
 from deepfake_detector.metrics import auroc
 from deepfake_detector.recall import Recall, remember
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds
@@ -37,12 +38,16 @@ NEW_SOURCES, NEW_GENERATORS = "sources not learnt from", "generators not learnt 
 
 @dataclass(frozen=True)
 class Training:
-    """A finished bundle, the rows it was tested on, and its curves by epoch (empty for heads without epochs)."""
+    """A finished bundle, the rows it was tested on, and its curves by epoch (empty for heads without epochs).
+
+    `look_alikes` are test pictures that look just like one learnt from, each with that one, by their paths.
+    """
 
     bundle: Bundle
     test: Embeddings
     p_fake: np.ndarray  # (len(test),) calibrated
     history: dict[str, list[float]]
+    look_alikes: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,11 @@ def finished(
         "settings": {},
         "settings_tried": [],
     }
+    alike: list[tuple[str, str]] = []
+    if (sides.training.spec, sides.training.crop) == (sides.test.spec, sides.test.crop):
+        looked_at, rows = look_alikes(sides.test.X, sides.training.X)
+        alike = [(sides.test.rows["path"].iloc[test], sides.training.rows["path"].iloc[known]) for test, known in rows]
+        told["look_alikes"] = {"looked_at": looked_at, "found": len(alike)}
     manifest = {"promise": fitted.promise, "training": told | facts, "versions": versions()}
     bundle = Bundle(
         name,
@@ -126,7 +136,7 @@ def finished(
         recall,
         learnt=fingerprints(sides.training.rows),
     )
-    return Training(bundle, sides.test, bundle.p_fake(sides.test.X), fitted.head.history_)
+    return Training(bundle, sides.test, bundle.p_fake(sides.test.X), fitted.head.history_, alike)
 
 
 def fit_calibrated(

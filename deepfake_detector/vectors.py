@@ -78,6 +78,12 @@ def batches(X: Vectors) -> Iterator[tuple[slice, np.ndarray]]:
         yield which, np.asarray(X[which], np.float32)
 
 
+def unit(X: Vectors) -> np.ndarray:
+    """(n, dim) → (n, dim) float32, rows of length 1, so that an inner product is a cosine; a row of zeros stays one."""
+    X = np.ascontiguousarray(X, np.float32)
+    return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
 class Collector:
     """Takes rows batch by batch; `finish` gives them all, in memory as float32 or, above the limit, from a file in `folder` as `dtype`."""
 

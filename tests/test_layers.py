@@ -29,6 +29,7 @@ LAYERS = [
         "pooling",
         "tracking",
         "neighbours",
+        "look_alikes",
         "picture_store",
         "photograph_parts",
         "credentials",

@@ -83,4 +83,11 @@ def save_and_tell(done: Training, out: Path) -> None:
         matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
         what = f"tried {tried['settings']}: " if tried["settings"] else ""
         print(f"  {what}AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
+    if done.look_alikes:
+        looked_at = made.manifest["training"]["look_alikes"]["looked_at"]
+        print(
+            f"WARNING: {len(done.look_alikes)} of {looked_at} test pictures look just like one that was learnt from, and may be the same, "
+            f"saved again: {' and '.join(map(repr, done.look_alikes[0]))}, for one. Such pictures flatter the figures above. Give both one "
+            "group in a manifest.csv, or leave one out."
+        )
     print(f"{out}: {made.head_name} on {made.spec.name}; split: {made.manifest['training']['split']}")
