@@ -90,12 +90,17 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     return Adapted(bundle, shown)
 
 
-def embed_shown(listing: Listing, embedder: Embedder, progress: Callable[[int], object]) -> tuple[Embeddings, list[tuple[str, str]]]:
-    """Embed pictures to be learnt → (embeddings, what was skipped as (name, reason)).
+def embed_shown(
+    model: Bundle, listing: Listing, embedder: Embedder, progress: Callable[[int], object]
+) -> tuple[Embeddings, list[tuple[str, str]]]:
+    """Embed pictures that a model is to learn → (embeddings, what was skipped as (name, reason)).
 
     Raises TrainingError where nothing is left of a source or generator: a model without it is not what was asked for.
     """
     pictures, skipped = embed_samples(listing, embedder, progress)
+    learnt = model.has_learnt(pictures.rows)
+    skipped += [(path, f"{model.name} has learnt it already") for path in pictures.rows["path"][learnt].unique()]
+    pictures = pictures.take(~learnt)
     lost = sorted({sample.generator for sample in listing.samples} - set(pictures.rows["generator"]))
     if lost:
         name, reason = next(one for one in skipped if one[0].startswith(f"{lost[0]}/"))

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -221,7 +222,7 @@ def load(folder: str | Path) -> Bundle:
     folder = Path(folder)
     place = folder / "manifest.json"
     if not folder.exists() and folder.parent.is_dir():
-        with locked(folder.parent):
+        with suppress(OSError), locked(folder.parent):  # a folder that may not be listed, or written
             _put_back(folder)
     try:
         manifest = json.loads(place.read_text())

@@ -96,6 +96,14 @@ class Prepared(Generic[Item]):
     boxes: np.ndarray | None = None  # (regions, 4) int32
     notes: tuple[str, ...] = ()
 
+    def encoded(self, vectors: np.ndarray, cached: bool = False) -> None:
+        """(regions, dim) are what the encoder gave for it; they are no result where some of them are no numbers."""
+        self.prepared = None  # free the pixels
+        if np.isfinite(vectors).all():
+            self.result.remembered, self.result.cached = Remembered(vectors, self.boxes, self.notes), cached
+        else:
+            self.result.error = "the encoder gave numbers for it that are none"
+
 
 @dataclass
 class Embedder:
@@ -218,15 +226,10 @@ class Embedder:
         ends = np.cumsum([len(first.prepared) for first in firsts])
         entries = {}
         for (key, same), rows in zip(misses.items(), np.split(vectors, ends[:-1]), strict=True):
-            whole = np.isfinite(rows).all()
-            if whole:
-                entries[key] = Remembered(rows, same[0].boxes, same[0].notes)
             for nth, one in enumerate(same):
-                one.prepared = None  # free the pixels
-                if whole:
-                    one.result.remembered, one.result.cached = entries[key], nth > 0
-                else:
-                    one.result.error = "the encoder gave numbers for it that are none"
+                one.encoded(rows, cached=nth > 0)
+            if same[0].result.remembered:
+                entries[key] = same[0].result.remembered
         if self.cache:
             try:
                 self.cache.put(self.encoder.spec.name, entries)

@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 
 from deepfake_detector import parts
-from deepfake_detector.cache import Remembered
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Content, Embedded, Embedder, Prepared, Timing
 from deepfake_detector.encoders import PictureEncoder
@@ -376,6 +375,6 @@ class _Encode:
             vectors = iter(np.concatenate([self.encoder.encode(together[at : at + self.job.batch_size]) for at in starts]))
             for one in piece.outcomes:
                 if one.prepared is not None:
-                    one.result.remembered = Remembered(np.stack(list(islice(vectors, len(one.prepared)))), one.boxes)
+                    one.encoded(np.stack(list(islice(vectors, len(one.prepared)))))
         table = parts.to_table(one.result for one in piece.outcomes)
         return replace(piece, outcomes=[], table=table, seconds=time.perf_counter() - began)

@@ -35,6 +35,7 @@ _PAGES = "the first of its pages was judged"
 _LOOKED_AT = 30  # frames of an animation, to find one that is not blank
 _TRANSPARENT = "transparent parts were put on white"
 _BROUGHT_TO_SRGB = "srgb 1"
+_VIDEO_BRANDS = (b"iso", b"mp4", b"avc", b"hvc", b"qt", b"M4V", b"3g", b"dash", b"f4v", b"MSNV")  # sound and raw pictures have others
 _BAND = 2**20  # pixels that are converted at once
 _THUMBNAIL = 150  # pixels of its longer side
 _TURNS = {  # EXIF orientation → what sets the picture upright
@@ -144,11 +145,12 @@ def kind_of(start: bytes) -> str | None:
 
 
 def _is_video(content: bytes) -> bool:
-    """By what its file begins with: MP4 and MOV, Matroska and WebM, AVI, FLV, Ogg, WMV, MPEG, or a transport stream's packets."""
+    """By what its file begins with: MP4 and MOV, Matroska and WebM, AVI, FLV, WMV, MPEG, or a transport stream's packets."""
     return (
-        content[4:8] in (b"ftyp", b"moov", b"mdat")
+        (content[4:8] == b"ftyp" and content[8:12].startswith(_VIDEO_BRANDS))
+        or content[4:8] in (b"moov", b"mdat")
         or content[8:12] == b"AVI "
-        or content.startswith((b"\x1aE\xdf\xa3", b"FLV\1", b"OggS", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\1\xba"))
+        or content.startswith((b"\x1aE\xdf\xa3", b"FLV\1", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\1\xba"))
         or any(content[start : start + 3 * size : size] == b"GGG" for start, size in ((0, 188), (4, 192)))
     )
 
@@ -175,8 +177,11 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
 
 
 def _whole_but_for_its_end(content: bytes, formats: tuple[str, ...]) -> Picture | None:
-    """The picture of a JPEG that lacks its end mark alone: what is put before a new one changes pixels only where some are missing."""
-    if content.endswith(b"\xff\xd9"):
+    """The picture of a JPEG that lacks its end mark alone: what is put before a new one changes pixels only where some are missing.
+
+    Not of a progressive one, which may lack whole scans, each of which would make it finer.
+    """
+    if content.endswith(b"\xff\xd9") or _is_progressive(content):
         return None
     seen = set()
     for filler in (b"", b"\x55\xaa" * 64):
@@ -186,6 +191,14 @@ def _whole_but_for_its_end(content: bytes, formats: tuple[str, ...]) -> Picture 
             return None
         seen.add(hashlib.sha256(picture.image.tobytes()).digest())
     return picture if len(seen) == 1 else None
+
+
+def _is_progressive(content: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as file:
+            return "progressive" in file.info
+    except Exception:  # whatever it is, the reason has been found before
+        return True
 
 
 def _first_shown(file: ImageFile.ImageFile) -> tuple[Image.Image, tuple[str, ...]]:

@@ -69,7 +69,7 @@ def whole_groups(rows: pd.DataFrame) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     group = pd.factorize(rows["group"])[0]
-    if "sha256" not in rows:
+    if "sha256" not in rows or rows.empty:
         return group
     files, of = [rows["sha256"]], [group]
     if "made_from" in rows:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,6 @@ from deepfake_detector import vectors
 from deepfake_detector.errors import TableError
 from deepfake_detector.files import locked, remove_abandoned, spelt_out, sync, write_atomically
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample, made_differently
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FORMAT = 2
 ROW_COLUMNS = ("path", "label", "generator", "group", "split", "sha256")
@@ -255,33 +252,15 @@ def joined(parts: Sequence[Embeddings]) -> Embeddings:
     """The rows of all parts, of one encoder and crop, one after another."""
     import pandas as pd
 
+    from deepfake_detector.same_names import told_apart
+
     if len(parts) == 1:
         return parts[0]
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     rows = rows.fillna({"video": "", "track": -1, "made_from": ""})  # of pictures, beside frames of clips, and of those not made here
-    rows["group"] = _apart(rows, np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
-    return Embeddings(rows, vectors.joined([part.X for part in parts]), parts[0].spec, parts[0].crop)
-
-
-def _apart(rows: pd.DataFrame, part: np.ndarray) -> pd.Series:
-    """(n,) the rows' groups, told apart where one that is but the name of a file stands for other files in other parts (n,).
-
-    Data sets number their pictures alike, and two photographs are not of one content because both are called 0001.jpg. What was made of
-    one of them, in a table without it, is told by `made_from`; without that it could be of either, and the group stays as it is.
-    """
-    import pandas as pd
-
-    nothing = pd.Series("", rows.index)
-    video, made_from = (rows.get(name, nothing) for name in ("video", "made_from"))
-    own = rows["group"] == rows["path"].where(video == "", video)
-    named = rows[["group", "sha256"]].assign(part=part)
-    files = named[own].drop_duplicates()
-    by_group = files.groupby("group")
-    others = (by_group["part"].transform("nunique") > 1) & (by_group["sha256"].transform("nunique") == by_group["sha256"].transform("size"))
-    of_one = pd.MultiIndex.from_frame(files[["group", "part"]])
-    unclear = named["group"][~pd.MultiIndex.from_frame(named[["group", "part"]]).isin(of_one) & (made_from == "").to_numpy()]
-    renamed = rows["group"].isin(set(files["group"][others]) - set(unclear))
-    return rows["group"].where(~renamed, "table " + named["part"].astype(str) + ": " + rows["group"])
+    X = vectors.joined([part.X for part in parts])
+    rows["group"] = told_apart(rows, X, np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
+    return Embeddings(rows, X, parts[0].spec, parts[0].crop)
 
 
 class _Stored:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,7 +47,7 @@ class Training:
     test: Embeddings
     p_fake: np.ndarray  # (len(test),) calibrated
     history: dict[str, list[float]]
-    look_alikes: list[tuple[str, str]]
+    look_alikes: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,13 @@ def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: s
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
     watched = (testing.X, testing.rows["label"].to_numpy(np.float32))
     fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched)
+    looked_at, rows = look_alikes(testing.X, training.X)
+    alike = [(testing.rows["path"].iloc[test], training.rows["path"].iloc[known]) for test, known in rows]
     facts = {"seed": seed, "settings": chosen, "settings_tried": tried, "command": command}
+    facts["look_alikes"] = {"looked_at": looked_at, "found": len(alike)}
     family = family_head.fit(training, seed)
     recall = remember(fitted.head, training, seed) if fitted.head.teachable else None
-    return finished(name, head_name, fitted, sides, facts, family=family, recall=recall)
+    return replace(finished(name, head_name, fitted, sides, facts, family=family, recall=recall), look_alikes=alike)
 
 
 def two_sides(data: Embeddings, seed: int) -> Sides:
@@ -116,11 +119,6 @@ def finished(
         "settings": {},
         "settings_tried": [],
     }
-    alike: list[tuple[str, str]] = []
-    if (sides.training.spec, sides.training.crop) == (sides.test.spec, sides.test.crop):
-        looked_at, rows = look_alikes(sides.test.X, sides.training.X)
-        alike = [(sides.test.rows["path"].iloc[test], sides.training.rows["path"].iloc[known]) for test, known in rows]
-        told["look_alikes"] = {"looked_at": looked_at, "found": len(alike)}
     manifest = {"promise": fitted.promise, "training": told | facts, "versions": versions()}
     bundle = Bundle(
         name,
@@ -136,7 +134,7 @@ def finished(
         recall,
         learnt=fingerprints(sides.training.rows),
     )
-    return Training(bundle, sides.test, bundle.p_fake(sides.test.X), fitted.head.history_, alike)
+    return Training(bundle, sides.test, bundle.p_fake(sides.test.X), fitted.head.history_)
 
 
 def fit_calibrated(

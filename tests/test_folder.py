@@ -333,6 +333,9 @@ def test_pictures_that_are_passed_over_are_accounted_for(tmp_path):
         ("fake/0a1b2c", "a picture by its content, but not by its ending; rename it"),
         ("fake/x.jpg_large", "a picture by its content, but not by its ending; rename it"),
     ]
+    os.mkfifo(tmp_path / "pipe")
+    (folder / "fake" / "log").symlink_to(tmp_path / "pipe")  # to look into which would be to wait for ever
+    assert len(scan(folder).skipped) == 2
     manifest(folder, ["real/a.jpg", "0"], ["fake/b.jpg", "1"])
     assert scan(folder).skipped == [(str(folder), "1 other pictures or clips lie here, which manifest.csv does not list")]
     assert scan(folder / "manifest.csv").skipped == [], "a list that was asked for is all that was asked for"

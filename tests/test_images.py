@@ -131,15 +131,27 @@ def test_a_truncated_file_is_refused(kind, share):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "progressive"])
-def test_a_jpeg_that_lacks_its_end_mark_alone_is_whole(kind):
-    content = FILES[kind]()
+def test_a_jpeg_that_lacks_its_end_mark_alone_is_whole():
+    content = FILES["jpeg"]()
     whole = open_picture(content)
     for cut in (1, 2):
         assert open_picture(content[:-cut]).image.tobytes() == whole.image.tobytes()
     for cut in (5, 20, 200):
         with pytest.raises(UnusablePicture, match="truncated"):
             open_picture(content[:-cut])
+
+
+def test_a_progressive_jpeg_that_may_lack_whole_scans_is_refused():
+    content = FILES["progressive"]()
+    for end in (content.rfind(b"\xff\xda"), len(content) - 2):  # before its last scan; without its end mark
+        with pytest.raises(UnusablePicture, match="truncated"):
+            open_picture(content[:end])
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypcrx ", b"\0\0\0\x18ftypM4A ", b"OggS\0\2"])
+def test_sound_and_raw_pictures_are_not_called_videos(start):
+    with pytest.raises(UnusablePicture, match="not a picture that can be read"):
+        open_picture(start + bytes(100))
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".avi", ".flv", ".ts", ".m2ts", ".mpg", ".wmv"])

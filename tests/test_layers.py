@@ -15,7 +15,21 @@ PACKAGE = ROOT / "deepfake_detector"
 LAYERS = [
     {"errors", ""},
     {"vectors"},
-    {"types", "registry", "files", "database", "versions", "torch_compat", "addresses", "once", "twins", "memory", "families", "colours"},
+    {
+        "types",
+        "registry",
+        "files",
+        "database",
+        "versions",
+        "torch_compat",
+        "addresses",
+        "once",
+        "twins",
+        "memory",
+        "families",
+        "colours",
+        "same_names",
+    },
     {
         "answers",
         "images",

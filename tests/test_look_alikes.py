@@ -32,8 +32,8 @@ def test_copies_are_found_and_others_are_not(on_disk, monkeypatch, tmp_path):
 
 
 def test_of_many_some_are_looked_at_and_of_a_few_numbers_none():
-    known = drawn(10, 0)
-    looked_at, found = look_alikes(np.tile(known, (200, 1)), known)
+    known = drawn(400, 0)
+    looked_at, found = look_alikes(np.tile(known, (5, 1)), known)
     assert looked_at == len(found) == 1000
     assert look_alikes(known[:, :64], known[:, :64]) == (0, [])
 
@@ -50,3 +50,9 @@ def test_training_says_so(tmp_path):
     done = script("train_classifier.py", "t.parquet", "--head", "logistic", "--out", "m", cwd=tmp_path)
     assert "WARNING: 5 of 20 test pictures look just like one that was learnt from, and may be the same, saved again: " in done.stdout
     assert "'100.png' and '0.png', for one" in done.stdout
+
+
+def test_an_encoder_that_sees_one_direction_a_class_tells_nothing():
+    """Such as one that was tuned to real and fake."""
+    collapsed = np.repeat([[1.0], [-1.0]], 50, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(100, DIM))
+    assert look_alikes(collapsed, collapsed) == (0, [])

@@ -434,6 +434,13 @@ def test_one_class_alone_is_measured_as_far_as_it_goes(tmp_path):
     assert "–" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize("label", ["real", "fake"])
+def test_a_folder_of_one_class_alone_gets_a_report(world, tmp_path, label):
+    shutil.copytree(world / "data" / label, tmp_path / "data" / label)
+    assert cli.evaluate([f"--model={world / 'logistic'}", f"--data={tmp_path / 'data'}", "--no-cache", f"--out={tmp_path / 'r'}"]) == 0
+    assert "can't be told: each class needs at least 15 pictures" in (tmp_path / "r" / "report.html").read_text().replace("&#39;", "'")
+
+
 def test_a_source_of_one_group_is_compared_and_printed_without_an_interval(tmp_path):
     """Two clips' frames of one group, a single picture: figures, but nothing that tells how others would vary."""
     rows = ROWS.assign(group=list("wwww"))

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepfake_detector import split, table
+from deepfake_detector import table
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import TableError
 from deepfake_detector.files import remove_abandoned
@@ -182,7 +182,7 @@ def test_the_command_converts_and_says_what_is_wrong(tmp_path):
 # A table of ordinary size takes its time; a small one has to be slowed down for a kill to find it at work.
 SLOW = """
 import sys, time
-from deepfake_detector import split, table
+from deepfake_detector import table
 write = table._Writer.write
 def slowly(self, *chunk):
     time.sleep(0.1)
@@ -302,54 +302,6 @@ def test_several_tables_are_read_as_one(tmp_path):
     assert set(together.rows["video"][25:]) > {""}
     alone = table.read_all([tmp_path / "a.csv"])
     assert (X[:25] == alone.X).all()
-
-
-def part(folder: Path, name: str, *samples: Sample, files: str) -> Path:
-    """A table of these samples; `files` has a letter for each, the same for the same file."""
-    listed = [table.Row(one, letter * 64, np.zeros(64, np.float32)) for one, letter in zip(samples, files, strict=True)]
-    columns = table.columns(video=any(one.video for one in samples), made=any(one.made_from for one in samples))
-    table.write(folder / name, listed, SPEC, {"crop": "whole"}, columns)
-    return folder / name
-
-
-def test_pictures_of_one_name_in_two_tables_are_two_pictures(tmp_path):
-    """Data sets number theirs alike: 1.jpg of the one and of the other are no pair, and need not be on one side."""
-    a = part(tmp_path, "a.csv", Sample("", "1.jpg", 0, "p", "1.jpg"), Sample("", "2.jpg", 0, "p", "2.jpg"), files="ab")
-    b = part(
-        tmp_path,
-        "b.parquet",
-        Sample("", "1.jpg", 1, "g", "1.jpg"),
-        Sample("", "1.jpg#view", 1, "g", "1.jpg", "view"),
-        Sample("", "2.jpg", 0, "p", "2.jpg"),  # the very same file
-        Sample("", "3.jpg", 1, "g", "prompt 7"),
-        files="ccbd",
-    )
-    assert split.whole_groups(table.read_all([a, b]).rows).tolist() == [0, 1, 2, 2, 1, 3]
-    clips = [
-        part(
-            tmp_path,
-            f"{letter}.csv",
-            *(Sample("", f"1.mp4#t={t}", 0, "p", "1.mp4", video="1.mp4", time=t) for t in (0, 1)),
-            files=2 * letter,
-        )
-        for letter in "xy"
-    ]
-    assert split.whole_groups(table.read_all(clips).rows).tolist() == [0, 0, 1, 1]
-
-
-def test_what_was_made_of_a_photograph_goes_with_it_whatever_the_names(tmp_path):
-    made = [Sample("", f"1.jpg#x{side}", label, "x", "1.jpg", made_from="a" * 64) for label, side in enumerate((":real", ""))]
-    pairs = part(tmp_path, "pairs.csv", *made, files="pq")
-    photographs = part(
-        tmp_path, "real.csv", Sample("", "real/1.jpg", 0, "p", "real/1.jpg"), Sample("", "1.jpg", 0, "p", "1.jpg"), files="ab"
-    )
-    others = part(tmp_path, "others.csv", Sample("", "1.jpg", 0, "p", "1.jpg"), files="c")
-    rows = table.read_all([pairs, photographs, others]).rows
-    assert split.whole_groups(rows).tolist() == [0, 0, 0, 1, 2]
-    assert split.in_their_own_right(rows).tolist() == [False, True, True, True, True]
-    # A table from before that was told goes by the photograph's name, and so with all of that name.
-    untold = part(tmp_path, "untold.csv", Sample("", "1.jpg#x", 1, "x", "1.jpg"), files="q")
-    assert split.whole_groups(table.read_all([untold, photographs, others]).rows).tolist() == [0, 1, 0, 0]
 
 
 def test_tables_made_differently_are_not_taken_together(tmp_path):

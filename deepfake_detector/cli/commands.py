@@ -98,7 +98,7 @@ def _adapt(arguments: argparse.Namespace) -> int:
     embedder = embedders(arguments)(model)
     model.check(embedder.encoder.spec, embedder.crop, "the encoder at hand")
     progress = progress_bar(len(listing.samples))
-    pictures, skipped = embed_shown(listing, embedder, progress.update)
+    pictures, skipped = embed_shown(model, listing, embedder, progress.update)
     progress.close()
     for path, reason in skipped:
         print(f"{path}: {reason}", file=sys.stderr)

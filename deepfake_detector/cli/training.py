@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,14 @@ def save_and_tell(done: Training, out: Path) -> None:
     labels = rows["label"].to_numpy()
     scores = evaluate_scores(rows, p_fake, done.bundle.thresholds, regions=(done.test.rows, done.p_fake))
     made = dataclasses.replace(done.bundle, manifest=done.bundle.manifest | {"scores": scores})
-    bundle.save(made, out, lambda place: plot_curves(done.history, place / "curves.png") if done.history else None)
+
+    def draw(place: Path) -> None:
+        try:
+            plot_curves(done.history, place / "curves.png")
+        except Exception as error:  # whatever it is, a model is worth more than its drawing
+            print(f"Its curves could not be drawn ({error}).", file=sys.stderr)
+
+    bundle.save(made, out, draw if done.history else lambda place: None)
     guess = (p_fake >= 0.5).astype(int)
     print(classification_report(labels, guess, target_names=LABEL_NAMES, digits=4, zero_division=0))
     print("Confusion matrix (rows: truth, columns: answer; real, fake):")

@@ -251,6 +251,8 @@ def check_words(samples: Sequence[Sample]) -> None:
 
 def _is_picture(path: str) -> bool:
     """Whether a file begins as a picture does, whatever its name."""
+    if not os.path.isfile(path):  # to open a named pipe would be to wait for ever
+        return False
     try:
         with open(path, "rb") as file:
             start = file.read(4096)

@@ -31,12 +31,14 @@ Corrections = Mapping[str, Correction]  # by the picture's SHA-256
 def corrected(detector: Detector, path: str, label: int, so_far: Corrections) -> tuple[Corrections, str]:
     """`so_far` with the picture in this file as one of `label`, or without it where it was that already; and what to tell the visitor.
 
-    Raises TrainingError for a model that can't learn, or a picture that it has nothing to look at in.
+    Raises TrainingError for a model that can't learn, or a picture that it has learnt, or has nothing to look at in.
     """
     adapt.recall_of(detector.bundle)
     picture, skipped = embed_samples(Listing([Sample(path, path, label, "", path)]), detector.embedder)
     if skipped:
         raise TrainingError(f"It can't be learnt: {skipped[0][1]}.")
+    if detector.bundle.has_learnt(picture.rows).any():
+        raise TrainingError(f"The model {detector.bundle.name} has learnt this very picture already.")
     sha256 = picture.rows["sha256"].iloc[0]
     others = {key: one for key, one in so_far.items() if key != sha256}
     if sha256 in so_far and so_far[sha256].label == label:

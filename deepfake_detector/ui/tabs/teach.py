@@ -136,7 +136,7 @@ def learn(base: Detector, boxes: Sequence[Box], known: Corrections, progress: An
     shown, skipped = None, []
     if total:
         with uploads.holding([sample.path for sample in listing.samples]):
-            shown, skipped = adapt.embed_shown(listing, base.embedder, count)
+            shown, skipped = adapt.embed_shown(model, listing, base.embedder, count)
     progress(None, desc="Learning")
     pictures = beside(shown, known, {box.label: box.name for box in boxes})
     names = ", ".join(dict.fromkeys(pictures.rows["generator"]))
