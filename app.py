@@ -6,7 +6,13 @@
 It answers at once and loads the model in the background; the address is printed when it is up.
 """
 
+import os
+import sys
+
 from deepfake_detector.cli import app
 
 if __name__ == "__main__":
-    raise SystemExit(app())
+    status = app()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # what is still being judged then runs in libraries' own threads, and to take Python apart under them would abort

@@ -227,7 +227,8 @@ def load(folder: str | Path) -> Bundle:
     try:
         manifest = json.loads(place.read_text())
     except NotADirectoryError:
-        raise BundleError(f"{folder} is a file; a model is a folder, as train_classifier.py makes one. Name that.") from None
+        packed = "Unpack it, and name the folder" if folder.suffix == ".zip" else "Name that"
+        raise BundleError(f"{folder} is a file; a model is a folder, as train_classifier.py makes one. {packed}.") from None
     except FileNotFoundError:
         siblings = sorted(f.parent.name for f in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
         known = f"; in {folder.parent} there are: {', '.join(siblings)}" if siblings else ""

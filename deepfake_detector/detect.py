@@ -154,6 +154,7 @@ class Detector:
             seconds=time.perf_counter() - began,
             notes=(*verdict.notes, *notes),
             family=None if turned else verdict.family,
+            withheld="it changes when the picture is saved again" if turned else "",
         )
 
     def _clip_verdict(self, parts: list[Embedded[Shot[str]]], began: float) -> Verdict | str:
@@ -174,10 +175,11 @@ class Detector:
         if of_frames:
             first = "; ".join(of_frames[0])
             alike = len(of_frames) == len(judged) and all(own == of_frames[0] for own in of_frames)
-            notes.append(f"of each of them: {first}" if alike else f"{len(of_frames)} of them have a note of their own, the first: {first}")
+            notes.append(f"of each of them: {first}" if alike else f"of {len(of_frames)} of them something like: {first}")
+        too_few = len(judged) < len(parts) / 2
         return dataclasses.replace(
             judged[0][1],
-            verdict=worst.verdict,
+            verdict="unsure" if too_few else worst.verdict,
             p_fake=worst.p_fake,
             cached=all(verdict.cached for _, verdict in judged),
             seconds=time.perf_counter() - began,
@@ -185,7 +187,8 @@ class Detector:
             notes=(*notes, *clip.notes),
             frames=tuple((seconds, verdict.p_fake) for seconds, verdict in judged),
             persons=tuple(persons) if self.embedder.tracked else (),
-            family=self._family(worst.verdict, np.stack(faces[worst.track])),
+            family=None if too_few else self._family(worst.verdict, np.stack(faces[worst.track])),
+            withheld=f"only {len(judged)} of {len(parts)} frames can be judged" if too_few and worst.verdict != "unsure" else "",
         )
 
     def _persons(self, parts: list[Embedded[Shot[str]]]) -> tuple[list[Person], dict[int, list[np.ndarray]], int]:

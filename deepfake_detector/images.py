@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 import re
 import threading
 import warnings
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, ImageStat
 
 from deepfake_detector import colours
 from deepfake_detector.errors import PictureTooLarge, PictureTooSmall, UnusablePicture
@@ -30,9 +31,9 @@ EXPECTED = "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF or BMP"
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # of the several pictures of an MPO or HEIC, the main one is the picture
 _FIRST = "animated: the first of {} frames was judged"
-_LATER = "animated: frame {} of {} was judged, the first that is not blank"
+_LATER = "animated: frame {} of {} was judged, as the first is blank"
 _PAGES = "the first of its pages was judged"
-_LOOKED_AT = 30  # frames of an animation, to find one that is not blank
+_LOOKED_AT = 30  # frames of an animation that begins with a blank one
 _TRANSPARENT = "transparent parts were put on white"
 _BROUGHT_TO_SRGB = "srgb 1"
 _VIDEO_BRANDS = (b"iso", b"mp4", b"avc", b"hvc", b"qt", b"M4V", b"3g", b"dash", b"f4v", b"MSNV")  # sound and raw pictures have others
@@ -202,17 +203,25 @@ def _is_progressive(content: bytes) -> bool:
 
 
 def _first_shown(file: ImageFile.ImageFile) -> tuple[Image.Image, tuple[str, ...]]:
-    """The first picture in a file, or of an animation the first that is not blank, if that is soon, and what to know of it."""
+    """The first picture in a file, and what to know of it; where that is blank, the one of its next frames that shows the most contrast.
+
+    An animation may fade in, and then the first frame that is not blank hardly shows anything.
+    """
     pages = file.format == "TIFF" and _has_pages(file)
     frames = getattr(file, "n_frames", 1) if file.format in _ANIMATED else 1
     profile = colours.profile_of(file)  # of the header alone, as `reading` has it
-    for number in range(min(frames, _LOOKED_AT, MAX_PIXELS // (file.width * file.height))):  # no more pixels than a single picture may have
-        if number:
-            file.seek(number)
+    most = -1.0
+    for at in range(min(frames, _LOOKED_AT, MAX_PIXELS // (file.width * file.height))):  # no more pixels than a single picture may have
+        if at:
+            file.seek(at)
             _check_size(*file.size)  # which a GIF's frame can exceed
         file.load()
-        image, transparent = _to_rgb(file, profile)
-        if not _is_blank(image):
+        shown, is_clear = _to_rgb(file, profile)
+        begins_with_it = not at and not _is_blank(shown)
+        contrast = math.inf if begins_with_it else ImageStat.Stat(shown.convert("L")).stddev[0]
+        if contrast > most:
+            most, number, image, transparent = contrast, at, shown, is_clear
+        if begins_with_it:
             break
     animated = (_LATER.format(number + 1, frames) if number else _FIRST.format(frames)) if frames > 1 else ""
     return image, tuple(filter(None, (animated, pages and _PAGES, transparent and _TRANSPARENT)))

@@ -138,9 +138,9 @@ class Thresholds:
     fake: float
 
     def answer(self, p_fake: float) -> Answer:
-        if p_fake >= self.fake:
+        if p_fake >= self.fake and self.fake < 1:  # a threshold of 1 promises nothing, and so does one of 0
             return "fake"
-        return "real" if p_fake <= self.real else "unsure"
+        return "real" if p_fake <= self.real and self.real > 0 else "unsure"
 
 
 @dataclass(frozen=True)
@@ -253,6 +253,7 @@ class Verdict:
     like, where known pictures were given. `family` is there for fakes alone, and where the model tells it. `kept_apart` is there for
     pictures, and where the model knows it.
     `looks_for` is what the model has learnt to find; `others` are the verdicts of models that were asked beside it (see panel.py).
+    `withheld` says why there is no answer where the thresholds would give one, "" elsewhere.
     `declared` is what the file says of itself. Where that is that a generative model made it, it is fake by that, and the verdicts of all
     models are among `others`.
     """
@@ -275,6 +276,7 @@ class Verdict:
     looks_for: Sought = "fakes"
     others: tuple[Verdict, ...] = ()
     declared: tuple[Declaration, ...] = ()
+    withheld: str = ""
 
     @property
     def by_the_file(self) -> bool:
@@ -287,8 +289,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """What `predict --json` and the API say of it; what there is none of is left out."""
-        always = ("model", "encoder", "looks_for", "p_fake", "verdict", "cached", "notes")
-        fields: dict[str, Any] = {name: getattr(self, name) for name in always}
+        always = ("model", "encoder", "looks_for", "p_fake", "verdict", "cached", "notes", "sha256")
+        fields: dict[str, Any] = {name: getattr(self, name) for name in always} | {"thresholds": asdict(self.thresholds)}
         if self.frames:
             fields["frames"] = [{"time": seconds, "p_fake": p_fake} for seconds, p_fake in self.frames]
         if self.persons:

@@ -10,8 +10,11 @@ import pytest
 from deepfake_detector import bundle
 from deepfake_detector.calibration import Calibration
 from deepfake_detector.detect import Detector
-from deepfake_detector.errors import NoFace
+from deepfake_detector.errors import NoFace, UnusablePicture
 from deepfake_detector.types import Thresholds
+from deepfake_detector.ui.verdict_card import card
+from deepfake_detector.video import Clip
+from tests.clips import draw_clip
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ def test_an_answer_that_saving_again_turns_round_becomes_unsure_at_every_door(de
     assert verdict.verdict == "unsure"
     assert verdict.p_fake == before.p_fake
     assert f"by the thresholds {before.verdict}" in verdict.notes[-1]
+    assert f"The answer would be {before.verdict}, but it changes when the picture is saved again" in card(verdict)
     [(_, in_batch)] = detector.judge_files([str(files[label])])
     assert (in_batch.verdict, in_batch.notes) == (verdict.verdict, verdict.notes)
 
@@ -70,3 +74,22 @@ def test_where_nothing_can_be_promised_no_picture_gets_an_answer(model, tmp_path
     verdicts = [Detector(tmp_path / "m").judge_file(file) for file in files]
     assert [round(one.p_fake) for one in verdicts] == [0, 1]
     assert [one.verdict for one in verdicts] == ["unsure", "unsure"]
+    assert not any("The answer would be" in card(one) for one in verdicts), "nothing was withheld: it never has an answer"
+
+
+@pytest.mark.parametrize(("whole", "withheld"), [(7, "only 7 of 16 frames can be judged"), (8, "")])
+def test_of_a_clip_that_is_mostly_damaged_nothing_is_answered(detector, tmp_path, monkeypatch, whole, withheld):
+    clip, picture = draw_clip(tmp_path / "clip.mp4", list(range(0, 4000, 40)), size=(160, 96), tint=(0, 0, 60)), Clip.picture
+    assert detector.judge_file(clip).verdict != "unsure"
+
+    def damaged(self, nth):
+        if nth >= whole:
+            raise UnusablePicture("damaged: parts of this frame are missing")
+        return picture(self, nth)
+
+    monkeypatch.setattr(Clip, "picture", damaged)
+    verdict = detector.judge_file(clip)
+    assert verdict.withheld == withheld
+    assert (verdict.verdict == "unsure") == bool(withheld)
+    assert f"{whole} of 16 frames were judged" in verdict.notes[0]
+    assert ("The answer would be" in card(verdict)) == bool(withheld)

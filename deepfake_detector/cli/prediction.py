@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.cli.options import check_known, open_cache, panel_of, sampling_of
@@ -24,12 +25,16 @@ MOST_ALIKE = 3  # known pictures named on a file's line; --json has all
 
 def predict_files(arguments: argparse.Namespace) -> int:
     from deepfake_detector import answers
+    from deepfake_detector.report.words import never_said
 
     sampling = sampling_of(arguments)
     check_known(arguments)
     if sys.stderr.isatty():
         print("Loading the models, which takes some seconds …", file=sys.stderr)
     panel = panel_of(arguments, open_cache(arguments))
+    for bundle in panel.bundles:
+        for never in never_said(bundle.name, asdict(bundle.thresholds)):
+            print(never, file=sys.stderr)
     outcomes = _judged(panel, arguments.paths, sampling)
     if arguments.csv:
         failed = sum(isinstance(outcome, str) for outcome in answers.write(sys.stdout, outcomes))

@@ -24,6 +24,8 @@ _INTRODUCTION = """# Real, fake, or unsure?
 Drop a picture, or a video or many files in the tabs beside. The answer is a hint, not proof. What you drop is deleted within minutes;
 the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
 """
+# A screen reader is to tell the verdict when it comes.
+_SPOKEN = """() => document.querySelectorAll('#verdict, #clip_verdict').forEach(place => place.setAttribute('aria-live', 'polite'))"""
 
 
 def build(detector: Warming) -> gradio.Blocks:
@@ -34,8 +36,10 @@ def build(detector: Warming) -> gradio.Blocks:
     with gr.Blocks(title="Deepfake detector", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
-        page.load(detector.status, None, status, concurrency_limit=WAITING, show_progress="hidden", api_visibility="private")
         visitor = Visitor(taught=gr.State(time_to_live=KEPT), corrections=gr.State({}, time_to_live=KEPT))
+        asked = {"concurrency_limit": WAITING, "show_progress": "hidden", "api_visibility": "private"}
+        gr.on([page.load, visitor.taught.change], detector.status, visitor.taught, status, **asked)
+        page.load(None, js=_SPOKEN)
         tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
         for tab in tabs:
             with gr.Tab(tab.TITLE):

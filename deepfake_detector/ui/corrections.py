@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector import adapt, table
@@ -19,32 +20,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """One picture, embedded, and the label that it was given; a row for each of its regions."""
+    """One picture, embedded, and the label that it was given; a row for each of its regions. `name` is its file's."""
 
     label: int
+    name: str
     picture: Embeddings
 
 
 Corrections = Mapping[str, Correction]  # by the picture's SHA-256
 
 
-def corrected(detector: Detector, path: str, label: int, so_far: Corrections) -> tuple[Corrections, str]:
-    """`so_far` with the picture in this file as one of `label`, or without it where it was that already; and what to tell the visitor.
+def corrected(detector: Detector, path: str, label: int | None, so_far: Corrections) -> tuple[Corrections, str]:
+    """`so_far` with the picture in this file as one of `label`, or without it for None; and what to tell the visitor.
 
     Raises TrainingError for a model that can't learn, or a picture that it has learnt, or has nothing to look at in.
     """
     adapt.recall_of(detector.bundle)
-    picture, skipped = embed_samples(Listing([Sample(path, path, label, "", path)]), detector.embedder)
+    picture, skipped = embed_samples(Listing([Sample(path, path, label or REAL, "", path)]), detector.embedder)
     if skipped:
         raise TrainingError(f"It can't be learnt: {skipped[0][1]}.")
     if detector.bundle.has_learnt(picture.rows).any():
         raise TrainingError(f"The model {detector.bundle.name} has learnt this very picture already.")
     sha256 = picture.rows["sha256"].iloc[0]
-    others = {key: one for key, one in so_far.items() if key != sha256}
-    if sha256 in so_far and so_far[sha256].label == label:
-        return others, f"Taken back. {_enough(others)}"
-    known = others | {sha256: Correction(label, picture)}
-    return known, f"Noted as {LABEL_NAMES[label]}; press again to take that back. {_enough(known)}"
+    known = {key: one for key, one in so_far.items() if key != sha256}
+    if label is None:
+        return known, f"Taken back. {_enough(known)}"
+    known[sha256] = Correction(label, Path(path).name, picture)
+    return known, f"Noted as {LABEL_NAMES[label]}. {_enough(known)}"
 
 
 def told(corrections: Corrections) -> str:
@@ -60,8 +62,11 @@ def beside(shown: Embeddings | None, corrections: Corrections, names: Mapping[in
     nothing is left, or where a picture is shown as what it is said not to be.
     """
     there = {} if shown is None else dict(zip(shown.rows["sha256"], shown.rows["label"], strict=True))
-    if contradicted := sum(there.get(sha256, one.label) != one.label for sha256, one in corrections.items()):
-        raise TrainingError(f"{contradicted} of the pictures in the boxes you called the other before. Take them out, or take that back.")
+    if contradicted := [one.name for sha256, one in corrections.items() if there.get(sha256, one.label) != one.label]:
+        raise TrainingError(
+            f"What lies in the boxes you called otherwise before: {', '.join(contradicted[:5])}{', …' * (len(contradicted) > 5)}. Take it "
+            "out of the box, or forget what you said."
+        )
     asked_for = set(there.values())
     counts = Counter(one.label for one in corrections.values())
     parts = [] if shown is None else [shown]

@@ -50,7 +50,7 @@ def _parts(panel: Panel, frame: Image.Image, at: float, p_fake: float) -> str:
 
 def _faces(persons: list[Person], sightings: list[tuple], frames: dict[float, Image.Image]) -> str:
     shown = "".join(
-        f'<li class="{person.verdict}"><img alt="" src="{small(frames[seconds].crop(box))}">person {number}: {100 * p_fake:.1f} % '
+        f'<li class="{person.verdict}"><img alt="a face" src="{small(frames[seconds].crop(box))}">person {number}: {100 * p_fake:.1f} % '
         f"at {seconds:.2f} s</li>"
         for number, (person, (seconds, p_fake, box)) in enumerate(zip(persons, sightings, strict=True), start=1)
     )

@@ -106,8 +106,8 @@ def _own_words(verdict: Verdict) -> str:
 def _answer(verdict: Verdict, content: bytes | None) -> str:
     """What one model's answer means, its probability as a bar and, of a clip, its course; of a picture, each face."""
     meaning = _MEANING[verdict.looks_for][verdict.verdict]
-    if verdict.verdict == "unsure" and (otherwise := verdict.thresholds.answer(verdict.p_fake)) != "unsure":
-        meaning = f"The answer would be {otherwise}, but it changes when the picture is saved again. So there is none."
+    if verdict.withheld:
+        meaning = f"The answer would be {verdict.thresholds.answer(verdict.p_fake)}, but {verdict.withheld}. So there is none."
     low, high, p = 100 * verdict.thresholds.real, 100 * verdict.thresholds.fake, 100 * verdict.p_fake
     bar = f"linear-gradient(90deg, #2da44e 0 {low:.2f}%, #d4a72c {low:.2f}% {high:.2f}%, #cf222e {high:.2f}% 100%)"
     return (
@@ -126,7 +126,7 @@ def _faces(verdict: Verdict, content: bytes | None) -> str:
         return ""
     picture = open_picture(content).image if content else None
     shown = "".join(
-        f'<li class="{verdict.thresholds.answer(face.p_fake)}">{_image(small(picture.crop(face.box))) if picture else ""}'
+        f'<li class="{verdict.thresholds.answer(face.p_fake)}">{_image(small(picture.crop(face.box)), "a face") if picture else ""}'
         f"{100 * face.p_fake:.1f} %</li>"
         for face in verdict.faces[:_MOST_FACES]
     )
@@ -193,8 +193,8 @@ def _thumbnail(file: str | None) -> str:
         return ""  # its name is shown all the same
 
 
-def _image(address: str) -> str:
-    return f'<img alt="" src="{address}">'
+def _image(address: str, shows: str = "") -> str:
+    return f'<img alt="{shows}" src="{address}">'
 
 
 def problem(message: str) -> str:

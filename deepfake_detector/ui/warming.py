@@ -42,10 +42,10 @@ class Warming:
             raise error.with_traceback(None)  # each visitor's would else be added to that of the one before, for ever
         return self._panel.result()
 
-    def status(self) -> str:
-        """One line of Markdown for the top of the page, once loading has ended."""
+    def status(self, own: Panel | None = None) -> str:
+        """One line of Markdown for the top of the page, once loading has ended; `own` is what answers this visitor alone."""
         try:
-            bundles = self.get().bundles
+            bundles = (own or self.get()).bundles
         except DetectorError as error:
             return f"**The detector could not start.** {error}"
         except Exception as error:

@@ -55,6 +55,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         outcomes: list[Verdict | str] = []
         try:
             check(paths)
+            progress((0, len(paths)), desc="Judging", unit="files")
             with uploads.holding(paths):
                 for outcome in judged(own or detector.get(), paths):
                     outcomes.append(outcome)
@@ -75,6 +76,8 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     press = gr.Button("Judge these", variant="primary", elem_id="judge_many")
     answer = gr.HTML(label="Verdicts", elem_id="many_verdicts", min_height=80)
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
+    quietly = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    files.clear(lambda: ("", gr.DownloadButton(visible=False)), None, [answer, download], **quietly)
     press.click(hold, files, None, queue=False, api_visibility="private", show_progress="hidden")
     # Several side by side, so that nobody's few wait for another's many.
     press.click(

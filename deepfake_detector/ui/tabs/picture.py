@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Picture", 10
+_INTO_SIGHT = """() => {
+  const verdict = document.querySelector('#verdict .verdict');
+  if (verdict && window.innerWidth < 768) verdict.scrollIntoView({behavior: 'smooth', block: 'nearest'});
+}"""
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -48,7 +52,15 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         except (DetectorError, OSError) as error:
             return problem(f"This file can't be judged: {error}"), "", gr.Row(visible=False), ""
 
-    def correct(label: int, path: str | None, so_far: Corrections) -> tuple[Any, str]:
+    def judge_again(path: str | None, own: Panel | None) -> tuple[Any, ...]:
+        """What was taught may have another answer; the old one stays where the file is gone by now."""
+        return judge(path, own) if path and Path(path).exists() else (gr.skip(),) * 4
+
+    def clear() -> tuple[str, str, Any, str]:
+        """Before another picture is judged: what was said of the one before must not stand beside it."""
+        return "", "", gr.Row(visible=False), ""
+
+    def correct(label: int | None, path: str | None, so_far: Corrections) -> tuple[Any, str]:
         if path is None:
             return gr.skip(), ""
         try:
@@ -98,21 +110,18 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
             with gr.Row(visible=False, elem_id="correct") as correction:
                 known = {REAL: gr.Button("I know it is real", size="sm"), FAKE: gr.Button("I know it is fake", size="sm")}
+                known[None] = gr.Button("Take that back", size="sm")
             noted = gr.Markdown(elem_id="noted")
             parts_shown = gr.HTML(label="Each part by itself", elem_id="parts")
     # Below both, so that on a phone the verdict stands right under the picture.
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
-    # The verdict first: the parts take longer.
-    judged = picture.change(
-        judge,
-        [picture, visitor.taught],
-        [answer, parts_shown, correction, noted],
-        api_visibility="private",
-        concurrency_limit=2,
-        show_progress="full",
-        show_progress_on=[answer, parts_shown],
-    )
-    judged.then(parts, [picture, visitor.taught], parts_shown, api_visibility="private", concurrency_limit=2, show_progress="minimal")
+    shown = [answer, parts_shown, correction, noted]
+    cleared = picture.change(clear, None, shown, queue=False, api_visibility="private", show_progress="hidden")
+    asked, slowly = [picture, visitor.taught], {"api_visibility": "private", "concurrency_limit": 2}
+    for event, how in ((cleared.then, judge), (visitor.taught.change, judge_again)):
+        judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
+        # The verdict first: the parts take longer. On a phone it stands below the picture, out of sight.
+        judged.then(None, js=_INTO_SIGHT).then(parts, asked, parts_shown, show_progress="minimal", **slowly)
     for label, button in known.items():
         button.click(
             partial(correct, label),

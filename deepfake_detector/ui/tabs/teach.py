@@ -18,7 +18,7 @@ from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, beside, told
 from deepfake_detector.ui.tabs import KEPT, Visitor, picture
 from deepfake_detector.ui.tabs.model import describe
-from deepfake_detector.ui.warming import Warming
+from deepfake_detector.ui.warming import WAITING, Warming
 from deepfake_detector.video import is_video
 
 if TYPE_CHECKING:
@@ -58,15 +58,26 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             answering = panel.answering_by(replace(own.bundle, remembered=None))  # here it is only asked; the download learns on
             yield answering, "\n\n".join(lines), gr.DownloadButton(value=packed, visible=True)
 
-    def count(known: Corrections) -> Any:
+    def count(known: Corrections) -> tuple[str, Any]:
         also = f"Of the pictures on the tab *{picture.TITLE}* you said what they are: {told(known)}. They are learnt with these."
-        return gr.Markdown(also if known else "", visible=bool(known))
+        return also, gr.Row(visible=bool(known))
+
+    def ready() -> Any:
+        """Who opens the page should not gather pictures for a model that can't learn."""
+        try:
+            adapt.recall_of(detector.get().first.bundle)
+        except DetectorError as error:
+            return gr.Markdown(f"**Nothing can be taught here.** {error}", visible=True)
+        return gr.skip()
 
     def hold(real: list[str] | None, fake: list[str] | None) -> None:
         uploads.hold([*(real or []), *(fake or [])])
 
     gr.Markdown(_INTRODUCTION)
-    so_far = gr.Markdown(elem_id="teach_so_far", visible=False)
+    can_not = gr.Markdown(visible=False)
+    with gr.Row(visible=False) as said_before:
+        so_far = gr.Markdown(elem_id="teach_so_far")
+        forget = gr.Button("Forget what I said", size="sm", scale=0)
     with gr.Row():
         with gr.Column():
             real = gr.File(label="Real pictures", file_count="multiple", elem_id="teach_real", height=220)
@@ -77,9 +88,15 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     press = gr.Button("Learn these", variant="primary", elem_id="teach")
     outcome = gr.Markdown(elem_id="taught", min_height=80)
     download = gr.DownloadButton(
-        "Download the model, within five minutes, for: python app.py --model taught", visible=False, elem_id="teach_download"
+        "Download the model, within five minutes; unpack it, then: python app.py --model taught --model models/face_swaps",
+        visible=False,
+        elem_id="teach_download",
     )
-    visitor.corrections.change(count, visitor.corrections, so_far, queue=False, api_visibility="private", show_progress="hidden")
+    quietly = {"api_visibility": "private", "show_progress": "hidden"}
+    visitor.corrections.change(count, visitor.corrections, [so_far, said_before], queue=False, **quietly)
+    # With a second output, as Gradio takes a lone dict for one of components.
+    forget.click(lambda: ({}, ""), None, [visitor.corrections, so_far], queue=False, **quietly)
+    gr.context.Context.root_block.load(ready, None, can_not, concurrency_limit=WAITING, **quietly)
     press.click(hold, [real, fake], None, queue=False, api_visibility="private", show_progress="hidden")
     press.click(
         teach,
