@@ -109,8 +109,11 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         with gr.Column():
             answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
             with gr.Row(visible=False, elem_id="correct") as correction:
-                known = {REAL: gr.Button("I know it is real", size="sm"), FAKE: gr.Button("I know it is fake", size="sm")}
-                known[None] = gr.Button("Take that back", size="sm")
+                known = {
+                    REAL: gr.Button("I know it is real", size="sm", min_width=100),
+                    FAKE: gr.Button("I know it is fake", size="sm", min_width=100),
+                }
+                known[None] = gr.Button("Take that back", size="sm", min_width=100)
             noted = gr.Markdown(elem_id="noted")
             parts_shown = gr.HTML(label="Each part by itself", elem_id="parts")
     # Below both, so that on a phone the verdict stands right under the picture.
