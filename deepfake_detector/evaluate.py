@@ -100,7 +100,7 @@ def promise_kept(
     kept = []
     for name in sorted(set(source[labels == 0])):
         reals = (labels == 0) & (source == name)
-        counted_as = effective_count(p_fake[reals], groups[reals], p_fake[reals] >= thresholds.fake)
+        counted_as = effective_count(p_fake[reals], groups[reals], thresholds.calls_fake(p_fake[reals]))
         answers, intervals = _answers(p_fake[reals], thresholds, groups[reals])
         delivered, interval = answers["fake"], intervals["fake"]
         kept.append(
@@ -160,7 +160,7 @@ def intervals_of(
         return {}
     wanted = {name: figure for name, figure in figures(thresholds).items() if names is None or name in names}
     called_fake, every = p_fake >= HALF, np.ones(len(labels), bool)
-    said_fake, said_real = _said(p_fake, thresholds)
+    said_fake, said_real = thresholds.calls_fake(p_fake), thresholds.calls_real(p_fake)
     wrong = np.where(labels == FAKE, said_real, said_fake)
     shares = (
         (every, called_fake == (labels == FAKE)),
@@ -172,12 +172,6 @@ def intervals_of(
     )
     found = {name: _share(which[of], p_fake[of], groups[of]) for name, (of, which) in zip(_SHARES, shares, strict=True) if name in wanted}
     return found | bootstrap(labels, p_fake, {name: figure for name, figure in wanted.items() if name not in found}, groups=groups)
-
-
-def _said(p_fake: np.ndarray, thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) bool each: which are called fake, and which real; "fake" goes first, as in `Thresholds.answer`."""
-    fake = p_fake >= thresholds.fake
-    return fake, (p_fake <= thresholds.real) & ~fake
 
 
 def _share(which: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
@@ -194,7 +188,7 @@ def _ranking(labels: np.ndarray, p_fake: np.ndarray, groups: np.ndarray) -> tupl
 
 def _answers(p_fake: np.ndarray, thresholds: Thresholds, groups: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
     """The share of each answer among pictures of one class, and the intervals."""
-    fake, real = _said(p_fake, thresholds)
+    fake, real = thresholds.calls_fake(p_fake), thresholds.calls_real(p_fake)
     given = {"fake": fake, "real": real, "unsure": ~(fake | real)}
     shares = {name: float(which.mean()) for name, which in given.items()}
     return shares, {name: _share(which, p_fake, groups) for name, which in given.items()}

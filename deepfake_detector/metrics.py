@@ -156,9 +156,9 @@ class Curve:
 
     def _answers(self, thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
         """The wrong answers and all answers but "unsure", (draws,) each; "fake" goes first, as in `Thresholds.answer`."""
-        called_fake = self.scores >= thresholds.fake
+        called_fake = thresholds.calls_fake(self.scores)
         fake = self._confusion_after(np.sum(called_fake))
-        real = self._confusion_after(np.sum(called_fake | (self.scores > thresholds.real)))
+        real = self._confusion_after(np.sum(~thresholds.calls_real(self.scores)))
         wrong = fake.fp + real.fn
         return wrong, wrong + fake.tp + real.tn
 

@@ -138,9 +138,15 @@ class Thresholds:
     fake: float
 
     def answer(self, p_fake: float) -> Answer:
-        if p_fake >= self.fake and self.fake < 1:  # a threshold of 1 promises nothing, and so does one of 0
-            return "fake"
-        return "real" if p_fake <= self.real and self.real > 0 else "unsure"
+        return "fake" if self.calls_fake(p_fake) else "real" if self.calls_real(p_fake) else "unsure"
+
+    def calls_fake(self, p_fake: Any) -> Any:
+        """Of one or (n,) whether the answer is fake; never with a threshold of 1, which is where nothing can be promised."""
+        return (p_fake >= self.fake) & (self.fake < 1)
+
+    def calls_real(self, p_fake: Any) -> Any:
+        """Of one or (n,) whether the answer is real; never with a threshold of 0. Fake goes first where both would be."""
+        return (p_fake <= self.real) & (self.real > 0) & (p_fake < self.fake)
 
 
 @dataclass(frozen=True)

@@ -303,7 +303,7 @@ def test_the_card_shows_who_it_is_about(two_people):
 
     verdict = Detector(two_people[0]).judge_file(two_people[1])
     shown = card(verdict, two_people[1].read_bytes())
-    faces = re.findall(r'<li class="(\w+)"><img alt="" src="data:image/jpeg;base64,([^"]+)">([\d.]+) %</li>', shown)
+    faces = re.findall(r'<li class="(\w+)"><img alt="a face" src="data:image/jpeg;base64,([^"]+)">([\d.]+) %</li>', shown)
     assert [(answer, share) for answer, _, share in faces] == [
         (verdict.thresholds.answer(face.p_fake), f"{100 * face.p_fake:.1f}") for face in verdict.faces
     ]

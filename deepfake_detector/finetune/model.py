@@ -61,13 +61,13 @@ class Judged:
             "known_auroc": _auroc(self.real, self.fake),
             "reals": {
                 "n": len(p_real),
-                "called_fake": float((p_real >= thresholds.fake).mean()),
-                "called_real": float((p_real <= thresholds.real).mean()),
+                "called_fake": float(thresholds.calls_fake(p_real).mean()),
+                "called_real": float(thresholds.calls_real(p_real).mean()),
             },
             "fakes": {
                 "n": len(p_fake),
-                "called_fake": float((p_fake >= thresholds.fake).mean()),
-                "called_real": float((p_fake <= thresholds.real).mean()),
+                "called_fake": float(thresholds.calls_fake(p_fake).mean()),
+                "called_real": float(thresholds.calls_real(p_fake).mean()),
             },
         }
 

@@ -207,7 +207,7 @@ def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scor
 
 def _families(model: Bundle, data: Embeddings, scores: np.ndarray) -> pd.DataFrame:
     """What the model says is the family of each fake that it calls fake: of a picture with several regions, of the deciding one."""
-    asked = np.flatnonzero((data.rows["label"] == FAKE).to_numpy() & (scores >= model.thresholds.fake))
+    asked = np.flatnonzero((data.rows["label"] == FAKE).to_numpy() & model.thresholds.calls_fake(scores))
     asked = asked[np.argsort(-scores[asked], kind="stable")]
     asked = np.sort(asked[~data.rows.iloc[asked].duplicated(["path", "sha256"]).to_numpy()])
     rows = data.rows.iloc[asked]
