@@ -114,7 +114,7 @@ def test_too_long_a_clip_is_refused_as_on_the_page(client, tmp_path):
 @pytest.mark.parametrize(
     ("request_", "status", "words"),
     [
-        ({"content": b"\xff\xd8"}, 415, "received the content type 'of nothing'. Send it as the field 'file' of a form: curl -F file=@"),
+        ({"content": b"\xff\xd8"}, 415, "received no content type. Send it as the field 'file' of a form: curl -F file=@"),
         ({"json": {"file": "a.jpg"}}, 415, "received the content type 'application/json'"),
         ({"files": {"picture": ("a.jpg", b"x")}}, 422, "in the field 'file'; received 'picture'"),
         ({"data": {"file": "a.jpg"}, "files": {"x": ("a", b"x")}}, 422, "received 'file', 'x'"),
@@ -130,7 +130,9 @@ def test_a_request_of_another_shape_says_what_to_send(client, request_, status, 
 
 
 def test_other_methods_are_not_answered(client):
-    assert client.get(api.PATH).status_code == 405
+    asked = client.get(api.PATH)
+    assert asked.status_code == 405
+    assert "Expected POST with a file; received GET. Send it as the field 'file'" in asked.json()["error"]
 
 
 @pytest.mark.parametrize("states_its_length", [True, False])

@@ -46,7 +46,8 @@ def routes(detector: Warming) -> list[Route]:
     With `?parts=1` a picture's answer also has its `parts` as the page draws them, each with its box and `p_fake`, or where the model
     `looked`, boxes with rows of shares.
 
-    413 a request that is too large, 415 and 422 no file or one that can't be judged, 503 a server without a model, or with too much to do.
+    405 another method, 413 a request that is too large, 415 and 422 no file or one that can't be judged, 503 a server without a model, or
+    with too much to do.
     """
     from anyio import CapacityLimiter, to_thread
     from starlette.responses import JSONResponse
@@ -68,7 +69,10 @@ def routes(detector: Warming) -> list[Route]:
         finally:
             under_way -= 1
 
-    return [Route(PATH, judge, methods=["POST"])]
+    async def ask_for_a_file(request: Request) -> Response:
+        return JSONResponse({"error": f"Expected POST with a file; received {request.method}. {_ASK}"}, 405, {"Allow": "POST"})
+
+    return [Route(PATH, judge, methods=["POST"]), Route(PATH, ask_for_a_file, methods=["GET", "PUT", "PATCH", "DELETE"])]
 
 
 async def _with_file(request: Request, answer: Callable[[Any, str], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
@@ -79,7 +83,7 @@ async def _with_file(request: Request, answer: Callable[[Any, str], Awaitable[di
 
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
-        raise _Refused(415, f"Expected a form with a file; received the content type {kind or 'of nothing'!r}. {_ASK}")
+        raise _Refused(415, f"Expected a form with a file; received {f'the content type {kind!r}' if kind else 'no content type'}. {_ASK}")
     too_large = _Refused(413, f"Too large: a file may have at most {MAX_FILE_BYTES // 2**20} MiB.")
     most, came = MAX_FILE_BYTES + _FORM_BYTES, 0
 
