@@ -69,7 +69,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         except (DetectorError, OSError) as error:
             return gr.skip(), str(error)
 
-    def parts(path: str | None, own: Panel | None) -> str:
+    def parts(path: str | None, own: Panel | None) -> Any:
         if path is None:
             return ""
         try:
@@ -77,7 +77,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             by_parts = heat_map(content, panel.parts(content), panel.first.bundle.thresholds)
             return by_parts or attention_map(content, panel.looked_at(content))
         except (DetectorError, OSError):
-            return ""  # the verdict's place says why
+            return gr.skip()  # the verdict's place says why, or the picture was judged before and is gone by now
 
     def fetch(url: str) -> Iterator[tuple[Any, str]]:
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
