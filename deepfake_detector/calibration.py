@@ -88,7 +88,8 @@ def kept_apart(promise: dict[str, Any], p_fake: float) -> KeptApart | None:
     if "percentiles" not in promise:
         return None
     shares = {label: float((np.array(promise["percentiles"][label], float) >= p_fake).mean()) for label in LABEL_NAMES}
-    return KeptApart(**shares, real_from=promise["real_pictures_from"], fake_from=promise["fakes_from"])
+    counts = {f"{label}_count": int(promise["pictures"][label]) for label in LABEL_NAMES}
+    return KeptApart(**shares, real_from=promise["real_pictures_from"], fake_from=promise["fakes_from"], **counts)
 
 
 def fewest_for(rate: float) -> int:

@@ -220,13 +220,16 @@ class Family:
 class KeptApart:
     """What shares of the pictures that training kept apart are as suspicious as a new one or more: of the `real` and of the `fake`.
 
-    `real_from` and `fake_from` say how these were kept apart: by source, or by picture alone, as their promise does.
+    `real_from` and `fake_from` say how these were kept apart: by source, or by picture alone, as their promise does; `real_count` and
+    `fake_count` how many they are.
     """
 
     real: float
     fake: float
     real_from: str
     fake_from: str
+    real_count: int
+    fake_count: int
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,9 @@ def test_an_answer_is_set_beside_pictures_kept_apart_at_every_door(model, tmp_pa
     assert beside.real < 0.1 < beside.fake
     [line] = json_lines(script("deepfake_detector", "predict", file, "--model", model, "--json", cwd=tmp_path).stdout)
     assert line["kept_apart"] == asdict(beside)
-    assert f"and {100 * beside.fake:.0f} % of the fakes ({beside.fake_from}) look at least as suspicious" in card(verdict)
+    counts = Detector(model).bundle.manifest["promise"]["pictures"]
+    assert (beside.real_count, beside.fake_count) == (counts["real"], counts["fake"])
+    assert f"and {100 * beside.fake:.0f} % of {counts['fake']} fakes ({beside.fake_from}) look at least as suspicious" in card(verdict)
     assert "suspicious" not in card(replace(verdict, kept_apart=None))
 
 

@@ -156,10 +156,11 @@ def _kept_apart(beside: KeptApart | None) -> str:
     if not beside:
         return ""
     real, fake = (f"{100 * share:.0f} %" if share else "none" for share in (beside.real, beside.fake))
-    return (
-        f'<p class="beside">For comparison: of the pictures that training kept apart, {real} of the real ones ({escape(beside.real_from)}) '
-        f"and {fake} of the fakes ({escape(beside.fake_from)}) look at least as suspicious.</p>"
+    kept = (
+        f"{real} of {beside.real_count:,} real ones ({escape(beside.real_from)}) and {fake} of {beside.fake_count:,} fakes "
+        f"({escape(beside.fake_from)})"
     )
+    return f'<p class="beside">For comparison: of the pictures that training kept apart, {kept} look at least as suspicious.</p>'
 
 
 def _family(family: Family | None) -> dict[str, str]:
