@@ -137,11 +137,11 @@ def check_target(folder: Path) -> None:
 
 def _put_back(folder: Path) -> None:
     """Finish what a kill cut off between the two renames of `save`: the new model is whole by then. To be called under the lock."""
-    for left in [] if folder.exists() else folder.parent.glob(f".{glob.escape(folder.name)}.*/replaced"):
-        if (left.parent / folder.name).is_dir():
-            (left.parent / folder.name).rename(folder)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*/replaced"):
+        fresh = left.parent / folder.name
+        if fresh.is_dir() and not folder.exists():
+            fresh.rename(folder)
             shutil.rmtree(left.parent)
-            return
 
 
 def _check_replaceable(folder: Path) -> None:

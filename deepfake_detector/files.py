@@ -52,7 +52,9 @@ def _linked(part: Path, path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Have a file, or what a folder lists, on the disk itself before something else relies on it."""
+    """Have a file, or what a folder lists, on the disk itself before something else relies on it; Windows opens no folders."""
+    if not fcntl:
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -28,6 +28,8 @@ def told_apart(rows: pd.DataFrame, X: Vectors, part: np.ndarray) -> pd.Series:
     files = named[own].drop_duplicates(["group", "part", "sha256"])
     by_group = files.groupby("group")
     others = (by_group["part"].transform("nunique") > 1) & (by_group["sha256"].transform("nunique") == by_group["sha256"].transform("size"))
+    if not others.any():
+        return rows["group"]
     of_one = pd.MultiIndex.from_frame(files[["group", "part"]])
     unclear = named["group"][~pd.MultiIndex.from_frame(named[["group", "part"]]).isin(of_one) & (made_from == "").to_numpy()]
     clashing = files[others & ~files["group"].isin(set(unclear))].drop_duplicates(["group", "part"])

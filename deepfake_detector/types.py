@@ -140,13 +140,18 @@ class Thresholds:
     def answer(self, p_fake: float) -> Answer:
         return "fake" if self.calls_fake(p_fake) else "real" if self.calls_real(p_fake) else "unsure"
 
+    @property
+    def never(self) -> list[Answer]:
+        """The answers that are never given: a threshold is 1 or 0 where nothing can be promised."""
+        return [*["fake"] * (self.fake >= 1), *["real"] * (self.real <= 0)]
+
     def calls_fake(self, p_fake: Any) -> Any:
-        """Of one or (n,) whether the answer is fake; never with a threshold of 1, which is where nothing can be promised."""
-        return (p_fake >= self.fake) & (self.fake < 1)
+        """Of one or (n,) whether the answer is fake."""
+        return (p_fake >= self.fake) & ("fake" not in self.never)
 
     def calls_real(self, p_fake: Any) -> Any:
-        """Of one or (n,) whether the answer is real; never with a threshold of 0. Fake goes first where both would be."""
-        return (p_fake <= self.real) & (self.real > 0) & (p_fake < self.fake)
+        """Of one or (n,) whether the answer is real; fake goes first where both would be."""
+        return (p_fake <= self.real) & (p_fake < self.fake) & ("real" not in self.never)
 
 
 @dataclass(frozen=True)

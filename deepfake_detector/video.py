@@ -145,9 +145,8 @@ class Clip:
             self._stretch = float(stream.sample_aspect_ratio or 1)  # how much wider than high a pixel is to be shown
             _check(stream, self._stretch)
             unit, states = stream.time_base, _seconds(stream, container)
-            of_all = (
-                not stream.duration
-            )  # what is stated is the end of all that is in the file, counted from zero; sound may outlast pictures
+            # What is stated is then the end of all that is in the file, counted from zero, and sound may outlast pictures.
+            of_all = not stream.duration
             group_of: dict[int, int] = {}  # timestamp → the number of the keyframe that it follows in the file
             starts: dict[int, int] = {}  # that keyframe's own timestamp
             end, group, last = 0, 0, 0.0

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.cli.options import check_known, open_cache, panel_of, sampling_of
@@ -33,7 +32,7 @@ def predict_files(arguments: argparse.Namespace) -> int:
         print("Loading the models, which takes some seconds …", file=sys.stderr)
     panel = panel_of(arguments, open_cache(arguments))
     for bundle in panel.bundles:
-        for never in never_said(bundle.name, asdict(bundle.thresholds)):
+        for never in never_said(bundle.name, bundle.thresholds):
             print(never, file=sys.stderr)
     outcomes = _judged(panel, arguments.paths, sampling)
     if arguments.csv:

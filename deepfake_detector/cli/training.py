@@ -60,11 +60,12 @@ def save_and_tell(done: Training, out: Path) -> None:
 
     def draw(place: Path) -> None:
         try:
-            plot_curves(done.history, place / "curves.png")
+            if done.history:
+                plot_curves(done.history, place / "curves.png")
         except Exception as error:  # whatever it is, a model is worth more than its drawing
             print(f"Its curves could not be drawn ({error}).", file=sys.stderr)
 
-    bundle.save(made, out, draw if done.history else lambda place: None)
+    bundle.save(made, out, draw)
     guess = (p_fake >= 0.5).astype(int)
     print(classification_report(labels, guess, target_names=LABEL_NAMES, digits=4, zero_division=0))
     print("Confusion matrix (rows: truth, columns: answer; real, fake):")
@@ -78,15 +79,13 @@ def save_and_tell(done: Training, out: Path) -> None:
             "What it had not learnt from it told no better than by guessing, or the wrong way round, so every probability is about a half."
         )
     promise = made.manifest["promise"]
-    for never, of, rate in (
-        ("fake", "real pictures", promise["false_positive_rate"] if thresholds.fake >= 1 else None),
-        ("real", "fakes", promise["false_negative_rate"] if thresholds.real <= 0 else None),
-    ):
-        if rate:
-            print(
-                f"It will never say {never}: that at most {rate:.0%} of {of} get this answer can't be promised from so few, or ones so "
-                f"hard to tell. It takes {fewest_for(rate)} {of} at the very least, each in a group of its own; some hundreds are better."
-            )
+    wrong = {"fake": ("real pictures", promise["false_positive_rate"]), "real": ("fakes", promise["false_negative_rate"])}
+    for never in thresholds.never:
+        of, rate = wrong[never]
+        print(
+            f"It will never say {never}: that at most {rate:.0%} of {of} get this answer can't be promised from so few, or ones so hard to "
+            f"tell. It takes {fewest_for(rate)} {of} at the very least, each in a group of its own; some hundreds are better."
+        )
     for tried in made.manifest["training"]["settings_tried"]:
         matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
         what = f"tried {tried['settings']}: " if tried["settings"] else ""

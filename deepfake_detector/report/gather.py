@@ -25,7 +25,7 @@ from deepfake_detector.evaluate import per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.report.build import Content
 from deepfake_detector.report.words import left_out
-from deepfake_detector.types import FAKE, Embeddings, Sample
+from deepfake_detector.types import FAKE, VIEW, Embeddings, Sample
 from deepfake_detector.video import Sampling, is_video
 
 Progress = Callable[[int], object]
@@ -194,12 +194,12 @@ def _check_names(rows: pd.DataFrame, request: Request) -> None:
 
 
 def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scored:
-    splits = data.pictures().rows["split"]
-    if request.split:
-        data = data.take((data.rows["split"] == request.split).to_numpy())
-    data = data.take(split.in_their_own_right(data.rows))
-    if not len(data):
-        raise _nothing_in(request, splits)
+    asked = (data.rows["split"] == request.split).to_numpy() if request.split else np.ones(len(data), bool)
+    rows = np.flatnonzero(asked)
+    rows = rows[split.in_their_own_right(data.rows.iloc[rows])]
+    if not len(rows):
+        raise _nothing_in(request, data.rows["split"][data.rows["split"] != VIEW])
+    data = data.take(rows)
     scores = model.p_fake(data.X)
     families = _families(model, data, scores) if model.family else None
     return Scored(name, *per_picture(data.rows, scores), model.thresholds, model.manifest, (data.rows, scores), families)

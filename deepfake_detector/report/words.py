@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from deepfake_detector.evaluate import in_short
 from deepfake_detector.families import FAMILIES, line_of
+from deepfake_detector.types import Thresholds
 
 WEAK_AUROC = 0.9
 WEAK_SHARE = 0.1
@@ -28,7 +29,7 @@ def weaknesses(
 ) -> list[str]:
     """The worst first; one sentence that says so where nothing is found wanting. `manifest` is the model's."""
     training = manifest.get("training", {})
-    found = never_said("It", scores["thresholds"])
+    found = never_said("It", Thresholds(**scores["thresholds"]))
     found += _on_the_unseen(training) + _elsewhere(manifest.get("elsewhere", {})) + never_learnt(training)
     weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
     if weak:
@@ -81,20 +82,15 @@ def never_learnt(*trainings: dict[str, Any]) -> list[str]:
     return [f"As far as names tell, {who} fakes of these kinds: {_list(missing)}."] if learnt and missing else []
 
 
-def never_said(who: str, thresholds: Mapping[str, float]) -> list[str]:
+def never_said(who: str, thresholds: Thresholds) -> list[str]:
     """Which answers a model never gives, as it could not promise how often these would be wrong."""
-    never = _never(thresholds)
     why = "it was trained on too few pictures, or ones too hard to tell, to promise how often that would be wrong"
-    return [f"{who} never says {' or '.join(never)}: {why}."] if never else []
-
-
-def _never(thresholds: Mapping[str, float]) -> list[str]:
-    return ["fake"] * (thresholds["fake"] >= 1) + ["real"] * (thresholds["real"] <= 0)
+    return [f"{who} never says {' or '.join(thresholds.never)}: {why}."] if thresholds.never else []
 
 
 def _hardly_answered(scores: dict[str, Any]) -> list[str]:
     """Whether it hardly ever gives an answer, which the shares of wrong ones would hide."""
-    found, short, never = [], in_short(scores), _never(scores["thresholds"])
+    found, short, never = [], in_short(scores), Thresholds(**scores["thresholds"]).never
     for answer in ("fake", "real"):
         of_class = short[answer]
         if answer not in never and of_class["n"] and of_class[answer] < WEAK_SHARE:

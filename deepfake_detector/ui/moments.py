@@ -33,11 +33,10 @@ def _frames(path: str, wanted: set[float | None]) -> dict[float, Image.Image]:
     """The frames at these seconds, which are among those that were judged."""
     clip, found = Clip(path), {}
     for nth, seconds in enumerate(clip.times):
-        if seconds not in wanted:
-            clip.forget(nth)
-    for nth, seconds in enumerate(clip.times):
         if seconds in wanted:
             found[seconds] = clip.picture(nth).image
+        else:
+            clip.forget(nth)  # or it would be held
     return found
 
 

@@ -136,13 +136,13 @@ def _faces(verdict: Verdict, content: bytes | None) -> str:
 
 def _about(verdict: Verdict) -> dict[str, str]:
     """The facts under one model's answer."""
-    low, high = 100 * verdict.thresholds.real, 100 * verdict.thresholds.fake
-    real, fake = f"real up to {low:.1f} %" if low > 0 else "never real", f"fake from {high:.1f} %" if high < 100 else "never fake"
+    given = {"real": f"real up to {100 * verdict.thresholds.real:.1f} %", "fake": f"fake from {100 * verdict.thresholds.fake:.1f} %"}
+    given |= {answer: f"never {answer}" for answer in verdict.thresholds.never}
     return {
         "Probability of fake": f"{100 * verdict.p_fake:.1f} %, if half of all pictures were fake",
         **({"Note": "; ".join(verdict.notes)} if verdict.notes else {}),
         **_family(verdict.family),
-        "Thresholds": f"{real}, {fake}",
+        "Thresholds": f"{given['real']}, {given['fake']}",
         "Model": f"{verdict.model} on {verdict.encoder}",
     }
 

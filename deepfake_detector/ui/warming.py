@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict
 
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
@@ -51,5 +50,5 @@ class Warming:
         except Exception as error:
             return f"**The detector could not start** ({type(error).__name__}: {error}). The server's log has the details."
         asked = " and ".join(f"**{bundle.name}**, which looks for {bundle.looks_for}" for bundle in bundles)
-        never = [line for bundle in bundles for line in never_said(bundle.name, asdict(bundle.thresholds))]
+        never = [line for bundle in bundles for line in never_said(bundle.name, bundle.thresholds)]
         return " ".join([f"Ready. You ask {asked}.", *never, *never_learnt(*(bundle.manifest["training"] for bundle in bundles))])
