@@ -25,6 +25,7 @@ from tests.clips import draw_clip, draw_sound
 from tests.conftest import ROOT, answering, draw
 from tests.serving import served, web
 from tests.signing import signed_file
+from tests.test_images import HEIC
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if not CHROMIUM and "CI" not in os.environ:
@@ -137,6 +138,18 @@ def test_a_note_and_an_odd_name_are_shown_harmlessly(page, tmp_path):
     assert "first of 3 frames" in page.inner_text("#verdict")
 
 
+def test_what_the_browser_can_not_show_is_judged_and_said_so(page, tmp_path):
+    photograph = tmp_path / "from a phone.heic"
+    photograph.write_bytes(HEIC)
+    page.set_input_files("#picture input[type=file]", photograph)
+    assert verdict_of(page)[0] in ("real", "fake", "unsure")
+    page.wait_for_function("document.querySelector('#picture img').complete")
+    assert page.evaluate("document.querySelector('#picture img').naturalWidth") == 0, "else choose a format that it does not know"
+    box = page.locator("#picture").bounding_box()
+    middle = {"x": box["x"] + 40, "y": box["y"] + 100, "width": box["width"] - 80, "height": box["height"] - 200}
+    assert Image.open(io.BytesIO(page.screenshot(clip=middle))).convert("RGB").getcolors(1) is None, "words in an empty place"
+
+
 def test_the_examples_answer(page):
     page.locator("button.gallery-item").first.click()
     assert verdict_of(page)[0] in ("real", "fake", "unsure")
@@ -150,6 +163,8 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     assert verdict_of(page, "#clip_verdict") == (expected.verdict, str(expected.p_fake))
     assert "16 frames were judged" in page.inner_text("#clip_verdict")
     assert page.locator("#clip_verdict svg polyline").count() == 1
+    assert not page.locator("#clip").get_by_title("Trim video to selection").is_visible(), "that would ask an address elsewhere"
+    assert page.locator("#clip").get_by_title("Clear").is_visible()
     page.get_by_text("Frame by frame").click()
     assert page.locator("#clip_verdict details tr").count() == 17
     assert page.locator("#clip_verdict details tr").nth(1).inner_text().startswith("0.12 s")

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector import registry
@@ -13,7 +14,6 @@ from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
 from deepfake_detector.ui import api, uploads
 from deepfake_detector.ui.tabs import KEPT, Visitor
-from deepfake_detector.ui.verdict_card import CSS
 from deepfake_detector.ui.warming import WAITING, Warming
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     server_name=host,
                     server_port=port,
                     share=share,
-                    css=CSS,
+                    css_paths=Path(__file__).parent / "page.css",
                     run_history=False,
                     max_file_size=MAX_UPLOAD,
                     footer_links=[],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deepfake_detector.types import Verdict
 
-_COLOURS = ("#0969da", "#8250df", "#bf3989", "#9a6700", "#1b7c83")  # of the persons' lines
+_COLOURS = 5  # of the persons' lines, each of which has one on light ground and one on dark
 
 
 def timeline(verdict: Verdict) -> str:
@@ -18,23 +18,22 @@ def timeline(verdict: Verdict) -> str:
 
     drawn = []
     for number, frames in enumerate(lines):
-        colour = _COLOURS[number % len(_COLOURS)]
         points = [place(*frame[:2]) for frame in frames]
-        drawn.append(
-            f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2" vector-effect="non-scaling-stroke"/>'
-        )
         # A line of no length with round ends is a dot that stays round, however the drawing is stretched.
-        drawn += [
-            f'<path d="M{point}h0" stroke="{colour}" stroke-width="8" stroke-linecap="round" vector-effect="non-scaling-stroke"/>'
-            for point in points
-        ]
+        dots = "".join(
+            f'<path d="M{point}h0" stroke-width="8" stroke-linecap="round" vector-effect="non-scaling-stroke"/>' for point in points
+        )
+        drawn.append(
+            f'<g class="person{number % _COLOURS}" stroke="currentColor" fill="none">'
+            f'<polyline points="{" ".join(points)}" stroke-width="2" vector-effect="non-scaling-stroke"/>{dots}</g>'
+        )
     limits = "".join(
         f'<path d="M0,{100 * (1 - p):.2f}h100" stroke="{colour}" stroke-dasharray="4" vector-effect="non-scaling-stroke"/>'
         for p, colour in ((verdict.thresholds.fake, "#cf222e"), (verdict.thresholds.real, "#2da44e"))
     )
     label = f"probability of fake from {start:.1f} to {start + span:.1f} seconds"
     persons = "".join(
-        f'<tr><td style="color: {_COLOURS[number % len(_COLOURS)]}">person {number + 1}</td><td>{person.verdict}</td>'
+        f'<tr><td class="person{number % _COLOURS}">person {number + 1}</td><td>{person.verdict}</td>'
         f"<td>{100 * person.p_fake:.1f} %</td><td>{len(person.frames)}</td>"
         f"<td>{person.frames[0][0]:.1f} – {person.frames[-1][0]:.1f} s</td></tr>"
         for number, person in enumerate(verdict.persons)

@@ -31,43 +31,6 @@ _SIGNED = {
     False: "Who signed as {} is not on the list of signers that this detector was given, and anyone may sign by any name. ",
 }
 
-CSS = """
-.verdict {font-size: 1rem; padding: 0.5rem 0.25rem}
-.verdict h2 {font-size: 2.2rem; margin: 0; line-height: 1.2}
-.verdict.fake h2 {color: #b42318} .verdict.real h2 {color: #1a7f37} .verdict.unsure h2 {color: #9a6700}
-.verdict section {border-top: 1px solid var(--border-color-primary); margin-top: 1rem; padding-top: 0.6rem}
-.verdict section h3 {font-size: 1.05rem; margin: 0}
-.verdict .declared ul {margin: 0.2rem 0 0.2rem 1.2rem; list-style: disc; overflow-wrap: anywhere}
-.verdict .beside {font-size: 0.9rem; margin-top: 0.6rem}
-.verdict .bar {position: relative; height: 1.4rem; border-radius: 0.7rem; margin: 1.6rem 0 0.4rem; overflow: visible}
-.verdict .mark {position: absolute; top: -0.35rem; bottom: -0.35rem; width: 4px; border-radius: 2px; margin-left: -2px;
-  background: var(--body-text-color)}
-.verdict .limit {position: absolute; top: 0; bottom: 0; width: 2px; background: #fff}
-.verdict .limit span {position: absolute; top: -1.35rem; transform: translateX(-50%); font-size: 0.75rem; white-space: nowrap}
-.verdict .ends {display: flex; justify-content: space-between; font-size: 0.8rem}
-.verdict dl {display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; margin: 1rem 0 0; font-size: 0.85rem}
-.verdict svg {width: 100%; height: 9rem; margin-top: 1rem; overflow: visible}
-.verdict table {width: 100%; font-size: 0.85rem; border-collapse: collapse}
-.verdict td, .verdict th {text-align: left; padding: 0.1rem 0.5rem}
-.verdict details {font-size: 0.85rem; margin-top: 0.5rem}
-.verdict .similar {display: flex; flex-wrap: wrap; gap: 0.75rem; padding: 0; margin: 0.3rem 0 0; list-style: none}
-.verdict .similar li {width: 8rem; font-size: 0.75rem; overflow-wrap: anywhere; border-top: 4px solid #2da44e}
-.verdict .similar li.fake {border-color: #cf222e} .verdict .similar li.unsure {border-color: #d4a72c}
-.verdict .similar img {display: block; max-width: 8rem; max-height: 8rem}
-.verdict .faces li {width: auto} .verdict .faces img {max-width: 5rem; max-height: 5rem}
-.many > details {border-left: 4px solid #8c959f; border-bottom: 1px solid var(--border-color-primary)}
-.many > .fake {border-left-color: #cf222e} .many > .unsure {border-left-color: #d4a72c} .many > .real {border-left-color: #2da44e}
-.many > details > summary {display: flex; align-items: center; gap: 0.75rem; padding: 0.25rem 0.5rem; cursor: pointer;
-  overflow-wrap: anywhere}
-.many summary > img, .many summary > i {flex: none; width: 3rem; height: 3rem; object-fit: cover}
-.many summary > b {margin-left: auto} .many summary > b, .many summary > span {white-space: nowrap}
-.parts {padding: 0.5rem 0.25rem; border-top: 1px solid var(--border-color-primary); font-size: 0.9rem}
-.parts h3 {font-size: 1.05rem; margin: 0 0 0.4rem} .parts img {display: block; max-width: 100%}
-#model table {display: block; overflow-x: auto; border: 0; padding: 0} #model td, #model th {word-break: normal; overflow-wrap: normal}
-.dark .verdict.fake h2 {color: #ff8a80} .dark .verdict.real h2 {color: #5fd47d} .dark .verdict.unsure h2 {color: #e3b341}
-.verdict dt {opacity: 0.7} .verdict dd {margin: 0; overflow-wrap: anywhere}
-"""
-
 
 def card(verdict: Verdict, content: bytes | None = None, timed: bool = True) -> str:
     """HTML for one verdict, and for those of the others that were asked; everything that came from outside is escaped.
