@@ -50,19 +50,30 @@ def read(file: BinaryIO) -> FileTexts:
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """(kind, unpacked content) of those that may tell of an origin, also behind the pixels, where Pillow only comes by decoding these."""
-    file.seek(8)
     room = _ROOM
-    for _ in range(_MOST_CHUNKS):
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":
-            return
-        length, kind = struct.unpack(">I4s", head)
-        behind = file.tell() + length + 4  # the sum of the chunk stands there
+    for kind, length in islice(_png_heads(file), _MOST_CHUNKS):
         if kind in (b"tEXt", b"zTXt", b"iTXt", b"eXIf") and length <= room:
             data = _unpacked(kind, file.read(length), room)
             room -= max(length, len(data))
             yield kind, data
-        file.seek(behind)
+
+
+def has_few_chunks(file: BinaryIO) -> bool:
+    """Whether a PNG has no more of them than are read here; who reads on through 200 MB of empty ones takes minutes."""
+    return next(islice(_png_heads(file), _MOST_CHUNKS, None), None) is None
+
+
+def _png_heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """(kind, bytes) of each chunk, with the file where its content begins."""
+    ahead = 8
+    while True:
+        file.seek(ahead)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            return
+        length, kind = struct.unpack(">I4s", head)
+        ahead += 12 + length  # a sum stands behind the content
+        yield kind, length
 
 
 def _unpacked(kind: bytes, data: bytes, room: int) -> bytes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, ImageStat
+from PIL import ExifTags, Image, ImageFile, ImageStat, PngImagePlugin
 
 from deepfake_detector import colours
 from deepfake_detector.errors import PictureTooLarge, PictureTooSmall, UnusablePicture
@@ -53,6 +53,8 @@ _TURNS = {  # EXIF orientation → what sets the picture upright
 # twice its limit, so the warning is made an error.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# A text in a PNG may take what all may together: a graph of ComfyUI's, packed, is more than the 1 MB that Pillow allows it.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 from deepfake_detector import cli, credentials, provenance
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError
+from deepfake_detector.images import open_picture
 from deepfake_detector.panel import Panel
 from deepfake_detector.types import Declaration
 from deepfake_detector.ui.verdict_card import card
@@ -510,11 +511,12 @@ def test_an_xml_bomb_is_not_opened():
         with_xmp(f"<a>{'&' * 1_000_000}{'< ' * 500_000}</a>"),
         behind_the_pixels(*[(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(50_000_000)))] * 20),
         behind_the_pixels(*[(b"tEXt", TEXT)] * 100_000),
+        behind_the_pixels(*[(b"teXt", b"")] * 2_000_000),
         png(Description="--v 6 Job ID: 1c2b3a4d-1111-2222-3333-444455556666 " * 20_000 + "x", Dream='"' + " -s 1" * 200_000),
         png(Source="midjourney" + " 1" * 400_000 + "!", Creator="midjourney " + "1." * 140 + "!"),
     ],
     ids=["steps", "deep JSON", "deep label", "nested properties", "nested", "many", "UTF-16", "unknown encoding"]
-    + ["unescaped", "packed zeros", "many texts", "jobs", "versions"],
+    + ["unescaped", "packed zeros", "many texts", "empty chunks", "jobs", "versions"],
 )
 def test_files_made_to_take_for_ever_do_not(content):
     assert len(provenance.of_bytes(content)) <= 20
@@ -632,3 +634,13 @@ def test_the_pixels_of_a_signed_file_are_judged_as_those_of_an_unsigned_one(pane
     content = signed(plain)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(plain))), np.asarray(Image.open(io.BytesIO(content))))
     assert panel.judge(content).p_fake == panel.judge(plain).p_fake
+
+
+def test_a_long_graph_that_is_packed_is_read_and_its_picture_too():
+    graph, text = json.dumps({"nodes": list(range(500_000)), "links": []}), PngImagePlugin.PngInfo()
+    text.add_itxt("workflow", graph, zip=True)
+    file = io.BytesIO()
+    Image.linear_gradient("L").save(file, "PNG", pnginfo=text)
+    assert len(graph) > 3 * 2**20
+    assert open_picture(file.getvalue()).image.size == (256, 256)
+    assert [one.generated for one in provenance.of_bytes(file.getvalue())] == [True]
