@@ -125,15 +125,18 @@ class Line:
 
 def line_of(generator: str) -> Line | None:
     """The line of a generator by its name, in whatever spelling; None for one that is not known, or whose name says two families."""
-    words = _words(generator)
-    found = [Line(family, line) for family, line, pattern in _PATTERNS if pattern.search(words)]
+    found = _lines(generator)
     return found[0] if len({line.family for line in found}) == 1 else None
 
 
 def unseen_with(generator: str) -> str:
-    """What has to be left out as a whole for this generator to count as unseen: the line's name or, of one not known, its own."""
+    """What has to be left out as a whole for this generator to count as unseen: the line's name or, of one not known, its own.
+
+    A photograph rebuilt has seen the autoencoder, whatever else its name tells (of a decoder learnt anew, say).
+    """
     line = line_of(generator)
-    return line.name if line else generator
+    rebuilt = [] if line or not is_remade(generator) else [one for one in _lines(generator) if one.family == LATENT]
+    return (line or rebuilt[0]).name if line or rebuilt else generator
 
 
 def is_remade(generator: str) -> bool:
@@ -146,6 +149,11 @@ def is_repainted(generator: str) -> bool:
     """Whether its fakes are photographs painted anew by a GAN (see repaint.py)."""
     line = line_of(generator)
     return line is not None and line.name == "repainted"
+
+
+def _lines(generator: str) -> list[Line]:
+    words = _words(generator)
+    return [Line(family, line) for family, line, pattern in _PATTERNS if pattern.search(words)]
 
 
 def _words(generator: str) -> str:

@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 PRECISION = 0.9  # of the names given to fakes of lines and families left out, the share that is to be right
 FEWEST, MOST = 20, 500  # pictures of a line: with fewer its share of right answers says little, more of them teach little
 LUCK = 0.05  # the chance at which so many lines as were answered rightly would be so by guessing
-_DRAWS = 10_000
 _FILE = "family.skops"
 _EDGE = 1e-9  # a probability of exactly 0 would have an infinite logarithm
 
@@ -126,16 +125,17 @@ def fit(data: Embeddings, seed: int) -> FamilyHead | None:
 
 @dataclass(frozen=True)
 class _Fakes:
-    """What is learnt from: `line` (n,) are names, `family` (n,) numbers in `families`."""
+    """What is learnt from: `line` (n,) are names, `family` (n,) numbers in `families`, `groups` (n,) by all that is there."""
 
     data: Embeddings
     line: np.ndarray
     family: np.ndarray
     families: list[str]
+    groups: np.ndarray
 
     @classmethod
     def of(cls, data: Embeddings, seed: int) -> _Fakes:
-        """The fakes whose line is known and has pictures enough; of each line some at most."""
+        """The fakes whose line is known and has pictures enough, with their degraded copies; of each line some at most."""
         generator, pictures = data.rows["generator"].to_numpy(), (data.rows["split"] != VIEW).to_numpy()
         known = {name: line_of(name) for name in sorted(set(generator[data.rows["label"] == FAKE]))}
         unknown = [name for name, line in known.items() if line is None]
@@ -148,11 +148,13 @@ class _Fakes:
         if few:
             log.info("families of generators: nothing is learnt from %s, with fewer than %d pictures", ", ".join(sorted(few)), FEWEST)
         rng = np.random.default_rng(seed)
-        rows = [rng.permutation(np.flatnonzero(line == name))[:MOST] for name in sorted(of_line) if name not in few]
-        chosen = np.sort(np.concatenate([*rows, np.empty(0, int)]))
+        rows = [rng.permutation(np.flatnonzero((line == name) & pictures))[:MOST] for name in sorted(of_line) if name not in few]
+        chosen = np.concatenate([*rows, np.empty(0, int)])
+        copies = (line != "") & ~pictures & data.rows["sha256"].isin(data.rows["sha256"].iloc[chosen]).to_numpy()
+        chosen = np.sort(np.concatenate([chosen, np.flatnonzero(copies)]))
         families = sorted({of_line[name] for name in line[chosen]})
         numbers = np.array([families.index(of_line[name]) for name in line[chosen]], int)
-        return cls(data.take(chosen), line[chosen], numbers, families)
+        return cls(data.take(chosen), line[chosen], numbers, families, split.whole_groups(data.rows)[chosen])
 
     def lines(self) -> dict[str, list[str]]:
         """Line → its generators, as the table names them."""
@@ -166,7 +168,7 @@ class _Fakes:
         """Families count the same in it, and a family's lines by the square root of their pictures."""
         from deepfake_detector.heads.logistic import Head
 
-        weight = split.balanced(self.family[rows], self.line[rows])
+        weight = split.balanced(self.family[rows], self.line[rows], split.amounts(self.data.rows.iloc[rows]))
         return Head(seed).fit(self.data.X[rows], self.family[rows], weight).pipeline_
 
 
@@ -188,7 +190,7 @@ def _fit(fakes: _Fakes, seed: int) -> FamilyHead:
         fakes.families[family]: _shares(scores, scores.family == family, ~scores.learnt, may, fakes.families)
         for family in sorted(set(scores.family[~scores.learnt]))
     }
-    accuracy, interval = _better_than_guessing(held_out, told, seed)
+    accuracy, interval = _better_than_guessing(held_out, told)
     right, unknown = (_mean(held_out, told, key) for key in ("right", "unknown"))
     temperature, threshold = _calibrate(scores, may)
     if unknown == 1 or threshold > 1:
@@ -234,7 +236,7 @@ def _left_out(fakes: _Fakes, lines: list[str], seed: int) -> _Scores:
     Where groups have fakes of what is left out and of others (several generators were given the same caption, or photograph), half
     of them are scored, and these are not learnt from at all.
     """
-    groups, pictures = split.whole_groups(fakes.data.rows), (fakes.data.rows["split"] != VIEW).to_numpy()
+    groups, pictures = fakes.groups, (fakes.data.rows["split"] != VIEW).to_numpy()
     in_half = (np.random.default_rng(seed).random(groups.max() + 1) < 0.5)[groups]
     without = [(name, fakes.line == name, False) for name in lines]
     if len(fakes.families) > 2:
@@ -270,19 +272,20 @@ def _shares(scores: _Scores, own: np.ndarray, kind: np.ndarray, may: np.ndarray,
     }
 
 
-def _better_than_guessing(held_out: dict[str, dict[str, Any]], told: list[str], seed: int) -> tuple[float, list[float]]:
-    """The balanced accuracy and its 95 % interval, by bootstrap over lines within their family; raises _NoAnswer where it may be luck.
+def _better_than_guessing(held_out: dict[str, dict[str, Any]], told: list[str]) -> tuple[float, list[float]]:
+    """The balanced accuracy and its 95 % interval, by Welch's t over lines within their family; raises _NoAnswer where it may be luck.
 
-    A line's pictures tend to be answered alike. So few lines can all be right by luck, which a bootstrap over them can't see: the
+    A line's pictures tend to be answered alike. So few lines can all be right by luck, which their spread can't show: the
     number of lines mostly right must be more than guessing once a line would give.
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest, t
 
     accuracy = {family: np.array([one["accuracy"] for one in held_out.values() if one["family"] == family]) for family in told}
-    rng = np.random.default_rng(seed)
-    draws = np.mean([rng.choice(of, (_DRAWS, len(of))).mean(axis=1) for of in accuracy.values()], axis=0)
-    interval = np.quantile(draws, (0.025, 0.975)).tolist()
     balanced, guessing = _mean(held_out, told, "accuracy"), 1 / len(told)
+    parts = np.array([of.var(ddof=1) / len(of) for of in accuracy.values()]) / len(told) ** 2
+    freedom = parts.sum() ** 2 / (parts**2 / [len(of) - 1 for of in accuracy.values()]).sum() if parts.any() else 1.0
+    reach = float(t.ppf(0.975, freedom) * parts.sum() ** 0.5)
+    interval = [max(balanced - reach, 0.0), min(balanced + reach, 1.0)]
     won = sum(int((of > 0.5).sum()) for of in accuracy.values())
     luck = binomtest(won, len(held_out), guessing, alternative="greater").pvalue
     if interval[0] <= guessing or luck > LUCK:

@@ -25,10 +25,17 @@ class Known:
 
     def most_similar(self, vectors: np.ndarray) -> tuple[Similar, ...]:
         """(regions, dim) of one picture → the nearest known pictures to any of its regions, each once, the nearest first."""
-        cosines, rows = (found.ravel() for found in self._neighbours.nearest(vectors, 4 * SHOWN))
+        count, nearest = SHOWN, {}
+        while len(nearest) < SHOWN and count < 4 * len(self._rows):  # one picture may have many faces, or frames
+            count *= 4
+            nearest = self._nearest(vectors, count)
+        return tuple(nearest.values())[:SHOWN]
+
+    def _nearest(self, vectors: np.ndarray, count: int) -> dict[str, Similar]:
+        cosines, rows = (found.ravel() for found in self._neighbours.nearest(vectors, count))
         nearest: dict[str, Similar] = {}
         order = np.argsort(-cosines, kind="stable")
         known = self._rows.iloc[rows[order]].itertuples(index=False)
         for (path, label, generator), cosine in zip(known, cosines[order], strict=True):
             nearest.setdefault(path, Similar(path, int(label), generator, round(float(cosine), 4), self._files.get(path)))
-        return tuple(nearest.values())[:SHOWN]
+        return nearest

@@ -18,9 +18,10 @@ class Neighbours:
     Long, *RaBitQ*, SIGMOD 2024), by which the likeliest rows are found; only their cosines are exact.
     """
 
-    def __init__(self, X: Vectors):
+    def __init__(self, X: Vectors, scaled: bool = False):
+        """`scaled` says that X, in memory, is of unit length already: scaled once more it would change by rounding."""
         if isinstance(X, np.ndarray):
-            self.X = unit(X)
+            self.X = X if scaled else unit(X)
             self._index = faiss.IndexFlatIP(X.shape[1])
             self._index.add(self.X)
             return

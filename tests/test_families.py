@@ -7,7 +7,7 @@ import json
 import pytest
 
 from deepfake_detector import registry
-from deepfake_detector.families import FAMILIES, GAN, LATENT, PIXEL, SWAP, TOKENS, is_remade, line_of
+from deepfake_detector.families import FAMILIES, GAN, LATENT, PIXEL, SWAP, TOKENS, is_remade, line_of, unseen_with
 from deepfake_detector.types import FAKE
 from tests.elsa import MODELS
 from tests.test_layouts import lay_out
@@ -48,6 +48,11 @@ NAMES = {
 def test_a_name_has_its_family(family, name):
     line = line_of(name)
     assert (line and line.family) == family
+
+
+def test_what_is_rebuilt_is_left_out_with_its_autoencoder():
+    assert unseen_with("taef2_stylegan2_recon") == unseen_with("taef2_recon") == "TAESD"
+    assert unseen_with("stylegan_recon") == "autoencoder"
 
 
 def test_generators_of_one_line_are_one():

@@ -38,6 +38,12 @@ def test_copies_are_not_shown_and_a_picture_of_several_regions_is_shown_once(emb
     assert all(one.file is None for one in similar)
 
 
+def test_a_picture_of_many_faces_hides_no_other(embeddings_csv):
+    data = table.read(embeddings_csv)
+    crowd = data.take(np.concatenate([np.zeros(200, int), np.arange(1, 12)]))
+    assert len(Known(crowd).most_similar(data.X[[0]])) == SHOWN
+
+
 def test_a_table_too_large_for_memory_is_searched_where_it_lies(embeddings_csv, monkeypatch):
     data = table.read(embeddings_csv)
     monkeypatch.setattr(vectors, "IN_MEMORY", 0)

@@ -39,4 +39,7 @@ class Head(EmbeddingHead):
     @classmethod
     def load(cls, folder: Path) -> Head:
         state = load_file(folder / "head.safetensors")
-        return cls().fit(state["X"], state["y"], state["weight"])
+        head = cls()
+        head.width_, head.known_ = state["X"].shape[1], Neighbours(state["X"], scaled=True)
+        head.y_, head.weight_ = state["y"], state["weight"]
+        return head

@@ -35,6 +35,7 @@ SHARPNESS, RESERVES = 2.0, (0.5, 0.2)
 # photographs apart, and the coefficients would hold what one painter leaves and nothing else; were it held at zero they would rather hold
 # what known photographs have in common. And C of the one on both looks (benchmarks/apart.py).
 INTERCEPT_SCALINGS, C_APART = (4.0, 8.0), 0.1
+_LEAST = 1e-6  # of the deviation of what one answers about photographs, which may all be alike
 
 
 class Head(EmbeddingHead):
@@ -65,7 +66,7 @@ class Head(EmbeddingHead):
         photographs = (lessons["label"] == REAL).to_numpy() & (lessons["split"] != VIEW).to_numpy()
         self.shares_ = np.array(SHARES)
         answers = self._answers(*(looks[photographs & (lessons["look"] == look).to_numpy()] for look in (1, 2)))
-        deviation = answers.std(axis=1)
+        deviation = np.maximum(answers.std(axis=1), _LEAST)
         self.placed_ = np.stack([np.median(answers, axis=1) + [0, *RESERVES] * deviation, deviation])
         return self
 
