@@ -66,6 +66,11 @@ class Bundle:
         """What it may learn another source or generator by, read when it is first asked for; raises BundleError if it can't be."""
         return Recall.load(self.remembered) if isinstance(self.remembered, Path) else self.remembered
 
+    @cached_property
+    def of_clips(self) -> Calibration | None:
+        """The calibration for frames of clips, which coding moves; None where none was learnt, and that of pictures serves."""
+        return Calibration(**_numbers(self.manifest["clips"]["calibration"])) if "clips" in self.manifest else None
+
     @property
     def looks_for(self) -> Sought:
         """Face swaps where all fakes that it learnt from are such by their names, else fakes of any kind."""
@@ -77,9 +82,12 @@ class Bundle:
         given = weights or (str(self.encoder_weights) if self.encoder_weights else None)
         return registry.load("encoders", self.spec.name).Encoder(device=device, weights=given)
 
-    def p_fake(self, X: Vectors) -> np.ndarray:
-        """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake."""
-        return self.calibration(self.head.p_fake(X))
+    def p_fake(self, X: Vectors, of_clips: bool | np.ndarray = False) -> np.ndarray:
+        """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake; `of_clips` says which are frames of clips."""
+        scores = self.head.p_fake(X)
+        if self.of_clips is None:
+            return self.calibration(scores)
+        return np.where(of_clips, self.of_clips(scores), self.calibration(scores))
 
     def has_learnt(self, rows: pd.DataFrame) -> np.ndarray:
         """(n,) bool, of which rows it is known to have learnt the file, or the photograph that it was made of."""
@@ -292,7 +300,8 @@ def _check_fields(manifest: dict[str, Any]) -> None:
     if type(manifest["encoder"]["dim"]) is not int:
         raise TypeError(f"encoder.dim should be a whole number, and is {manifest['encoder']['dim']!r}")
     thresholds = _numbers(manifest["thresholds"])
-    if thresholds["real"] > thresholds["fake"] or _numbers(manifest["calibration"])["slope"] < 0:
+    calibrations = [one["calibration"] for one in (manifest, manifest.get("clips")) if one is not None]
+    if thresholds["real"] > thresholds["fake"] or any(Calibration(**_numbers(one)).slope < 0 for one in calibrations):
         raise ValueError(f"thresholds {thresholds} that cross, or a calibration that turns the head round")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from deepfake_detector.errors import TrainingError
 from deepfake_detector.intervals import clopper_pearson, effective_count
 from deepfake_detector.metrics import log_odds
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, KeptApart, Thresholds
@@ -45,20 +46,50 @@ class Scores:
     groups: np.ndarray
 
 
-def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Learn from the scores of pictures that the head was not trained on; both classes weigh the same.
+def fit_calibration(real: Scores, fake: Scores) -> Calibration:
+    """Learn from pictures that the head was not trained on; both classes weigh the same.
 
-    The slope is kept positive: calibration may not turn a head round. One that would have to be is as good as guessing, and every
-    probability is then about a half.
+    By Platt's targets, each short of certainty by one in two more than there are groups of its class: from a few pictures that are well
+    apart no certainty comes. The slope is kept positive: calibration may not turn a head round. One that would have to be is as good as
+    guessing, and every probability is then about a half.
     """
     from sklearn.linear_model import LogisticRegression
 
-    z = log_odds(scores)
-    fitted = LogisticRegression(C=1e3, class_weight="balanced").fit(z[:, None], labels)
+    by_class = [log_odds(scores.p_fake) for scores in (real, fake)]
+    z, weights, targets = [], [], []
+    for label, (odds, scores) in enumerate(zip(by_class, (real, fake), strict=True)):
+        doubt = 1 / (len(np.unique(scores.groups)) + 2)
+        for target, share in ((label, 1 - doubt), (1 - label, doubt)):
+            z.append(odds)
+            targets.append(np.full(len(odds), target))
+            weights.append(np.full(len(odds), share / len(odds)))
+    weight = np.concatenate(weights)
+    weight *= sum(map(len, by_class)) / weight.sum()
+    fitted = LogisticRegression(C=1e3).fit(np.concatenate(z)[:, None], np.concatenate(targets), weight)
     slope = float(fitted.coef_[0, 0])
     if slope > _FLAT:
         return Calibration(slope, float(fitted.intercept_[0]))
-    return Calibration(_FLAT, -_FLAT * float(np.mean([z[labels == label].mean() for label in (REAL, FAKE)])))
+    return Calibration(_FLAT, -_FLAT * float(np.mean([odds.mean() for odds in by_class])))
+
+
+def placed(calibration: Calibration, own: Thresholds, given: Thresholds) -> Calibration:
+    """The calibration under which `given` thresholds answer as the `own` ones do under this one.
+
+    Where these ask for less on both sides already it stays as it is. One that never answers fake, or real, asks for nothing there.
+    Raises TrainingError where no calibration will do.
+    """
+    sides = [side for side in ("real", "fake") if side not in given.never]
+    if set(own.never) & set(sides):
+        raise TrainingError(
+            f"That it may say {' or '.join(own.never)} of clips can't be promised from so few pictures as frames of clips. Give it more."
+        )
+    before, after = (log_odds(np.array([getattr(one, side) for side in sides])) for one in (own, given))
+    if all(getattr(given, side) <= getattr(own, side) if side == "real" else getattr(given, side) >= getattr(own, side) for side in sides):
+        return calibration
+    stretch = float((after[1] - after[0]) / (before[1] - before[0])) if len(sides) == 2 else 1.0
+    if stretch <= 0:
+        raise TrainingError("Of pictures it is never unsure, and of the same as frames of clips it has to be. Leave --clips out.")
+    return Calibration(stretch * calibration.slope, float(stretch * (calibration.offset - before[0]) + after[0]))
 
 
 def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false_negative_rate: float) -> Thresholds:

@@ -1,8 +1,8 @@
 """What happens to pictures on their way through the world, as deterministic functions of (picture, seed).
 
-A *view* is a degradation with a name: those of `VIEWS`, and `augment0`, `augment1`, … (the training augmentation, another
-draw for each number). A crop takes views after a plus sign: `whole+jpeg50` is a crop like any other, so its embeddings are
-cached like any other. A name must therefore never change what it does: another strength is another name.
+A *view* is a degradation with a name: those of `VIEWS`, and `augment0`, `augment1`, … (the training augmentation) and `clip0`, `clip1`, …
+(a frame of a clip), another draw for each number. A crop takes views after a plus sign: `whole+jpeg50` is a crop like any other, so its
+embeddings are cached like any other. A name must therefore never change what it does: another strength is another name.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL.Image import Image as Picture
 from PIL.Image import Resampling
 
 from deepfake_detector.errors import UnknownName
+from deepfake_detector.filmed import filmed, filmed_somehow
 
 View = Callable[[Picture, int], Picture]
 
@@ -143,6 +144,7 @@ VIEWS: dict[str, View] = {
     "screenshot": screenshot,
     "phone": phone,
     "social": social_media,
+    "h264": filmed,
 }
 
 
@@ -150,10 +152,11 @@ def view(name: str) -> View:
     """A view by its name; raises UnknownName with those there are."""
     if name in VIEWS:
         return VIEWS[name]
-    draw = re.fullmatch(r"augment(\d+)", name)
+    draw = re.fullmatch(r"(augment|clip)(\d+)", name)
     if not draw:
-        raise UnknownName(f"There is no view {name!r}; there are: {', '.join(VIEWS)}, augment0, augment1, ….")
-    return lambda picture, seed: augment(picture, int(np.random.SeedSequence([seed, int(draw[1])]).generate_state(1)[0]))
+        raise UnknownName(f"There is no view {name!r}; there are: {', '.join(VIEWS)}, augment0, augment1, …, clip0, clip1, ….")
+    drawn = {"augment": augment, "clip": filmed_somehow}[draw[1]]
+    return lambda picture, seed: drawn(picture, int(np.random.SeedSequence([seed, int(draw[2])]).generate_state(1)[0]))
 
 
 def _crop(picture: Picture, share_x: float, share_y: float, at_x: float, at_y: float) -> Picture:

@@ -79,15 +79,15 @@ class Detector:
         began = time.perf_counter()
         return self._steady(self._picture_verdict(self.embedder.embed_one(content), began), content, began)
 
-    def parts(self, content: bytes) -> tuple[Part, ...]:
+    def parts(self, content: bytes, of_clip: bool = False) -> tuple[Part, ...]:
         """One picture's bytes → windows over all of it, each judged as if all of the picture looked so, the most suspicious first.
 
-        Empty for an encoder that does not look through windows. Raises UnusablePicture.
+        `of_clip` says that it is a frame of one. Empty for an encoder that does not look through windows. Raises UnusablePicture.
         """
         if self._by_window is None:
             return ()
         embedded = self._by_window.embed_one(content)
-        return _parts(embedded, self.bundle.p_fake(embedded.remembered.vectors))
+        return _parts(embedded, self.bundle.p_fake(embedded.remembered.vectors, of_clip))
 
     def looked_at(self, content: bytes) -> tuple[Looked, ...]:
         """One picture's bytes → where in each of its regions the encoder looks; empty where it can't tell. Raises UnusablePicture."""
@@ -159,7 +159,7 @@ class Detector:
 
     def _clip_verdict(self, parts: list[Embedded[Shot[str]]], began: float) -> Verdict | str:
         """One verdict from all frames that could be judged, or the reason of the first where none could."""
-        judged = [(one.item.time, self._verdict(one, began)) for one in parts if not one.error]
+        judged = [(one.item.time, self._verdict(one, began, of_clip=True)) for one in parts if not one.error]
         if not judged:
             return parts[0].error
         persons, faces, passing = self._persons(parts)
@@ -201,7 +201,7 @@ class Detector:
             if one.error:
                 tracker.update(NOBODY)
                 continue
-            p_fake = self.bundle.p_fake(one.remembered.vectors).tolist()
+            p_fake = self.bundle.p_fake(one.remembered.vectors, of_clips=True).tolist()
             boxes = one.remembered.boxes.tolist()
             tracks = tracker.update(one.remembered.boxes) if self.embedder.tracked else [0] * len(boxes)
             for track, p, box, face in zip(tracks, p_fake, boxes, one.remembered.vectors, strict=True):
@@ -230,9 +230,9 @@ class Detector:
             kept_apart=self.bundle.kept_apart(verdict.p_fake),
         )
 
-    def _verdict(self, embedded: Embedded, began: float) -> Verdict:
+    def _verdict(self, embedded: Embedded, began: float, of_clip: bool = False) -> Verdict:
         # Of several regions the most suspicious one decides: one swapped face makes a picture fake.
-        p_fake = float(self.bundle.p_fake(embedded.remembered.vectors).max())
+        p_fake = float(self.bundle.p_fake(embedded.remembered.vectors, of_clip).max())
         return Verdict(
             verdict=self.bundle.thresholds.answer(p_fake),  # before it is rounded: 1 is a threshold that no picture may reach
             p_fake=round(p_fake, 6),

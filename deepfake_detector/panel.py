@@ -54,9 +54,9 @@ class Panel:
         """One picture's bytes → the verdict; raises UnusablePicture."""
         return self._together([_answer(detector, content) for detector in self._all], provenance.of_bytes(content, self._signers))
 
-    def parts(self, content: bytes) -> tuple[Part, ...]:
-        """One picture's bytes → its parts as the first judges them; raises UnusablePicture."""
-        return self.first.parts(content)
+    def parts(self, content: bytes, of_clip: bool = False) -> tuple[Part, ...]:
+        """One picture's bytes, or those of a clip's frame → its parts as the first judges them; raises UnusablePicture."""
+        return self.first.parts(content, of_clip)
 
     def looked_at(self, content: bytes) -> tuple[Looked, ...]:
         """One picture's bytes → where the first looks; raises UnusablePicture."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,16 @@ import pandas as pd
 
 from deepfake_detector import family_head, registry, split
 from deepfake_detector.bundle import Bundle, fingerprints
-from deepfake_detector.calibration import CONFIDENCE, Calibration, Scores, allowed_errors, fit_calibration, fit_thresholds, percentiles
+from deepfake_detector.calibration import (
+    CONFIDENCE,
+    Calibration,
+    Scores,
+    allowed_errors,
+    fit_calibration,
+    fit_thresholds,
+    percentiles,
+    placed,
+)
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.family_head import FamilyHead
@@ -30,6 +40,7 @@ from deepfake_detector.versions import versions
 log = logging.getLogger(__name__)
 
 MIN_ROWS = 40  # a batch of 32 to learn from, and a fifth of the whole kept apart
+_LOOKED_AT = 1000  # rows, to see that they differ
 _MOST_PAIRS = 20  # of a generator and a real source, held out together in turn to choose settings
 FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE = 0.05, 0.10  # what a verdict of fake, and of real, promises
 # Where the pictures of that promise are from, if there are sources and generators enough to treat each as new.
@@ -61,27 +72,40 @@ class Sides:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head, what turns its scores into verdicts, and what these promise (as the manifest says it)."""
+    """A head, what turns its scores into verdicts, and what these promise (as the manifest says it); of clips, where that was learnt."""
 
     head: EmbeddingHead
     calibration: Calibration
     thresholds: Thresholds
     promise: dict[str, Any]
+    clips: Calibration | None = None
+    promise_of_clips: dict[str, Any] | None = None
 
 
-def train(data: Embeddings, head_name: str, name: str, seed: int = 0, command: str = "", choose: bool = False) -> Training:
+def train(
+    data: Embeddings,
+    head_name: str,
+    name: str,
+    seed: int = 0,
+    command: str = "",
+    choose: bool = False,
+    filmed: Embeddings | None = None,
+) -> Training:
     """Fit the head on the training side; calibrate and choose thresholds on scores of held-out folds within that side.
 
-    `choose` first chooses the head's settings on generators and sources held out within that side.
+    `choose` first chooses the head's settings on generators and sources held out within that side. `filmed` are the same pictures, or some
+    of them, as frames of clips, by which answers about clips are calibrated.
     The test side is looked at once, to report. Raises TrainingError for a table that can't be learnt from.
     """
     module = registry.load("heads", head_name)
     check_trainable(data, head_name)
+    if filmed is not None:
+        check_filmed(filmed, data)
     sides = two_sides(data, seed)
     training, testing = sides.training, sides.test
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
     watched = (testing.X, testing.rows["label"].to_numpy(np.float32))
-    fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched)
+    fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched, filmed)
     looked_at, rows = look_alikes(testing.X, training.X)
     alike = [(testing.rows["path"].iloc[test], training.rows["path"].iloc[known]) for test, known in rows]
     facts = {"seed": seed, "settings": chosen, "settings_tried": tried, "command": command}
@@ -120,6 +144,8 @@ def finished(
         "settings_tried": [],
     }
     manifest = {"promise": fitted.promise, "training": told | facts, "versions": versions()}
+    if fitted.clips:
+        manifest["clips"] = {"calibration": asdict(fitted.clips), "promise": fitted.promise_of_clips}
     bundle = Bundle(
         name,
         fitted.head,
@@ -138,22 +164,33 @@ def finished(
 
 
 def fit_calibrated(
-    head_of: Callable[[], EmbeddingHead], training: Embeddings, seed: int, watched: tuple[Vectors, np.ndarray] | None = None
+    head_of: Callable[[], EmbeddingHead],
+    training: Embeddings,
+    seed: int,
+    watched: tuple[Vectors, np.ndarray] | None = None,
+    filmed: Embeddings | None = None,
 ) -> Fitted:
     """All that is learnt from the training side: a head, its calibration and its thresholds.
 
-    `watched` (X, y) is only looked at for the curves.
+    `watched` (X, y) is only looked at for the curves. Of the `filmed` pictures those of the training side are scored as these are.
     """
-    rows, labels, groups = training.rows, training.rows["label"].to_numpy(), split.whole_groups(training.rows)
-    known = _held_out_scores(head_of, training, split.group_folds(rows, seed))
-    new_source = _held_out_scores(head_of, training, split.real_source_folds(rows))
-    new_generator = _held_out_scores(head_of, training, split.generator_folds(rows))
-    asked = ((known, REAL), (new_source, REAL), (known, FAKE), (new_generator, FAKE))
-    own = split.in_their_own_right(rows)
-    calibration, thresholds, promise = fit_promise(*(judged(rows, groups, scores, own & (labels == label)) for scores, label in asked))
+    rows = training.rows
+    folds = (split.group_folds(rows, seed), split.real_source_folds(rows), split.generator_folds(rows))
+    scored = [_held_out_scores(head_of, training, one, filmed) for one in folds]
+    calibration, thresholds, promise = fit_promise(*_held_out(rows, *(scores for scores, _ in scored)))
     log.info("fitting the head on %d pictures", len(training))
     head = head_of().learn(training.X, rows, watched)
-    return Fitted(head, calibration, thresholds, promise)
+    if filmed is None:
+        return Fitted(head, calibration, thresholds, promise)
+    of_clips = _held_out(filmed.rows, *(scores for _, scores in scored))
+    return Fitted(head, calibration, thresholds, promise, *fit_promise_of_clips(*of_clips, thresholds))
+
+
+def _held_out(rows: pd.DataFrame, known: np.ndarray, new_source: np.ndarray, new_generator: np.ndarray) -> list[Scores]:
+    """What `fit_promise` takes, of (n,) scores of the same rows."""
+    labels, groups, own = rows["label"].to_numpy(), split.whole_groups(rows), split.in_their_own_right(rows)
+    asked = ((known, REAL), (new_source, REAL), (known, FAKE), (new_generator, FAKE))
+    return [judged(rows, groups, scores, own & (labels == label)) for scores, label in asked]
 
 
 def fit_promise(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores) -> tuple[Calibration, Thresholds, dict[str, Any]]:
@@ -170,8 +207,7 @@ def fit_promise(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores) 
     asked = fake if allowed_errors(new_fake, FALSE_NEGATIVE_RATE, FAKE) < 0 else new_fake
     if not (len(real.p_fake) and len(fake.p_fake)):
         raise TrainingError("No picture of one of the classes could be held out to calibrate by. Add pictures, in more groups.")
-    truth = np.repeat([REAL, FAKE], [len(real.p_fake), len(fake.p_fake)])
-    calibration = fit_calibration(np.concatenate([real.p_fake, fake.p_fake]), truth)
+    calibration = fit_calibration(real, fake)
     p_real, p_fake = (replace(scores, p_fake=calibration(scores.p_fake)) for scores in (real, asked))
     thresholds = fit_thresholds(p_real, p_fake, FALSE_POSITIVE_RATE, FALSE_NEGATIVE_RATE)
     promise = {
@@ -185,6 +221,18 @@ def fit_promise(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores) 
         "percentiles": percentiles(p_real, p_fake),
     }
     return calibration, thresholds, promise
+
+
+def fit_promise_of_clips(
+    real: Scores, new_real: Scores, fake: Scores, new_fake: Scores, thresholds: Thresholds
+) -> tuple[Calibration, dict[str, Any]]:
+    """The calibration under which these thresholds promise of clips what they do of pictures, and that promise.
+
+    What a clip's coding leaves in its frames moves all scores: without, a third of the photographs that were filmed would be called fake.
+    """
+    calibration, own, promise = fit_promise(real, new_real, fake, new_fake)
+    del promise["percentiles"]  # nothing is shown beside a clip's answer
+    return placed(calibration, own, thresholds), promise
 
 
 def judged(rows: pd.DataFrame, groups: np.ndarray, scores: np.ndarray, asked: np.ndarray) -> Scores:
@@ -230,13 +278,22 @@ def _few_enough(folds: list[split.Unseen]) -> list[split.Unseen]:
     return [fold for fold in folds if (fold.generator, fold.source) in wanted]
 
 
-def _held_out_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """(n,) scores, each by a head that had not learnt from that row's fold; NaN where no fold scores a row."""
-    scores = np.full(len(data), np.nan)
+def _held_out_scores(
+    head_of: Callable[[], EmbeddingHead], data: Embeddings, folds: list[tuple[np.ndarray, np.ndarray]], filmed: Embeddings | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) scores, each by a head that had not learnt from that row's fold, and those of the `filmed` pictures by the same heads.
+
+    NaN where no fold scores a row.
+    """
+    scores, of_clips = np.full(len(data), np.nan), np.full(0 if filmed is None else len(filmed), np.nan)
     for i, (learn, score) in enumerate(folds):
         log.info("held-out fold %d of %d: %d pictures to learn from, %d to score", i + 1, len(folds), len(learn), len(score))
-        scores[score] = unseen_scores(head_of, data, learn, score)
-    return scores
+        head = head_of().learn(data.X[learn], data.rows.iloc[learn])
+        scores[score] = head.p_fake(data.X[score])
+        if filmed is not None:
+            also = np.flatnonzero(filmed.rows["sha256"].isin(data.rows["sha256"].iloc[score]))
+            of_clips[also] = head.p_fake(filmed.X[also])
+    return scores, of_clips
 
 
 def unseen_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -259,6 +316,9 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
         raise TrainingError(
             f"All {len(pictures)} pictures of the table are {label}; a detector needs both real and fake ones to learn from."
         )
+    some = data.X[np.arange(min(len(data), _LOOKED_AT))]
+    if (some == some[:1]).all():
+        raise TrainingError(f"The encoder gave the same numbers for all of the first {len(some)} pictures, so there is nothing to tell.")
     both = data.rows[data.rows.groupby("sha256")["label"].transform("nunique") > 1]
     if len(both):
         names = " and ".join(map(repr, both[both["sha256"] == both["sha256"].iloc[0]].drop_duplicates("label")["path"]))
@@ -268,6 +328,19 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
         )
     if len(pictures) < MIN_ROWS:
         raise TrainingError(f"The table has {len(pictures)} pictures; training needs at least {MIN_ROWS}. Extract more pictures.")
+
+
+def check_filmed(filmed: Embeddings, data: Embeddings) -> None:
+    """Raise TrainingError for a table that is not of the same pictures as frames of clips, embedded in the same way."""
+    if filmed.spec != data.spec or not re.fullmatch(rf"{re.escape(data.crop)}\+clip\d+", filmed.crop):
+        raise TrainingError(
+            f"The pictures as frames of clips should be embedded by {data.spec.name} with the crop {data.crop}+clip0; the table given has "
+            f"those of {filmed.spec.name} with {filmed.crop}."
+        )
+    if not filmed.rows["sha256"].isin(data.rows["sha256"]).any():
+        raise TrainingError(
+            "None of the pictures that the table has as frames of clips is among those to learn from. Make both of the same."
+        )
 
 
 def counts(data: Embeddings) -> dict[str, dict[str, int]]:

@@ -20,7 +20,7 @@ def picture():
     return image
 
 
-@pytest.mark.parametrize("name", [*degrade.VIEWS, "augment0", "augment1", "augment17"])
+@pytest.mark.parametrize("name", [*degrade.VIEWS, "augment0", "augment1", "augment17", *(f"clip{number}" for number in range(8))])
 def test_a_view_is_a_function_of_picture_and_seed(picture, name):
     before = picture.tobytes()
     once, again = (degrade.view(name)(picture, 5) for _ in range(2))

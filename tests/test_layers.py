@@ -29,6 +29,7 @@ LAYERS = [
         "families",
         "colours",
         "same_names",
+        "filmed",
     },
     {
         "answers",

@@ -160,7 +160,7 @@ def test_folds_do_not_go_by_the_order_of_rows():
 def test_files_of_both_classes_are_refused():
     both = rows([0] * 30 + [1] * 30, sha=[f"file {i % 58}" for i in range(60)])
     data = Embeddings(
-        both, np.zeros((60, 64), np.float32), EncoderSpec("colour_histogram", "none", "none", "none", 1, "none", False, 64), "whole"
+        both, np.eye(60, 64, dtype=np.float32), EncoderSpec("colour_histogram", "none", "none", "none", 1, "none", False, 64), "whole"
     )
     with pytest.raises(TrainingError, match=r"2 files are there both as real and as fake, byte for byte: '0.jpg' and '58.jpg', for one"):
         train(data, "logistic", "m")
@@ -310,13 +310,32 @@ def test_calibration_makes_probabilities_of_distorted_ones():
     truth = rng.uniform(0.02, 0.98, 20_000)
     labels = (rng.uniform(size=20_000) < truth).astype(int)
     distorted = Calibration(3.0, 1.5)(truth)
-    np.testing.assert_allclose(fit_calibration(distorted, labels)(distorted), truth, atol=0.03)
+    real, fake = (apart(distorted[labels == label]) for label in (0, 1))
+    np.testing.assert_allclose(fit_calibration(real, fake)(distorted), truth, atol=0.03)
     assert Calibration(1.0, 0.0)(np.array([0.0, 1.0])) == pytest.approx([0, 1], abs=1e-6)
+
+
+def test_a_few_pictures_far_apart_are_no_certainty():
+    """What Platt's smoothed targets are for: of 16 of either class, told apart without an error, one in fifty may still be wrong."""
+    odds = np.random.default_rng(0).normal(8, 1, 16)
+    p = 1 / (1 + np.exp(-odds))
+    real, fake = apart(1 - p), apart(p)
+    assert 0.93 < fit_calibration(real, fake)(p).mean() < 0.99
+    one_clip = replace(fake, groups=np.zeros(16))
+    assert fit_calibration(real, one_clip)(p).mean() < 0.9, "sixteen frames of one clip are one"
+
+
+def test_pictures_that_an_encoder_tells_nothing_of_are_refused():
+    rows_ = rows([0, 1] * 40)
+    data = Embeddings(rows_, np.ones((80, 4), np.float32), EncoderSpec("x", "a", "w", "l", 1, "p", True, 4), "whole")
+    for head in ("logistic", "knn"):
+        with pytest.raises(TrainingError, match="same numbers for all"):
+            train(data, head, "m")
 
 
 def test_calibration_never_turns_a_head_round():
     scores = np.linspace(0.1, 0.9, 100)
-    calibration = fit_calibration(scores, (scores < 0.5).astype(int))
+    calibration = fit_calibration(apart(scores[scores >= 0.5]), apart(scores[scores < 0.5]))
     assert calibration.slope > 0
     assert calibration.says_nothing
     np.testing.assert_allclose(calibration(scores), 0.5, atol=0.01, err_msg="what is told the wrong way round is told no way at all")

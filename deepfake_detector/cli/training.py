@@ -26,6 +26,11 @@ def train(argv: list[str] | None = None) -> int:
     parser.add_argument("--head", default="keras_mlp", help=f"one of {', '.join(registry.names('heads'))} (default: %(default)s)")
     parser.add_argument("--out", metavar="FOLDER", help="the model (default: models/TABLE-HEAD, of the first table)")
     parser.add_argument("--choose", action="store_true", help="choose the head's settings on generators and real sources held out")
+    parser.add_argument(
+        "--clips",
+        metavar="TABLE",
+        help="the same pictures as frames of clips (--crop CROP+clip0), by which answers about clips are calibrated",
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same tables and seed give the same model (default: %(default)s)")
     return run(_train, parser, argv)
 
@@ -38,8 +43,8 @@ def _train(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or f"models/{Path(arguments.tables[0]).stem}-{arguments.head}")
     bundle.check_target(out)
     check_seed(arguments)
-    data = table.read_all(arguments.tables)
-    save_and_tell(train(data, arguments.head, out.name, arguments.seed, command_line(), arguments.choose), out)
+    data, filmed = table.read_all(arguments.tables), table.read(arguments.clips) if arguments.clips else None
+    save_and_tell(train(data, arguments.head, out.name, arguments.seed, command_line(), arguments.choose, filmed), out)
     return 0
 
 
@@ -79,6 +84,9 @@ def save_and_tell(done: Training, out: Path) -> None:
             "What it had not learnt from it told no better than by guessing, or the wrong way round, so every probability is about a half."
         )
     promise = made.manifest["promise"]
+    if made.of_clips:
+        filmed = made.manifest["clips"]["promise"]["pictures"]
+        print(f"Of clips the same, calibrated by {filmed['real']} photographs and {filmed['fake']} fakes as frames of clips.")
     wrong = {"fake": ("real pictures", promise["false_positive_rate"]), "real": ("fakes", promise["false_negative_rate"])}
     for never in thresholds.never:
         of, rate = wrong[never]

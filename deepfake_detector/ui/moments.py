@@ -43,7 +43,7 @@ def _frames(path: str, wanted: set[float | None]) -> dict[float, Image.Image]:
 def _parts(panel: Panel, frame: Image.Image, at: float, p_fake: float) -> str:
     content = io.BytesIO()
     frame.save(content, "PNG")
-    by_parts = heat_map(content.getvalue(), panel.parts(content.getvalue()), panel.first.bundle.thresholds)
+    by_parts = heat_map(content.getvalue(), panel.parts(content.getvalue(), of_clip=True), panel.first.bundle.thresholds)
     return by_parts and f'<p class="moment">The most suspicious frame is that at {at:.2f} s, with {100 * p_fake:.1f} %:</p>{by_parts}'
 
 

@@ -1,0 +1,174 @@
+"""What a clip's coding does to pictures, and answers about clips that are calibrated for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from deepfake_detector import bundle, cli, table
+from deepfake_detector.calibration import Calibration, placed
+from deepfake_detector.detect import Detector
+from deepfake_detector.errors import BundleError, TrainingError
+from deepfake_detector.filmed import filmed
+from deepfake_detector.heads.logistic import Head
+from deepfake_detector.metrics import log_odds
+from deepfake_detector.train import fit_calibrated, train
+from deepfake_detector.types import Embeddings, EncoderSpec, Thresholds
+from tests.clips import draw_clip
+from tests.conftest import script
+
+SPEC = EncoderSpec("x", "a", "w", "l", 1, "p", True, 8)
+MOVED = 2.0  # how far coding moves a picture towards the fakes, which lie 3 off
+
+
+def drawn(seed: int, each: int = 150, moved: float = 0.0, crop: str = "whole") -> Embeddings:
+    """Three sources of photographs and three generators, which lie apart a little; the same seed gives the same pictures."""
+    rng = np.random.default_rng(seed)
+    places = [(label, name) for label, names in ((0, ("ffhq", "imagenet", "phone")), (1, ("sdxl", "progan", "glide"))) for name in names]
+    X = [rng.normal(size=(each, 8)) + np.r_[3.0 * label, 0.3 * rng.normal(size=7)] for label, _ in places]
+    labels, generators = np.repeat([label for label, _ in places], each), np.repeat([name for _, name in places], each)
+    names = [f"{seed}/{i}.png" for i in range(len(labels))]
+    rows = pd.DataFrame({"path": names, "label": labels, "generator": generators, "group": names, "split": "", "sha256": names})
+    return Embeddings(rows, (np.concatenate(X) + np.eye(8)[0] * moved).astype(np.float32), SPEC, crop)
+
+
+def called(model, data: Embeddings, of_clips: bool) -> tuple[float, float]:
+    """The shares of photographs called fake, and of fakes called real."""
+    real, p = (data.rows["label"] == 0).to_numpy(), model.p_fake(data.X, of_clips)
+    return model.thresholds.calls_fake(p)[real].mean(), model.thresholds.calls_real(p)[~real].mean()
+
+
+def test_the_coding_is_that_of_a_clip():
+    picture = Image.effect_noise((200, 150), 60).convert("RGB")
+    fine, coarse = (filmed(picture, 3, factor=factor) for factor in (18, 36))
+    assert fine.size == (168, 118), "cut by the pan, and even"
+    assert np.std(np.asarray(coarse)) < np.std(np.asarray(fine)) < np.std(np.asarray(picture))
+    assert max(filmed(Image.effect_noise((4000, 2500), 60).convert("RGB"), 0).size) <= 1920
+
+
+def test_answers_about_clips_keep_the_promise_and_those_about_pictures_stay():
+    learnt = drawn(0)
+    plain = train(learnt, "logistic", "plain").bundle
+    model = train(learnt, "logistic", "clips", filmed=drawn(0, moved=MOVED, crop="whole+clip0")).bundle
+    new, on_film = drawn(1), drawn(1, moved=MOVED)
+    np.testing.assert_array_equal(model.p_fake(new.X), plain.p_fake(new.X))
+    assert called(plain, on_film, True)[0] > 0.3, "what coding does, where nobody minds it"
+    false_alarms, missed = called(model, on_film, True)
+    assert false_alarms <= 0.05
+    assert missed <= 0.10
+    p = model.p_fake(np.concatenate([new.X, on_film.X]), of_clips=np.repeat([False, True], len(new)))
+    np.testing.assert_array_equal(p, np.concatenate([model.p_fake(new.X), model.p_fake(on_film.X, True)]))
+    promise = model.manifest["clips"]["promise"]
+    assert promise["real_pictures_from"] == "sources not learnt from"
+    assert promise["pictures"]["real"] == model.manifest["promise"]["pictures"]["real"]
+
+
+def test_filmed_pictures_are_scored_by_heads_that_have_not_learnt_them():
+    """A head that knows its training pictures by heart would find them on film, too; nothing of the others may be learnt."""
+    asked = []
+
+    class Watched(Head):
+        def learn(self, X, rows, held_out=None):
+            self.known_ = set(rows["sha256"])
+            return super().learn(X, rows, held_out)
+
+        def p_fake(self, X):
+            asked.append((self.known_, len(X)))
+            return super().p_fake(X)
+
+    some = drawn(0, each=30)
+    film = drawn(0, each=30, moved=MOVED, crop="whole+clip0")
+    strangers = replace(film, rows=film.rows.assign(sha256=[f"other {i}" for i in range(len(film))]))
+    for given, count in ((film, len(film)), (strangers, 0)):
+        asked.clear()
+        if count:
+            fit_calibrated(Watched, some, 0, filmed=given)
+            pairs = list(zip(asked[::2], asked[1::2], strict=True))
+            assert all(of == also for of, also in pairs), "of each fold the same pictures, by the same head"
+            assert sum(n for (_, n), _ in pairs) >= count
+        else:
+            with pytest.raises(TrainingError, match="None of the pictures"):
+                train(some, "logistic", "m", filmed=given)
+
+
+def test_it_is_saved_with_the_model_and_damage_is_refused(tmp_path):
+    model = train(drawn(0), "logistic", "m", filmed=drawn(0, moved=MOVED, crop="whole+clip0")).bundle
+    named = replace(model, spec=model.spec)
+    place = tmp_path / "manifest.json"
+    bundle.save(named, tmp_path / "m")
+    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    assert Calibration(**manifest["clips"]["calibration"]) == model.of_clips != model.calibration
+    for broken in ({"calibration": {"slope": -1.0, "offset": 0.0}}, {"calibration": {"slope": 1.0}}, []):
+        shutil.copytree(tmp_path / "m", tmp_path / "broken", dirs_exist_ok=True)
+        place = tmp_path / "broken" / "manifest.json"
+        place.write_text(json.dumps(manifest | {"clips": broken}))
+        with pytest.raises(BundleError, match="damaged"):
+            bundle.load(tmp_path / "broken")
+
+
+@pytest.mark.parametrize("crop", ["whole", "whole+augment0", "faces+clip0"])
+def test_a_table_of_something_else_is_refused(crop):
+    with pytest.raises(TrainingError, match=r"with the crop whole\+clip0; the table given has those of x with"):
+        train(drawn(0), "logistic", "m", filmed=drawn(0, crop=crop))
+
+
+@pytest.mark.parametrize(
+    ("own", "given"),
+    [
+        ((0.1, 0.9), (0.2, 0.8)),
+        ((0.1, 0.7), (0.05, 0.6)),
+        ((0.1, 0.9), (0.0, 0.8)),
+        ((0.1, 0.9), (0.2, 1.0)),
+        ((0.5, 0.9), (0.2, 0.5)),
+    ],
+)
+def test_the_thresholds_of_pictures_answer_of_clips_as_their_own_would(own, given):
+    own, given, calibration = Thresholds(*own), Thresholds(*given), Calibration(0.7, -1.0)
+    moved, scores = placed(calibration, own, given), np.linspace(0.001, 0.999, 997)
+    before, after = calibration(scores), moved(scores)
+    if "fake" not in given.never:
+        np.testing.assert_array_equal(own.calls_fake(before), given.calls_fake(after))
+    if "real" not in given.never:
+        np.testing.assert_array_equal(own.calls_real(before), given.calls_real(after))
+
+
+def test_what_asks_for_less_stays_calibrated_and_what_can_not_be_promised_is_said():
+    calibration = Calibration(0.7, -1.0)
+    assert placed(calibration, Thresholds(0.2, 0.7), Thresholds(0.1, 0.8)) == calibration
+    with pytest.raises(TrainingError, match="may say fake of clips can't be promised"):
+        placed(calibration, Thresholds(0.2, 1.0), Thresholds(0.1, 0.8))
+    with pytest.raises(TrainingError, match="never unsure"):
+        placed(calibration, Thresholds(0.2, 0.7), Thresholds(0.5, 0.5))
+
+
+def test_clips_and_their_parts_are_judged_so_and_pictures_are_not(model, tmp_path):
+    clip = draw_clip(tmp_path / "new.mp4", list(range(0, 800, 40)), size=(160, 96), tint=(0, 0, 60))
+    picture = tmp_path / "new.png"
+    Image.effect_noise((160, 96), 60).convert("RGB").save(picture)
+    shutil.copytree(model, tmp_path / "m")
+    place = tmp_path / "m" / "manifest.json"
+    manifest = json.loads(place.read_text())
+    slope, offset = manifest["calibration"]["slope"], manifest["calibration"]["offset"]
+    place.write_text(json.dumps(manifest | {"clips": {"calibration": {"slope": slope, "offset": offset - 1.0}, "promise": {}}}))
+    before, after = Detector(model), Detector(tmp_path / "m")
+    odds = [log_odds(np.array([p for _, p in detector.judge_file(clip).frames])) for detector in (before, after)]
+    told = odds[0] < 6  # the others are rounded to 1
+    assert told.sum() > 8
+    np.testing.assert_allclose(odds[1][told], odds[0][told] - 1, atol=0.01)
+    assert before.judge_file(picture).p_fake == after.judge_file(picture).p_fake
+
+
+def test_the_scripts_make_and_use_the_table(dataset, embeddings_csv, tmp_path):
+    filmed_csv, out = tmp_path / "filmed.csv", tmp_path / "m"
+    spec = table.read(embeddings_csv).spec
+    assert cli.extract([str(dataset), "--encoder", spec.name, "--crop", "whole+clip0", "--out", str(filmed_csv)]) == 0
+    done = script("train_classifier.py", embeddings_csv, "--head", "logistic", "--clips", filmed_csv, "--out", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Of clips the same" in done.stdout
+    assert bundle.load(out).of_clips is not None
