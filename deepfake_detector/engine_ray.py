@@ -12,8 +12,10 @@ import functools
 import logging
 import os
 import pickle
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -28,8 +30,11 @@ from deepfake_detector.embed import Content, Embedded, Embedder, Prepared, Timin
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import DetectorError, EngineError
 from deepfake_detector.extract import Embed, Take, takes
+from deepfake_detector.files import locked
 from deepfake_detector.types import EncoderSpec, Sample
 from deepfake_detector.video import Sampling
+
+log = logging.getLogger(__name__)
 
 PART = 1024  # samples: at 300 kB a picture 300 MB for the task that cuts a stream into parts
 
@@ -117,26 +122,28 @@ class _Job:
 class RayEngine:
     """Embeds by Ray, in parts beside the table `out`: a context manager that gives what `extract` takes as `embed`.
 
-    It starts Ray and stops it again, unless it runs already: in this process, on this machine, or where $RAY_ADDRESS says.
+    It starts Ray and stops it again, unless it runs already: in this process, on this machine, or where $RAY_ADDRESS says. The parts
+    are its own meanwhile: raises EngineError where another process is at them.
     """
 
     def __init__(self, out: str | Path, part: int = PART):
         self.folder = Path(f"{out}.parts")
         self.part = part
-        self._ours = False
+        self._held = ExitStack()
 
     def __enter__(self) -> Embed:
-        if not ray.is_initialized():
-            try:
-                ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise EngineError(f"Ray can't be started, or joined ({error}). Check $RAY_ADDRESS, and `ray status`.") from error
-            self._ours = True
+        with ExitStack() as held:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            busy = EngineError(f"Another process extracts into {self.folder}. Wait for it, or choose another --out.")
+            held.enter_context(locked(self.folder, busy))  # else one would read, as its own rows, the parts that another wrote
+            if not ray.is_initialized():
+                _start()
+                held.callback(ray.shutdown)
+            self._held = held.pop_all()
         return self.embed
 
     def __exit__(self, *_: object) -> None:
-        if self._ours:
-            ray.shutdown()
+        self._held.close()
 
     def embed(
         self, listing: Listing, embedder: Embedder, sampling: Sampling | None, views: int, timing: Timing
@@ -156,14 +163,15 @@ class RayEngine:
             batch_size=embedder.batch_size,
         )
         unfinished: dict[int, _Unfinished] = {}
-        there: dict[int, bool] = {}  # part → whether it was there before
+        known = parts.marks(self.folder)
+        there: dict[int, tuple[str, bool]] = {}  # part → its mark, and whether it was there before
         turn = 0
         end = None
-        for item in self._run(listing, job, parts.marks(self.folder), timing):
+        for item in self._run(listing, job, known, timing):
             if isinstance(item, _End):
                 end = item
             elif isinstance(item, _Known):
-                there[item.part] = True
+                there[item.part] = known[item.part], True
             else:
                 part = item.chunk.part
                 one = unfinished.setdefault(part, _Unfinished())
@@ -171,11 +179,13 @@ class RayEngine:
                 timing.encoding += item.seconds
                 timing.batches += 1
                 if one.complete:
-                    parts.write(self._file(part), one.table(), "" if one.passing else item.chunk.mark)
+                    mark = "" if one.passing else item.chunk.mark
+                    parts.write(self._file(part), one.table(), mark)
                     del unfinished[part]
-                    there[part] = False
+                    there[part] = mark, False
             while turn in there:
-                yield from _counted(parts.read(self._file(turn)), there.pop(turn), timing)
+                mark, before = there.pop(turn)
+                yield from _counted(parts.read(self._file(turn), mark), before, timing)
                 turn += 1
         if end is None or turn != end.parts:
             raise EngineError(f"Ray ended with parts missing, the first {self._file(turn)}. Run the same command again.")
@@ -263,6 +273,36 @@ def _shares(device: str) -> tuple[dict[str, float], dict[str, float], int]:
         return {"num_cpus": 1}, {"num_gpus": 1}, int(there["GPU"])
     # To encode takes most of the time then, and to read little: each core has an encoder and, for what time it leaves, a reader.
     return {"num_cpus": 0.25}, {"num_cpus": 0.75}, max(1, int(there.get("CPU", 1)))
+
+
+def _start() -> None:
+    """Start Ray, or join it; raises EngineError."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        log.info("joining Ray at %s", address)
+    try:
+        with _nothing_said():
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise EngineError(f"Ray can't be started, or joined ({error}). Check $RAY_ADDRESS, and `ray status`.") from error
+    except Exception as error:  # as it says itself of a machine on which its own processes come too late
+        raise EngineError(
+            f"Ray did not start ({_first_line(error)}). Wait until the machine is less busy, or use --engine local."
+        ) from error
+
+
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """Keep what C++ writes from our output: its log says there first of all that it was told to say nothing."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _first_line(error: Exception) -> str:

@@ -22,9 +22,9 @@ from deepfake_detector.files import write_atomically
 from deepfake_detector.frames import Shot
 from deepfake_detector.types import Sample
 
-_FORMAT = 1
+_FORMAT = 2
 _NOTHING = Remembered(np.empty((0, 0), np.float32), np.empty((0, 4), np.int32))
-_OF_SAMPLE = ("name", "label", "generator", "group", "split", "video")
+_OF_SAMPLE = ("name", "label", "generator", "group", "split", "video", "made_from")
 # A row is a take. `number` counts the data set's samples; `vectors` and `boxes` are those of all `regions`, one after another.
 _SCHEMA = pa.schema(
     [
@@ -63,10 +63,16 @@ def write(path: Path, table: pa.Table, mark: str) -> None:
         raise EngineError(f"{path} can't be written ({error}). Make room, or choose another --out; then go on.") from error
 
 
-def read(path: Path) -> Iterator[Embedded[Take]]:
-    """The outcomes that `write` was given. A sample has no path any more, and its content can't be read again. Raises EngineError."""
+def read(path: Path, mark: str) -> Iterator[Embedded[Take]]:
+    """The outcomes that `write` was given. A sample has no path any more, and its content can't be read again.
+
+    Raises EngineError, also for a part with another mark: of another run, where folders can't be locked.
+    """
     try:
-        for batch in pq.ParquetFile(path).iter_batches():
+        file = pq.ParquetFile(path)
+        if _mark(file.schema_arrow) != mark:
+            raise EngineError(f"{path} was written by another run meanwhile. Let one finish, and run the same command again.")
+        for batch in file.iter_batches():
             yield from _outcomes(batch)
     except (pa.ArrowException, OSError) as error:
         raise EngineError(f"{path} can't be read ({error}). Delete it, and run the same command again.") from error
@@ -94,10 +100,14 @@ def marks(folder: Path) -> dict[int, str]:
     found = {}
     for path in folder.glob("*.parquet"):
         try:
-            found[int(path.stem)] = pq.read_schema(path).metadata[b"fingerprint"].decode()
-        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
+            found[int(path.stem)] = _mark(pq.read_schema(path))
+        except (pa.ArrowException, OSError, ValueError):
             continue
     return found
+
+
+def _mark(schema: pa.Schema) -> str:
+    return (schema.metadata or {}).get(b"fingerprint", b"").decode()
 
 
 def fingerprint(samples: Iterable[Sample], settings: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,7 @@ def same(a: Path, b: Path) -> bool:
 @needs_ray
 def test_the_table_is_that_of_the_local_engine_and_nothing_is_done_twice(cluster, pictures, tmp_path):
     embedder = Embedder(Encoder(), batch_size=16)
+    pictures = Listing([replace(one, made_from="ab" * 32 if i % 2 else "") for i, one in enumerate(pictures.samples)])  # pairs among them
     here = extract(pictures, embedder, str(tmp_path / "here.csv"), views=1)
     there = by_ray(pictures, embedder, tmp_path / "there.csv", views=1)
     assert same(tmp_path / "here.csv", tmp_path / "there.csv")
@@ -182,6 +184,43 @@ def test_clips_give_the_rows_that_they_give_locally(cluster, tmp_path):
         engine(scan_clips(tmp_path / "d"), Embedder(Encoder(), batch_size=3), out, sampling=Sampling(frames=7))
     assert same(tmp_path / "here.csv", tmp_path / "there.csv")
     assert len(table.read(tmp_path / "there.csv")) == 14
+
+
+@needs_ray
+def test_two_runs_do_not_share_their_parts(cluster, tmp_path):
+    from deepfake_detector.engine_ray import RayEngine
+
+    with RayEngine(tmp_path / "t.csv"), pytest.raises(EngineError, match=r"Another process extracts into .*t\.csv\.parts"):
+        RayEngine(tmp_path / "t.csv").__enter__()
+    with RayEngine(tmp_path / "t.csv"):
+        pass
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (Exception("The current node timed out during startup.\nMore."), r"\(The current node timed out .*Wait until .*--engine local"),
+        (ConnectionError("no such node"), r"can't be started, or joined \(no such node\)"),
+    ],
+)
+def test_a_ray_that_does_not_start_is_said_in_words(tmp_path, monkeypatch, caplog, capfd, error, words):
+    import ray
+
+    from deepfake_detector.engine_ray import RayEngine
+
+    def init(**_):
+        os.write(2, b"[1 I] logging.cc:303: Set ray log level")
+        raise error
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
+    with caplog.at_level("INFO"), pytest.raises(EngineError, match=words):
+        RayEngine(tmp_path / "t.csv").__enter__()
+    assert "joining Ray at 10.0.0.7:6379" in caplog.text
+    os.write(2, b"and so on")
+    assert capfd.readouterr().err == "and so on", "what Ray's C++ says of its log alone is not shown"
 
 
 @needs_ray
@@ -269,7 +308,7 @@ def test_a_part_gives_back_what_was_put_in(tmp_path):
         return b""
 
     boxes = np.array([[0, 1, 2, 3], [4, 5, 6, 7]], np.int32)
-    frame = Shot(Sample("", "clip", 1, "made", "g", "train", "clip"), 3, nothing, 0.5, ("cut off",))
+    frame = Shot(Sample("", "clip", 1, "made", "g", "train", "clip", made_from="ab"), 3, nothing, 0.5, ("cut off",))
     broken = Shot(Sample("", "b", 0, "real", "b"), 4, nothing)
     outcomes = [
         Embedded(Take(frame, "augment0", nothing), "ab", Remembered(np.arange(6, dtype=np.float32).reshape(2, 3), boxes)),
@@ -277,7 +316,7 @@ def test_a_part_gives_back_what_was_put_in(tmp_path):
     ]
     parts.write(tmp_path / "00000.parquet", parts.to_table(outcomes), "mark")
     assert parts.marks(tmp_path) == {0: "mark"}
-    one, other = parts.read(tmp_path / "00000.parquet")
+    one, other = parts.read(tmp_path / "00000.parquet", "mark")
     assert (one.item.shot.item, one.item.shot.number, one.item.shot.time, one.item.shot.notes) == (frame.item, 3, 0.5, ("cut off",))
     assert (one.item.view, one.sha256, one.error) == ("augment0", "ab", None)
     np.testing.assert_array_equal(one.remembered.vectors, outcomes[0].remembered.vectors)
@@ -289,7 +328,9 @@ def test_a_part_gives_back_what_was_put_in(tmp_path):
     (tmp_path / "notes.parquet").write_bytes(whole)
     assert parts.marks(tmp_path) == {0: "mark"}
     with pytest.raises(EngineError, match=r"00001\.parquet can't be read .*Delete it"):
-        list(parts.read(tmp_path / "00001.parquet"))
+        list(parts.read(tmp_path / "00001.parquet", "mark"))
+    with pytest.raises(EngineError, match=r"00000\.parquet was written by another run meanwhile"):
+        list(parts.read(tmp_path / "00000.parquet", "another mark"))
 
 
 def test_without_ray_the_script_names_what_to_install(tmp_path, monkeypatch, capsys):
