@@ -53,17 +53,19 @@ def extract(
     sampling: Sampling | None = None,
     float16: bool = False,
     embed: Embed | None = None,
+    data: str = "",
 ) -> Extraction:
     """Embed the samples of a data set in order into the table `out`, by the engine `embed` (default: `embed_here`).
 
     A sample that is a clip gives a row for each frame that `sampling` chooses; `progress` counts samples, and their
     copies: behind each picture outside the test split come `views` degraded ones, for training (see degrade.py). `float16`
-    halves the table.
+    halves the table. `data` is where the samples come from, for the manifest.
     Whatever is killed meanwhile is in the cache up to the last full batch, so the next run goes on from there.
     """
     table.check_target(out, float16)
     done = Extraction()
     manifest: dict[str, Any] = {"crop": embedder.crop, "views": views, "command": command, "versions": versions()}
+    manifest |= {"data": data} if data else {}
     began = time.perf_counter()
     found = (embed or embed_here)(listing, embedder, sampling, views, done.timing)
     rows = _rows(found, listing, embedder, done, manifest, progress)

@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-_JUST_MADE = 60  # seconds in which a file's writer has locked it for certain
+_JUST_MADE = 60  # seconds in which a file's writer has locked it for certain, though it wrote nothing yet
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], first_wins: bool = False) -> None:
@@ -66,8 +66,9 @@ def remove_abandoned(path: Path) -> None:
     """Remove what writers of this file left beside it when they were killed, and nothing that is being written."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         try:
-            if left.stat().st_mtime > time.time() - _JUST_MADE:
-                continue  # its writer may be about to lock it
+            state = left.stat()
+            if not state.st_size and state.st_mtime > time.time() - _JUST_MADE:
+                continue  # its writer may be about to lock it, which it does before it writes the first byte
             with left.open("rb") as file:
                 if lock(file.fileno()):
                     left.unlink()
@@ -120,3 +121,8 @@ def matching(pattern: str, **options: bool) -> list[str]:
 def spelt_out(text: str) -> str:
     """The text, with what no UTF-8 file can hold (halves of surrogate pairs, as Python reads odd bytes of names) as `\\udce9`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def cut(text: str, most: int = 100) -> str:
+    """The text, or its beginning where it is longer than can be read in an error."""
+    return text if len(text) <= most else f"{text[: most - 2]} …"

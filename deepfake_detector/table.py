@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from deepfake_detector import vectors
 from deepfake_detector.errors import TableError
-from deepfake_detector.files import locked, remove_abandoned, spelt_out, sync, write_atomically
+from deepfake_detector.files import cut, locked, remove_abandoned, spelt_out, sync, write_atomically
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample, made_differently
 
 FORMAT = 2
@@ -60,6 +60,46 @@ def manifest_path(table: str | Path) -> Path:
 
 
 def check_target(path: str | Path, float16: bool = False) -> None:
+    """Raise TableError unless a table can be written here: under a table's name, and over nothing but a table."""
+    _check_name(path, float16)
+    if Path(path).is_file() and not (manifest_path(path).is_file() or _begins_as_a_table(Path(path))):
+        raise TableError(f"{path} is there, and is no table: it would be lost. Choose another name, or move it away.")
+
+
+def check_replaced(path: str | Path, data: str, spec: EncoderSpec, crop: str) -> bool:
+    """Whether a table that is there may be of other pictures than `data`: its manifest does not tell.
+
+    Raises TableError where it is plainly another one: of other pictures, by another encoder, or with another crop.
+    """
+    try:
+        there = read_manifest(path)
+        of, differences = there.get("data", data), made_differently(EncoderSpec.from_json(there["encoder"]), there["crop"], spec, crop)
+    except (TableError, AttributeError, KeyError, TypeError):  # none, or none that could be read
+        return False
+    if of != data or differences:
+        what = f"of {of!r}, and this is {data!r}" if of != data else f"with embeddings that were made differently ({differences})"
+        raise TableError(f"{path} is there already, {what}. Name this one with --out, or delete that one.")
+    return "data" not in there
+
+
+def _begins_as_a_table(path: Path) -> bool:
+    """Whether a file without a manifest is one of ours, as a kill between the two leaves it; or has nothing in it to lose."""
+    if not path.stat().st_size:
+        return True
+    try:
+        if _is_parquet(path):
+            import pyarrow.parquet as pq
+
+            names = pq.read_schema(path).names
+        else:
+            with path.open(encoding="utf-8") as file:
+                names = file.readline(1000).replace('"', "").split(",")
+    except (pa.ArrowException, OSError, ValueError):
+        return False
+    return tuple(names[: len(ROW_COLUMNS)]) == ROW_COLUMNS and ("e0" in names or "embedding" in names)  # a list of pictures may begin so
+
+
+def _check_name(path: str | Path, float16: bool = False) -> None:
     """Raise TableError unless a table can have this path: .csv or .parquet (float16: the latter), no folder, and a folder above."""
     if Path(path).suffix.lower() not in {".csv", ".parquet"}:
         raise TableError(f"A table's name should end in .csv or .parquet; received {str(path)!r}.")
@@ -267,7 +307,7 @@ class _Stored:
     """A table that is there, and what its manifest says of it: `rows` and `dtype` are promises that `chunks` checks."""
 
     def __init__(self, path: str | Path):
-        check_target(path)
+        _check_name(path)
         self.path, self.parquet = Path(path), _is_parquet(path)
         if not self.path.is_file():
             raise TableError(f"There is no table {path}. Make it with extract_embeddings.py DATA --out {path}.")
@@ -325,8 +365,8 @@ class _Stored:
         if names != expected:
             last = "embedding" if self.parquet else f"e0 … e{dim - 1}"
             raise TableError(
-                f"{self.path} should have the columns {', '.join(self.columns)}, {last} ({len(expected)} in all, for {self.spec.name}), "
-                f"but has {len(names)}: {', '.join(names[:8])} … {names[-1]}. Make the table again."
+                f"{self.path} should have the {'' if self.parquet else 'comma-separated '}columns {', '.join(self.columns)}, {last} "
+                f"({len(expected)} in all, for {self.spec.name}), but has {len(names)}: {cut(', '.join(names))}. Make the table again."
             )
         if not self.parquet:
             return

@@ -309,6 +309,33 @@ def test_the_script_tells_what_it_did_and_what_is_wrong(dataset, tmp_path):
         assert "Traceback" not in failed.stderr
 
 
+def test_another_table_of_the_same_name_is_not_replaced_unless_it_is_named(tmp_path):
+    mine, others = (draw_dataset(tmp_path / owner / "pictures", each=2) for owner in ("mine", "others"))
+    options = ["--encoder", "colour_histogram", "--no-cache"]
+    out = tmp_path / "embeddings/pictures.csv"
+    for _ in range(2):  # the same again is welcome
+        done = script("extract_embeddings.py", mine, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "replaces" not in done.stdout
+    assert table.read_manifest(out)["data"] == str(mine)
+    before = out.read_bytes()
+    for changed, words in (
+        ([others, *options], f"of '{mine}', and this is '{others}'"),
+        ([mine, *options, "--crop", "unframed"], "made differently (crop: 'whole' ≠ 'unframed"),
+    ):
+        failed = script("extract_embeddings.py", *changed, cwd=tmp_path)
+        assert failed.returncode == 2
+        assert words in failed.stderr
+        assert "Name this one with --out, or delete that one" in failed.stderr
+        assert out.read_bytes() == before
+    whole = table.read_manifest(out)
+    table.manifest_path(out).write_text(json.dumps({key: value for key, value in whole.items() if key != "data"}))
+    done = script("extract_embeddings.py", others, *options, cwd=tmp_path)
+    assert "it replaces a table of this name" in done.stdout, "one from before that was told"
+    done = script("extract_embeddings.py", mine, *options, "--out", "embeddings/pictures.csv", cwd=tmp_path)
+    assert done.returncode == 0, "which was asked for by its name"
+
+
 def test_a_full_disk_is_said_in_words(dataset, tmp_path):
     """A limit on a file's size stands in for it."""
     command = (

@@ -232,6 +232,39 @@ def test_what_a_kill_left_is_removed_and_what_is_being_written_is_not(tmp_path):
     assert len(table.read(tmp_path / "new.csv")) == 100
 
 
+def test_what_was_left_a_moment_ago_is_removed_too(tmp_path):
+    """The same command is run again at once; bytes are written only once their file is locked."""
+    for name, content in (("half", b"left by a kill"), ("empty", b"")):
+        (tmp_path / f".t.csv.{name}.part").write_bytes(content)
+    small_table(tmp_path, "csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".t.csv.empty.part", "t.csv", "t.csv.json"], "one may be about to lock it"
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_is_no_table_is_not_written_over(tmp_path, ending):
+    source, target = small_table(tmp_path, "parquet"), tmp_path / f"mine.{ending}"
+    for content in (b"path,label,generator,group,split,sha256\na.jpg,0,g,a,,ab\n", b"\xff\xfe", b"name;points\nme;3\n"):
+        target.write_bytes(content)
+        for write in (lambda: table.convert(source, target), lambda: table.write(target, rows(awkward(3)), SPEC, {})):
+            with pytest.raises(TableError, match=rf"mine\.{ending} is there, and is no table: it would be lost. Choose another name"):
+                write()
+        assert target.read_bytes() == content
+    target.write_bytes(b"")  # as mktemp makes it
+    table.convert(source, target)
+    table.convert(source, target)
+    table.manifest_path(target).unlink()  # as a kill between the two leaves it
+    table.convert(source, target)
+    assert len(table.read(target)) == 50
+
+
+def test_a_table_that_a_spreadsheet_saved_is_refused_in_few_words(tmp_path):
+    out = small_table(tmp_path, "csv")
+    out.write_text(out.read_text().replace('"', "").replace(",", ";"))
+    with pytest.raises(TableError, match=r"should have the comma-separated columns path, .* but has 1: path;label;.* …\. Make") as raised:
+        table.read(out)
+    assert len(str(raised.value).replace(str(out), "")) < 350
+
+
 def test_a_name_that_no_utf8_file_can_hold_is_spelt_out(tmp_path):
     sample = Sample("x", "caf\udce9/\ud83d.jpg", 0, "real", "g")
     spec = EncoderSpec("colour_histogram", "a", "w", "l", 1, "p", True, 1)

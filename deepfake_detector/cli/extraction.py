@@ -19,7 +19,7 @@ from deepfake_detector.cli.options import (
     sampling_of,
 )
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import name_of
+from deepfake_detector.files import name_of, spelt_out
 
 if TYPE_CHECKING:
     import argparse
@@ -65,13 +65,15 @@ def extract(argv: list[str] | None = None) -> int:
 def _extract(arguments: argparse.Namespace) -> int:
     from deepfake_detector.embed import Embedder
     from deepfake_detector.extract import extract
-    from deepfake_detector.table import check_target, manifest_path
+    from deepfake_detector.table import check_replaced, check_target, manifest_path
 
-    out = arguments.out or f"embeddings/{name_of(Path(arguments.data).resolve())}.csv"
-    check_target(out, arguments.float16)
+    place = Path(arguments.data).resolve()
+    data = spelt_out(str(place)) if place.exists() else arguments.data  # a name on the hub is no place here
+    out = arguments.out or f"embeddings/{name_of(place)}.csv"
     for read in (Path(arguments.data), Path(arguments.data) / "manifest.csv"):
         if read.is_file() and Path(out).is_file() and read.samefile(out):
             raise DetectorError(f"The table would be written over {read}, which it is made from. Choose another --out.")
+    check_target(out, arguments.float16)
     if arguments.batch_size < 1 or arguments.views < 0:
         raise DetectorError(
             f"--batch-size should be at least 1 and --views at least 0; received {arguments.batch_size} and {arguments.views}."
@@ -81,11 +83,14 @@ def _extract(arguments: argparse.Namespace) -> int:
     encoder = registry.load("encoders", arguments.encoder).Encoder(device=arguments.device, weights=arguments.weights)
     listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **data_options(arguments))
     embedder = Embedder(encoder, arguments.crop, cache, batch_size=arguments.batch_size)
+    replaces = not arguments.out and check_replaced(out, data, encoder.spec, embedder.crop)
     with engine as embed, progress_bar(_total(listing, arguments.views)) as bar:
-        done = extract(listing, embedder, out, command_line(), bar.update, arguments.views, sampling, arguments.float16, embed)
+        done = extract(listing, embedder, out, command_line(), bar.update, arguments.views, sampling, arguments.float16, embed, data)
 
     timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
+    if replaces:
+        print("  it replaces a table of this name, which did not say what pictures it was of")
     print(
         f"  encoded {timing.encoded}, remembered {timing.cached}; the encoder worked {timing.encoding:.1f} s, waited {timing.waiting:.1f} s"
     )
