@@ -6,7 +6,7 @@ import os
 import pytest
 from PIL import Image
 
-from deepfake_detector.datasets.folder import EXTENSIONS, picture_files, scan
+from deepfake_detector.datasets.folder import EXTENSIONS, named_folders, picture_files, scan
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL, Sample
 
@@ -254,9 +254,15 @@ def test_a_row_that_repeats_another_is_named(tmp_path):
     assert listing.skipped == [("a.jpg", "row 4 lists again what row 2 lists")]
 
 
-def test_a_manifest_about_something_else_is_not_ours(tmp_path):
-    touch(tmp_path, "real/a.jpg")
-    assert [sample.name for sample in scan(manifest(tmp_path, ["a", "b"], columns="id,caption")).samples] == ["real/a.jpg"]
+@pytest.mark.parametrize(
+    ("first", "has"),
+    [("path;label", "path;label"), ("id,caption", "id, caption"), ("x" * 500, "x{98} …")],  # as Excel saves it in Europe; of something else
+)
+def test_a_manifest_that_can_not_be_read_as_one_is_not_passed_over(tmp_path, first, has):
+    folder = touch(tmp_path, "real/a.jpg", "fake/b.jpg")
+    (folder / "manifest.csv").write_text(f"{first}\nreal/a.jpg;1\n")
+    with pytest.raises(DatasetError, match=f"columns path and label, separated by commas; it has: {has}. Save it so. .* another name"):
+        scan(folder)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +275,7 @@ def test_a_manifest_about_something_else_is_not_ours(tmp_path):
         ([["1"]], "label,path", "row 2: expected a path"),
         ([["a.jpg", "1", "fold3"]], "path,label,split", "row 2: expected the split train, val, test .*got 'fold3'"),
         ([["a.jpg", "1"], ["a.jpg", "0"]], "path,label", "'a.jpg' fake in row 2 and real in row 3"),
-        ([["a.jpg", "1"]], "file,label", "needs the columns path and label .*it has: file, label"),
+        ([["a.jpg", "1"]], "file,label", "needs the columns path and label, .*it has: file, label"),
         ([], "path,label", "lists no pictures"),
     ],
 )
@@ -312,6 +318,55 @@ def test_a_list_that_says_one_for_real_is_refused(tmp_path):
     manifest(folder, ["a.jpg", "1", "real"], columns="path,label,label_str", name="words.csv")
     with pytest.raises(DatasetError, match="row 2: the label says fake .1 = fake., but its label_str is 'real'"):
         scan(folder / "words.csv")
+
+
+def test_so_is_one_that_was_made_on_windows(tmp_path, monkeypatch):
+    folder = touch(tmp_path, "pics/real/a.jpg", "pics/fake/b.jpg", r"there\real\a.jpg")
+    manifest(folder, [r"pics\fake\b.jpg", "0"], [r"pics\real\a.jpg", "1"], name="list.csv")
+    with pytest.raises(DatasetError, match="row 2: the label says real .1 = fake., but it lies in a folder called 'fake'"):
+        scan(folder / "list.csv")
+    manifest(folder, [r"there\real\a.jpg", "1"], name="there.csv")
+    monkeypatch.setattr(os, "sep", "\\")  # where that path is one
+    with pytest.raises(DatasetError, match="row 2: the label says fake .1 = fake., but it lies in a folder called 'real'"):
+        scan(folder / "there.csv")
+
+
+def test_what_a_list_leaves_open_its_folders_say(tmp_path):
+    rows = [
+        ["d/train/fake/sdxl/a.jpg", "1", "", ""],
+        ["d/test/fake/sdxl/b.jpg", "fake", "flux", "val"],  # what stands in a cell is never asked of a folder
+        [r"d\val\real\ffhq\c.jpg", "0", "", ""],
+        ["../x/progan/1_fake/d.jpg", "1", "", ""],
+        [str(tmp_path / "d/train/real/e.jpg"), "0", "", ""],
+        ["/test/fake/train/f.jpg", "1", "", ""],  # what lies elsewhere is not laid out for us
+        ["d/test/generated/original/g.jpg", "1", "", ""],  # the label is the list's
+        ["train/h.jpg", "1", "", ""],  # perhaps a picture of a train: no folder layout
+        ["i.jpg", "0", "", ""],
+    ]
+    found = scan(manifest(tmp_path, *rows, columns="path,label,generator,split", name="list.csv") / "list.csv").samples
+    assert {os.path.basename(sample.name)[0]: (sample.label, sample.generator, sample.split) for sample in found} == {
+        "a": (FAKE, "sdxl", "train"),
+        "b": (FAKE, "flux", "val"),
+        "c": (REAL, "ffhq", "val"),
+        "d": (FAKE, "progan", ""),
+        "e": (REAL, "real", "train"),
+        "f": (FAKE, "fake", ""),
+        "g": (FAKE, "fake", "test"),
+        "h": (FAKE, "fake", ""),
+        "i": (REAL, "real", ""),
+    }
+    bare = scan(manifest(tmp_path, *(row[:2] for row in rows[:1]), name="bare.csv") / "bare.csv").samples
+    assert [(sample.generator, sample.split, sample.group) for sample in bare] == [("sdxl", "train", "d/train/fake/sdxl/a.jpg")]
+
+
+def test_a_folder_is_not_taken_for_the_other_class_than_its_name_says(tmp_path):
+    folder = touch(tmp_path, "real/a.jpg", "fake/b.jpg", "list/c.jpg")
+    taken = named_folders([folder / "real"], [folder / "fake"]).samples
+    assert {sample.generator: sample.label for sample in taken} == {"real": REAL, "fake": FAKE}
+    with pytest.raises(DatasetError, match=r"fake' is given as a folder of real pictures, but is called 'fake'. Give it as one of fake"):
+        named_folders([folder / "fake"], [folder / "real"])
+    with pytest.raises(DatasetError, match=r"real' is given as a folder of fake pictures, but is called 'real'"):
+        named_folders([], [folder / "real"])
 
 
 def test_the_spellings_of_other_programs_are_read(tmp_path):

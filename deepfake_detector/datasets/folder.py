@@ -17,7 +17,7 @@ from deepfake_detector import video
 from deepfake_detector.datasets import Listing
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.families import line_of
-from deepfake_detector.files import name_of
+from deepfake_detector.files import cut, name_of
 from deepfake_detector.images import formats_of
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
 
@@ -57,7 +57,7 @@ def scan(root: str | Path, unlabelled: int | None = None) -> Listing:
         what = "is a single file. Name the folder that it lies in" if root.exists() else "is missing. Correct the path"
         raise DatasetError(f"Expected a folder of pictures or a CSV manifest; {str(root)!r} {what}.")
     manifest = root / "manifest.csv"
-    if manifest.is_file() and {"path", "label"} <= _columns(_rows(manifest)).keys():
+    if manifest.is_file():
         listed = _read_manifest(manifest)
         named = {os.path.realpath(sample.path) for sample in listed.samples}
         beside = sum(os.path.realpath(path) not in named for path, _ in walk(str(root), "", (), [], EXTENSIONS + video.EXTENSIONS))
@@ -78,7 +78,7 @@ def pictures_of(label: int, root: str | Path) -> Listing:
 def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
     """All pictures of folders of real pictures and of folders of fakes, each from the source or generator that is its folder's name.
 
-    Raises DatasetError for two folders of one name, and for one without pictures of that label.
+    Raises DatasetError for two folders of one name, for one without pictures of that label, and for one whose own name says the other.
     """
     together, names = Listing(), set()
     for label, root in [*((REAL, root) for root in real), *((FAKE, root) for root in fake)]:
@@ -86,6 +86,11 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
         if source in names:
             raise DatasetError(f"Two folders are called {source!r}; a folder's name says where its pictures come from. Rename one.")
         names.add(source)
+        if Path(root).expanduser().is_dir() and label_of_word(source) == 1 - label:
+            raise DatasetError(
+                f"{str(root)!r} is given as a folder of {LABEL_NAMES[label]} pictures, but is called {source!r}. Give it as one of "
+                f"{LABEL_NAMES[1 - label]} ones, or rename it."
+            )
         try:
             listed = pictures_of(label, root)
         except DatasetError:
@@ -274,7 +279,9 @@ def _read_manifest(manifest: Path) -> Listing:
     rows = _rows(manifest)
     columns = _columns(rows)
     if not {"path", "label"} <= columns.keys():
-        raise DatasetError(f"{manifest} needs the columns path and label (comma-separated); it has: {', '.join(columns) or 'none'}.")
+        has = cut(", ".join(columns)) or "none"
+        other = " If it is no list of the pictures beside it, give it another name." if manifest.name == "manifest.csv" else ""
+        raise DatasetError(f"{manifest} needs the columns path and label, separated by commas; it has: {has}. Save it so.{other}")
     found = Listing()
     rows_of: dict[str, tuple[int, int]] = {}
     for number, row in enumerate(rows[1:], start=2):
@@ -306,18 +313,31 @@ def _from_row(manifest: Path, number: int, cells: dict[str, str]) -> Sample:
     label = _NUMBERS.get(said, label_of_word(said))
     if label is None:
         raise DatasetError(f"{where}: expected the label 0, 1, real or fake (1 = fake), got {said!r}. Correct it or remove the row.")
-    _check_label(where, name, cells.get("label_str", ""), label)
     hint = cells.get("split", "")
     split = split_of_word(hint)
     if _word(hint) and not split:
         raise DatasetError(f"{where}: expected the split train, val, test or nothing, got {hint!r}. Correct it or empty it.")
     places = [manifest.parent / name, manifest.parent / "images" / name]
-    if "\\" in name and not any(map(os.path.exists, places)):  # a list that was made on Windows
+    if "\\" in name and (os.sep == "\\" or not any(map(os.path.exists, places))):  # a list that was made on Windows
         name = name.replace("\\", "/")
         places = [manifest.parent / name, manifest.parent / "images" / name]
+    _check_label(where, name, cells.get("label_str", ""), label)
     path = next((place for place in places if os.path.exists(place)), places[0])  # if none exists, extraction says so and skips it
     generator, group = (cells.get(column, "").strip() for column in ("generator", "group"))
+    if laid := _laid_out(manifest, name):  # what the cells leave open, the folders may say
+        split = split or laid.split
+        generator = generator or (laid.generator if laid.label == label else "")
     return Sample(str(path), name, label, generator or LABEL_NAMES[label], group or name, split, video=name if video.is_video(name) else "")
+
+
+def _laid_out(manifest: Path, name: str) -> Sample | None:
+    """What the folders in a row's path say of it, as from_layout does; those above the manifest's own folder say nothing."""
+    if Path(name).is_absolute():
+        above = manifest.parent.absolute()
+        if not Path(name).is_relative_to(above):
+            return None
+        name = Path(name).relative_to(above).as_posix()
+    return from_layout("", "/".join(part for part in PurePosixPath(name).parts if part != ".."))
 
 
 def _check_label(where: str, name: str, in_words: str, label: int) -> None:
