@@ -180,7 +180,8 @@ def _rows(
     done.skipped = [*listing.skipped, *done.skipped]
     if not written:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in done.skipped[:3])
-        raise DatasetError(f"None of the {last.get('', -1) + 1} pictures could be embedded ({reasons}).")
+        pictures = last.get("", -1) + 1 or len(done.skipped)  # of a stream that had nothing but what it skipped itself
+        raise DatasetError(f"None of the {pictures} pictures could be embedded ({reasons}).")
     done.classes = [label for label, by in counts.items() if by]
     done.repeats, done.contradictions = twins.repeats(), twins.contradictions()
     twins.close()

@@ -51,7 +51,7 @@ def test_a_stream_whose_pictures_can_not_be_used_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="None of the 1 pictures.*a: not a picture"):
         extract(broken, Embedder(Encoder()), str(tmp_path / "t.csv"))
     empty = stream(lambda skipped, facts: iter(skipped.append(("b", "no label")) or ()))
-    with pytest.raises(DatasetError, match="None of the 0 pictures.*b: no label"):
+    with pytest.raises(DatasetError, match="None of the 1 pictures.*b: no label"):
         extract(empty, Embedder(Encoder()), str(tmp_path / "t.csv"))
 
 

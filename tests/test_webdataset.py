@@ -12,7 +12,10 @@ import pytest
 from deepfake_detector import table
 from deepfake_detector.datasets import _fields
 from deepfake_detector.datasets.webdataset import scan
+from deepfake_detector.embed import Embedder
+from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import DatasetError
+from deepfake_detector.extract import extract
 from deepfake_detector.types import FAKE, REAL
 from tests.conftest import draw, script
 
@@ -42,7 +45,7 @@ def test_neighbours_of_one_name_are_a_picture_and_its_fields(tmp_path):
     assert [(s.name, s.label, s.content) for s in samples] == [("s.tar/x/a", FAKE, b"1"), ("s.tar/b", REAL, b"2")]
     assert listing.skipped == [
         ("s.tar/c", "no picture among its files (cls); a name ends at its first dot"),
-        ("s.tar/d", "no label in 'cls'"),
+        ("s.tar/d", "no label in 'cls' (there are: none; see --label-field and --all-are)"),
     ]
     assert list(listing.samples) == samples, "drawn again it is the same"
     assert len(listing.skipped) == 2
@@ -66,7 +69,16 @@ def test_fields_inside_json(tmp_path):
     assert found(listing) == {"s.tar/0": (FAKE, "sdxl", "4"), "s.tar/1": (REAL, "nikon", "4")}
     reasons = dict(listing.skipped)
     assert "can't be read" in reasons["s.tar/2"]
-    assert reasons["s.tar/3"] == "no label in 'json.made.ai'"
+    assert reasons["s.tar/3"] == "no label in 'json.made.ai' (there are: json; see --label-field and --all-are)"
+
+
+def test_where_no_picture_has_a_label_what_there_is_is_said(tmp_path):
+    shard(tmp_path / "s.tar", {"a.jpg": b"1", "a.json": "{}", "a.txt": "a cat", "b.jpg": b"2", "b.json": "{}", "b.txt": "a dog"})
+    said = (
+        r"^None of the 2 pictures could be embedded \(s\.tar/a: no label in 'cls' \(there are: json, txt; see --label-field and --all-are\)"
+    )
+    with pytest.raises(DatasetError, match=said):
+        extract(scan(tmp_path), Embedder(Encoder()), str(tmp_path / "t.csv"))
 
 
 def test_names_of_generators_as_labels(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 
 from deepfake_detector.datasets.folder import label_of_word
 from deepfake_detector.errors import DatasetError
-from deepfake_detector.files import spelt_out
+from deepfake_detector.files import cut, spelt_out
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Sample
 
 
@@ -71,8 +71,10 @@ class Reader:
                 said = f"--fake-label {', '.join(sorted(unknown))} is none" if unknown else f"all of them mean {LABEL_NAMES[labels.pop()]}"
                 raise DatasetError(f"The labels are {', '.join(map(repr, self._names))}; {said}. Choose with --fake-label.")
 
-    def sample(self, row: Mapping[str, Any], path: str, name: str, split: str, content: bytes) -> Sample | str:
-        """The sample, or the reason why there is none."""
+    def sample(
+        self, row: Mapping[str, Any], path: str, name: str, split: str, content: bytes, there: Collection[str] | None = None
+    ) -> Sample | str:
+        """The sample, or the reason why there is none. `there` are the picture's fields, where the row has those alone that are read."""
         fields = self._fields
         if fields.all_are:
             label, word = LABEL_NAMES.index(fields.all_are), fields.all_are
@@ -81,7 +83,9 @@ class Reader:
             if self._names is not None and isinstance(said, int):
                 said = self._names[said] if 0 <= said < len(self._names) else None
             if _is_missing(said):
-                return f"no label in {fields.label!r}"
+                there = row if there is None else there
+                instead = f" (there are: {cut(', '.join(there)) or 'none'}; see --label-field and --all-are)"
+                return f"no label in {fields.label!r}{'' if fields.label in there else instead}"
             label, word = self._label(said), spelt_out(str(said))
             self.unseen.discard(_text(said))
         # A label that is no mere number or word for real or fake is a name.

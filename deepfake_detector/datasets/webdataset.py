@@ -57,9 +57,9 @@ def scan(
         reader = Reader(fields, above)
         facts["shards"] = len(shards)
         skipped.extend(missing)
-        for shard, name, files in islice(_pictures(shards, image_field, wanted, skipped), limit):
+        for shard, name, files, fields_there in islice(_pictures(shards, image_field, wanted, skipped), limit):
             split = split_of_name(shard) or split_of_word(os.path.basename(above))
-            outcome = _sample(reader, name, split, files, wanted)
+            outcome = _sample(reader, name, split, files, wanted, fields_there)
             if isinstance(outcome, Sample):
                 yield outcome
             else:
@@ -117,16 +117,16 @@ class _Member(tarfile.TarInfo):
 
 def _pictures(
     shards: dict[str, str], image_field: str | None, wanted: set[str], skipped: list[tuple[str, str]]
-) -> Iterator[tuple[str, str, dict[str, bytes | str]]]:
-    """(shard, name, its files by field: "picture" and those wanted) of each picture in turn; in place of a file's bytes the reason
-    why not."""
+) -> Iterator[tuple[str, str, dict[str, bytes | str], list[str]]]:
+    """(shard, name, its files by field: "picture" and those wanted, the endings of those beside the picture) of each picture in turn; in
+    place of a file's bytes the reason why not."""
     for shard, path in shards.items():
         read = 0
         try:
             for key, files, left in _neighbours(path, image_field, wanted):
                 name = f"{shard}/{key}"
                 if "picture" in files:
-                    yield shard, name, files
+                    yield shard, name, files, [field for field in (*files, *left) if field != "picture"]
                     read += 1
                     twice = [field for field in left if _kind(field, image_field, wanted)]
                     skipped.extend((f"{name}.{field}", "another file of this kind came before it") for field in twice)
@@ -178,7 +178,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | str:
     return archive.extractfile(member).read()
 
 
-def _sample(reader: Reader, name: str, split: str, files: dict[str, bytes | str], wanted: set[str]) -> Sample | str:
+def _sample(reader: Reader, name: str, split: str, files: dict[str, bytes | str], wanted: set[str], there: list[str]) -> Sample | str:
     content = files["picture"]
     if isinstance(content, str):
         return content
@@ -186,7 +186,7 @@ def _sample(reader: Reader, name: str, split: str, files: dict[str, bytes | str]
         row = {field: _value(files, field) for field in wanted}
     except (ValueError, RecursionError) as error:
         return f"its fields can't be read ({error})"
-    return reader.sample(row, name, name, split, content)
+    return reader.sample(row, name, name, split, content, there)
 
 
 def _value(files: dict[str, bytes | str], field: str) -> Any:
