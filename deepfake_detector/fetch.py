@@ -29,7 +29,7 @@ from deepfake_detector import __version__
 from deepfake_detector.addresses import GuardedBackend, checked_url
 from deepfake_detector.errors import AddressRefused, PictureTooLarge, PictureTooSmall, StoreError, UnusablePicture
 from deepfake_detector.images import MIN_SIDE, open_picture
-from deepfake_detector.picture_store import Fetched, PictureStore
+from deepfake_detector.picture_store import BY_SERVER, Fetched, PictureStore
 
 USER_AGENT = f"deepfake-detector/{__version__}"
 MAX_REDIRECTS = 5
@@ -240,7 +240,7 @@ class Fetcher:
         if status in _NOT_FOUND:
             raise _NoPicture("not_found", f"status {status}")
         if status in _REFUSED:
-            raise _NoPicture("refused", f"status {status}")
+            raise _NoPicture("refused", f"{BY_SERVER}{status}")
         if status == 429 or status >= 500:
             pause = _seconds(headers.get("retry-after", ""))
             if pause <= self._limits.retry_after:

@@ -18,6 +18,7 @@ from deepfake_detector.errors import StoreError
 from deepfake_detector.files import write_atomically
 
 MAY_PASS = ("timeout", "error")
+BY_SERVER = "status "  # so begins the detail of what a server refused
 MAX_ASKED = 3  # so often is a URL asked whose trouble may pass
 
 _SCHEMA = """
@@ -131,6 +132,14 @@ class PictureStore:
         with self._lock:
             try:
                 return self._db.execute(f"DELETE FROM urls WHERE outcome IN ({','.join('?' * len(outcomes))})", outcomes).rowcount
+            except sqlite3.Error as error:
+                raise self._trouble(error) from error
+
+    def forget_addresses(self) -> int:
+        """Make the URLs due again that were refused by us, as before other addresses may be asked; returns how many."""
+        with self._lock:
+            try:
+                return self._db.execute("DELETE FROM urls WHERE outcome = 'refused' AND detail NOT LIKE ?", (f"{BY_SERVER}%",)).rowcount
             except sqlite3.Error as error:
                 raise self._trouble(error) from error
 

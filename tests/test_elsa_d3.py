@@ -112,6 +112,19 @@ def test_failures_are_asked_again_on_demand(web, tmp_path):
     assert outcomes[4] == ({"ok": 1}, True)
 
 
+def test_what_was_refused_is_asked_again_on_demand(web, tmp_path):
+    web.answers["/1"] = [reply(status=403), reply(picture(1001))]
+    folder = shards(tmp_path / "d", lambda i: f"{web.url}/{i}", 2, parts=1)
+    became = []
+    for options in ({}, {}, {"allow_private": True}, {"allow_private": True}, {"allow_private": True, "ask_again": True}):
+        listing = elsa_d3.scan(str(folder), **options)
+        list(listing.samples)
+        became.append((dict(listing.facts["real pictures"]), sum(web.asked.values())))
+    assert became[:2] == [({"refused": 2}, 0)] * 2, "private addresses are not asked"
+    assert became[2:4] == [({"ok": 1, "refused": 1}, 2)] * 2, "what a server refused stands"
+    assert became[4] == ({"ok": 2}, 3)
+
+
 def test_shuffled_rows_keep_their_own_real_pictures(web, tmp_path):
     folder = shards(tmp_path / "d", lambda i: f"{web.url}/{i + 20}", 40, parts=3)
     listing = scan(folder, shuffle_buffer=12, seed=3, limit=25)

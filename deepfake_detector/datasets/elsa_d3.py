@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--concurrency", type=int, default=32, metavar="N", help="real pictures fetched at once (default: %(default)s)")
     parser.add_argument(
-        "--ask-again", action="store_true", help="also fetch what failed or timed out in earlier runs, as after a broken network"
+        "--ask-again", action="store_true", help="also fetch what failed, timed out or was refused in earlier runs, as by a broken network"
     )
     parser.add_argument(
         "--allow-private", action="store_true", help="also fetch from addresses of this machine and its network, such as a mirror's"
@@ -132,5 +132,7 @@ class _Reals:
             return
         with Fetcher(self.store, allow_private=self.allow_private, concurrency=self.concurrency) as fetcher:
             if self.ask_again:
-                fetcher.store.forget(*MAY_PASS)
+                fetcher.store.forget(*MAY_PASS, "refused")
+            elif self.allow_private:
+                fetcher.store.forget_addresses()
             yield from fetcher.fetch(urls)
