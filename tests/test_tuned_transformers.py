@@ -17,6 +17,7 @@ from deepfake_detector.encoders import clip_vit_b16, hf_classifier
 from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.finetune import bases, transformer
 from deepfake_detector.finetune.batches import BATCH
+from deepfake_detector.heads.blocks import TEMPERATURE, supervised_contrastive
 from tests import gridded, hf_models, tiny_clip
 
 STEPS, KEPT_EVERY = 8, 3
@@ -128,6 +129,30 @@ def test_by_the_contrastive_loss_alone_the_tower_learns_nothing_of_the_last_laye
         assert model.classifier.weight.grad.abs().sum() > 0, "the last layer learns all the same"
     assert slopes[0].abs().sum() > 0
     torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.parametrize("of_one_class", [8, 4, 1])
+def test_the_contrastive_loss_is_the_paper_s_whatever_the_classes_sizes(of_one_class):
+    """Khosla et al., NeurIPS 2020, equation 2 (L_out), anchor by anchor."""
+    import torch
+
+    rng, n = np.random.default_rng(0), 16
+    z, y = rng.normal(size=(n, 8)), np.arange(n) < of_one_class
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    each = []
+    for i in range(n):
+        others = [a for a in range(n) if a != i]
+        if alike := [p for p in others if y[p] == y[i]]:
+            whole = np.log(sum(np.exp(z[i] @ z[a] / TEMPERATURE) for a in others))
+            each.append(-np.mean([z[i] @ z[p] / TEMPERATURE - whole for p in alike]))
+    assert float(supervised_contrastive(torch.from_numpy(z), torch.from_numpy(y.astype(int)))) == pytest.approx(np.mean(each))
+
+
+def test_the_contrastive_loss_is_computed_where_its_input_is():
+    import torch
+
+    at = torch.device("meta")  # which refuses, as a GPU does, to go together with what is on the CPU
+    assert supervised_contrastive(torch.empty(16, 8, device=at), torch.empty(16, dtype=torch.long, device=at)).device == at
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monkeypatch):

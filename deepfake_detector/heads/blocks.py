@@ -81,13 +81,18 @@ def token_width(X: np.ndarray) -> int:
 
 
 def supervised_contrastive(features: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """SupCon over a batch: (n, d) features, (n,) labels → a scalar; pulls a class together, pushes the classes apart."""
+    """SupCon over a batch: (n, d) features, (n,) labels → a scalar; pulls a class together, pushes the classes apart.
+
+    It is the paper's L_out: the mean over a picture's own class first, then over the pictures, so that a large class counts no more
+    for its many pairs. Pictures that are alone in their class have nothing to be near to, and don't count.
+    """
     unit = torch.nn.functional.normalize(features, dim=1)
-    itself = torch.eye(len(y), dtype=torch.bool)
+    itself = torch.eye(len(y), dtype=torch.bool, device=y.device)
     similarity = (unit @ unit.T / TEMPERATURE).masked_fill(itself, -torch.inf)
     log_share = torch.log_softmax(similarity, dim=1).masked_fill(itself, 0)
     same = (y[:, None] == y) & ~itself
-    return -(log_share * same).sum() / same.sum().clamp(min=1)
+    each = -(log_share * same).sum(dim=1) / same.sum(dim=1).clamp(min=1)
+    return each.sum() / same.any(dim=1).sum().clamp(min=1)
 
 
 class _Network(torch.nn.Module):
