@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from deepfake_detector import bundle, cli
 from deepfake_detector.detect import Detector
 from deepfake_detector.encoders import clip_vit_b16, hf_classifier
-from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import bases, transformer
 from deepfake_detector.finetune.batches import BATCH
+from deepfake_detector.finetune.method import Settings
 from deepfake_detector.heads.blocks import TEMPERATURE, supervised_contrastive
 from tests import gridded, hf_models, tiny_clip
 
@@ -187,20 +191,66 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monke
     assert not seen, "all runs were finished"
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "torch"])
-def test_a_full_disk_is_said_and_the_run_can_go_on(pictures, tmp_path, monkeypatch, capsys, kind):
-    from safetensors import SafetensorError
-    from transformers import Trainer
+FULL = {
+    "safetensors": (SafetensorError, "Error while serializing: I/O error: No space left on device (os error 28)"),
+    "torch": (RuntimeError, "PytorchStreamWriter failed writing file data/0: file write failed"),
+    "torch's container": (RuntimeError, "[enforce fail at inline_container.cc:672] . unexpected pos 9920 vs 9812"),
+    "torch's stream": (RuntimeError, "basic_ios::clear: iostream error"),
+    "the system": (OSError, errno.ENOSPC, "No space left on device"),
+}
 
-    said = {"safetensors": SafetensorError("No space left on device"), "torch": RuntimeError("[enforce fail] PytorchStreamWriter failed")}
 
-    def full(*_):
-        raise said[kind]
+@pytest.mark.parametrize("kind", FULL)
+@pytest.mark.parametrize("where", ["checkpoint", "end"])
+def test_a_full_disk_is_said_and_the_run_can_go_on(pictures, tmp_path, monkeypatch, capsys, kind, where):
+    from transformers import PreTrainedModel, Trainer
 
-    monkeypatch.setattr(Trainer, "_save_checkpoint", full)
-    assert run(pictures, tmp_path / "m", "vit") == 2
+    def full(*_, **__):
+        raise FULL[kind][0](*FULL[kind][1:])
+
+    if where == "checkpoint":
+        monkeypatch.setattr(Trainer, "_save_checkpoint", full)
+    else:
+        monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
+    assert run(pictures, tmp_path / "m", "vit", "--steps=3") == 2
     assert "can't be written" in (told := capsys.readouterr().err)
     assert "Make room, and run the same command again" in told
+
+
+def test_what_is_no_full_disk_stays_what_it_is_and_what_comes_of_one_is_told_as_one(tmp_path):
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), transformer._writing(tmp_path):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    with pytest.raises(SafetensorError), transformer._writing(tmp_path):
+        raise SafetensorError("Error while deserializing header: header too small")
+    closing = ValueError("I/O operation on closed file")
+    closing.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(TrainingError, match="Make room"), transformer._writing(tmp_path):
+        raise closing
+
+
+@pytest.mark.parametrize(("method", "library"), [("vit", "transformers"), ("vit", "accelerate"), ("fusion", "peft")])
+def test_a_missing_library_is_said_before_any_picture_is_looked_at(pictures, tmp_path, monkeypatch, capsys, method, library):
+    monkeypatch.setattr(transformer.Transformer, "first_look", lambda self: pytest.fail("pictures are looked at"))
+    monkeypatch.setitem(sys.modules, library, None)
+    assert run(pictures, tmp_path / "m", method) == 2
+    assert f"{library}, which is not installed" in (told := capsys.readouterr().err)
+    assert "pip install -r requirements-tune.txt" in told
+
+
+def test_what_a_run_can_not_begin_with_is_said_before_any_picture_is_looked_at(pictures, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(transformer.Transformer, "first_look", lambda self: pytest.fail("pictures are looked at"))
+    assert run(pictures, tmp_path / "m", "vit", "--device=tpu") == 2
+    assert "There is no device 'tpu' here" in capsys.readouterr().err
+    (tmp_path / "odd.safetensors").write_bytes(b"no weights")
+    monkeypatch.setenv("DEEPFAKE_DETECTOR_CLIP_VIT_B16", str(tmp_path / "odd.safetensors"))
+    assert run(pictures, tmp_path / "m", "vit") == 2
+    assert "not a readable weights file" in capsys.readouterr().err
+
+
+def test_what_a_method_does_not_learn_by_may_be_missing(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    for method in ("vit", "contrastive"):
+        transformer.Transformer(method, bases.OWN, Settings(1, 0, False, "cpu"))
 
 
 def test_clip_has_the_same_numbers_under_transformers_names(tiny):

@@ -5,13 +5,16 @@ Three recipes, each a published system's own, on one engine. A finished run is a
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import importlib
 import json
 import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepfake_detector.encoders import PictureEncoder, colour_histogram, hf_classifier
-from deepfake_detector.errors import TrainingError
+from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import bases
 from deepfake_detector.finetune.batches import BATCH, Batches, Look, see
 from deepfake_detector.finetune.method import Method, Settings, Tuned
@@ -72,11 +75,15 @@ class Transformer(Method):
                 f"The Trainer learns on the first GPU that it sees, and --device names {settings.device}. Choose one by "
                 "CUDA_VISIBLE_DEVICES, and leave --device out."
             )
+        from deepfake_detector.encoders._open_clip import pick_device
+
         self.recipe, self.base, self.settings = RECIPES[name], base, settings
         self.head = self.recipe.head or "logistic"
+        # Now rather than once all pictures were looked at: it may not be possible.
+        pick_device(settings.device)
+        _check_installed(name)
         self.facts = {"method": name, "base": base, "base_weights": bases.identity(base)}
-        if base != bases.OWN:
-            self._begun()  # now rather than once all pictures were looked at: it may not be possible
+        self._begun()
 
     def _begun(self) -> tuple[Any, Any]:
         """What a run begins with: the model, and its preprocessing."""
@@ -94,8 +101,9 @@ class Transformer(Method):
         if finished.is_dir():
             progress(self.settings.steps * BATCH)
         else:
-            place.mkdir(parents=True, exist_ok=True)
-            self._learn(data, paths, place, progress)
+            with _writing(place):
+                place.mkdir(parents=True, exist_ok=True)
+                self._learn(data, paths, place, progress)
         if self.recipe.head:
             return Tuned(finished, None)
         layer = hf_classifier.Encoder(weights=str(finished)).last_layer()
@@ -112,7 +120,6 @@ class Transformer(Method):
         """Run the Trainer from where it was, and leave the finished model in `place`/encoder."""
         hf_classifier.transformers()
         import torch
-        from safetensors import SafetensorError
         from transformers import Trainer, TrainingArguments, set_seed
 
         from deepfake_detector.encoders._open_clip import pick_device
@@ -154,10 +161,6 @@ class Transformer(Method):
             trainer.train(resume_from_checkpoint=_whole_checkpoint(place))
         except torch.OutOfMemoryError as error:
             raise TrainingError(f"{device} has too little memory for {BATCH} pictures at once; take a smaller --base.") from error
-        except (SafetensorError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
-                raise
-            raise TrainingError(f"{place} can't be written ({error}). Make room, and run the same command again: it goes on.") from error
         if recipe.adapter:
             model.vision_model = model.vision_model.merge_and_unload()
         with tempfile.TemporaryDirectory(dir=place) as part:
@@ -171,6 +174,44 @@ class Transformer(Method):
             fresh.rename(place / "encoder")
         for checkpoint in place.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
+
+
+def _check_installed(method: str) -> None:
+    """Raises WeightsUnavailable where a library that the method learns by is not here."""
+    hf_classifier.transformers()
+    for library in ("accelerate", "peft") if RECIPES[method].adapter else ("accelerate",):
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            raise WeightsUnavailable(
+                f"--method {method} learns by {library}, which is not installed ({error}): pip install -r requirements-tune.txt"
+            ) from error
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Say that `place` is full, of whatever kind the error is that tells of it."""
+    try:
+        yield
+    except Exception as error:
+        told: BaseException | None = error
+        while told and not _tells_of_a_full_disk(told):
+            told = told.__context__
+        if not told:
+            raise
+        raise TrainingError(
+            f"{place} can't be written ({hf_classifier.in_a_line(told)}). Make room, and run the same command again: it goes on."
+        ) from error
+
+
+def _tells_of_a_full_disk(error: BaseException) -> bool:
+    """safetensors raises a kind of its own, and torch a RuntimeError by which of its layers met it, at times only when it closes a file."""
+    from safetensors import SafetensorError
+
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOSPC
+    words = {SafetensorError: ("I/O error",), RuntimeError: ("PytorchStreamWriter", "inline_container", "iostream error")}
+    return any(isinstance(error, kind) and any(word in str(error) for word in of_it) for kind, of_it in words.items())
 
 
 class _Looks:
