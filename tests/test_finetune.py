@@ -15,13 +15,14 @@ from safetensors.numpy import load_file, save_file
 from deepfake_detector import bundle, cli, split
 from deepfake_detector.calibration import Scores
 from deepfake_detector.detect import Detector
-from deepfake_detector.encoders import clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_tuned
+from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_tuned
 from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import norms
 from deepfake_detector.finetune.batches import BATCH, Batches, see_window
 from deepfake_detector.finetune.model import Judged, promise_of, told_by_the_others
 from deepfake_detector.types import FAKE, REAL
 from tests import gridded, tiny_clip
+from tests.conftest import ROOT
 from tests.gridded import GENERATORS, SOURCES
 
 
@@ -81,6 +82,21 @@ def test_only_the_layer_norms_have_moved(tuned, tiny):
     assert sum(array.size for array in after.values()) == 2 * 32 * (1 + 2 * 2)
 
 
+def test_as_many_numbers_are_tuned_as_is_said():
+    from deepfake_detector.torch_compat import import_torchvision
+
+    import_torchvision()
+    import open_clip
+    import torch
+
+    with torch.device("meta"):
+        tower = open_clip.create_model(clip_vit_b16.Encoder.architecture, device="meta", load_weights=False).visual
+    count = sum(tensor.numel() for tensor in clip_vit_b16_tuned.tunable(tower).values())
+    assert count == 38_400
+    for told in (norms.__doc__, (ROOT / "docs" / "training.md").read_text()):
+        assert f"{count:,} of " in told
+
+
 def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monkeypatch):
     keep, kept = norms._Run.keep, []
 
@@ -94,7 +110,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monke
     shutil.copy(tuned.parent / "cache.sqlite", tmp_path)
     monkeypatch.setattr(norms._Run, "keep", killed)
     assert run(pictures, out) == 130
-    assert kept == ["fold0.safetensors", "fold0.safetensors", "fold1.safetensors"]
+    assert [name[:6] for name in kept] == ["fold0-", "fold0-", "fold1-"]
     assert not out.exists()
     learnt, learn = [], norms._Run.learn
     monkeypatch.setattr(norms._Run, "keep", keep)
@@ -118,6 +134,9 @@ def test_another_plan_is_begun_anew(tuned, pictures, tmp_path, monkeypatch):
     assert not learnt, "all runs were finished"
     assert run(pictures, out, "--seed=1") == 0
     assert len(learnt) == 4 * 30
+    learnt.clear()
+    assert run(pictures, out) == 0
+    assert not learnt, "what the first plan kept is there still"
 
 
 def test_what_a_run_is_without_it_does_not_learn_from():

@@ -1,6 +1,6 @@
 """One run of tuning by the method norms: the layer norms of a CLIP tower and a linear head on its blocks' class tokens learn together.
 
-The norms are 39,936 of its 86 million numbers: enough to turn attention to what generators leave behind, too few to learn the
+The norms are 38,400 of its 86 million numbers: enough to turn attention to what generators leave behind, too few to learn the
 training pictures by heart (Yermakov et al., "Deepfake Detection that Generalizes Across Benchmarks", 2025). The head begins where
 logistic regression on the untuned tower ends, so that the first steps don't spoil what the tower knows (Kumar et al., "Fine-Tuning can
 Distort Pretrained Features", ICLR 2022).
@@ -48,7 +48,7 @@ class Norms(Method):
         return clip_vit_b16_corners.Encoder(self.settings.device)
 
     def tune(self, data: Embeddings, paths: list[str], kept: Path, progress: Callable[[int], object]) -> Tuned:
-        return tune(data, paths, kept.with_name(f"{kept.name}.safetensors"), self.settings, progress)
+        return tune(data, paths, kept, self.settings, progress)
 
     def encoder(self, weights: Path, exact: bool) -> PictureEncoder:
         encoder = clip_vit_b16_tuned.Encoder(self.settings.device, str(weights))
@@ -59,11 +59,13 @@ class Norms(Method):
 def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, progress: Callable[[int], object]) -> Tuned:
     """Learn from all rows of `data`, embeddings by clip_vit_b16_corners of the pictures at `paths` (alike in order).
 
-    What is learnt is in `kept`, a safetensors file, every 25 steps: a run that was killed goes on from there, and a finished one
-    is not done again. Beside it the layer norms are written, as `NAME.norms.safetensors`. `progress` counts pictures.
+    What is learnt is in `kept`-PLAN.safetensors every 25 steps: a run that was killed goes on from there, a finished one is not done
+    again, and one of other settings leaves it as it is. Beside it the layer norms are written, as `kept`-PLAN.norms.safetensors.
+    `progress` counts pictures.
     """
     run = _Run(data, settings)
-    run.restore(kept, progress)
+    place = kept.with_name(f"{kept.name}-{run.plan[:12]}.safetensors")
+    run.restore(place, progress)
     batches = Batches(data.rows, settings.seed)
     labels = data.rows["label"].to_numpy()
     losses: list[float] = []
@@ -81,12 +83,12 @@ def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, pro
                 progress(BATCH)
                 if run.step % _KEEP_EVERY == 0 or run.step == settings.steps:
                     log.info("step %d of %d: loss %.3f", run.step, settings.steps, np.mean(losses[-_KEEP_EVERY:]))
-                    run.keep(kept)
+                    run.keep(place)
         finally:
             for _, seen in ahead:
                 for one in seen:
                     one.cancel()
-    norms = kept.with_suffix(".norms.safetensors")
+    norms = place.with_suffix(".norms.safetensors")
     run.write_norms(norms)
     return Tuned(norms, run.finished_head())
 
