@@ -22,7 +22,7 @@ from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.intervals import clopper_pearson
 from deepfake_detector.report import build
 from deepfake_detector.report.gather import Request, gather
-from deepfake_detector.report.words import counted, weaknesses
+from deepfake_detector.report.words import counted, promised, weaknesses
 from deepfake_detector.robustness import robustness
 from deepfake_detector.types import Sample, Thresholds
 from deepfake_detector.ui.tabs.model import describe
@@ -578,6 +578,16 @@ def test_a_model_that_hardly_answers_or_has_never_seen_a_kind_of_fake_says_so():
     assert "hardly ever" not in never
     assert "As far as names tell, it learnt from no fakes of these kinds: pixel diffusion, autoregressive and face swap." in found
     assert not any("no fakes of these" in one for one in weaknesses(scores, [], None, {"training": {"train": {"fake": {"g": 9}}}}))
+
+
+def test_of_an_answer_that_is_never_given_nothing_is_promised():
+    promise = {"false_positive_rate": 0.05, "false_negative_rate": 0.1, "real_pictures_from": "here", "fakes_from": "there"}
+    fake, real = promised(Thresholds(0.3, 0.7), promise)
+    assert fake == "Promised: at most 5% of real pictures called fake (measured on here)."
+    assert real == "Promised: at most 10% of fakes called real (measured on there)."
+    never, same = promised(Thresholds(0.3, 1.0), promise)
+    assert (same, never.startswith("It will never say fake: "), "It takes 59 real pictures" in never) == (real, True, True)
+    assert promised(Thresholds(0.0, 0.7), promise)[1].startswith("It will never say real: that at most 10% of fakes")
 
 
 def test_what_is_bad_elsewhere_is_among_the_weaknesses():

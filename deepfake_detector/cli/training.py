@@ -53,8 +53,8 @@ def save_and_tell(done: Training, out: Path) -> None:
     from sklearn.metrics import classification_report, confusion_matrix
 
     from deepfake_detector import bundle
-    from deepfake_detector.calibration import fewest_for
     from deepfake_detector.evaluate import evaluate_scores, per_picture
+    from deepfake_detector.report.words import of_clips_too, promised
     from deepfake_detector.train import plot_curves
     from deepfake_detector.types import LABEL_NAMES
 
@@ -83,17 +83,8 @@ def save_and_tell(done: Training, out: Path) -> None:
         print(
             "What it had not learnt from it told no better than by guessing, or the wrong way round, so every probability is about a half."
         )
-    promise = made.manifest["promise"]
-    if made.of_clips:
-        filmed = made.manifest["clips"]["promise"]["pictures"]
-        print(f"Of clips the same, calibrated by {filmed['real']} photographs and {filmed['fake']} fakes as frames of clips.")
-    wrong = {"fake": ("real pictures", promise["false_positive_rate"]), "real": ("fakes", promise["false_negative_rate"])}
-    for never in thresholds.never:
-        of, rate = wrong[never]
-        print(
-            f"It will never say {never}: that at most {rate:.0%} of {of} get this answer can't be promised from so few, or ones so hard to "
-            f"tell. It takes {fewest_for(rate)} {of} at the very least, each in a group of its own; some hundreds are better."
-        )
+    for line in [*promised(thresholds, made.manifest["promise"]), *of_clips_too(made.manifest)]:
+        print(line)
     for tried in made.manifest["training"]["settings_tried"]:
         matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
         what = f"tried {tried['settings']}: " if tried["settings"] else ""

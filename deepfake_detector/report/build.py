@@ -17,7 +17,7 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_kept
 from deepfake_detector.files import write_atomically
-from deepfake_detector.report.words import MEANINGS, counted, promise_on_unseen, weaknesses
+from deepfake_detector.report.words import MEANINGS, counted, of_clips_too, promise_on_unseen, weaknesses
 from deepfake_detector.versions import versions
 
 WORST = 10  # mistakes shown each way
@@ -77,6 +77,7 @@ def measure(content: Content) -> dict[str, Any]:
             "weaknesses": weaknesses(scores, kept, robust, detector.manifest),
             "promise": promise,
             "promise_kept": kept,
+            "of_clips_too": of_clips_too(detector.manifest),
             "training": training,
             "head": detector.manifest.get("head"),
             "encoder": detector.manifest.get("encoder"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deepfake_detector.calibration import fewest_for
 from deepfake_detector.evaluate import in_short
 from deepfake_detector.families import FAMILIES, line_of
-from deepfake_detector.types import Thresholds
+from deepfake_detector.types import LABEL_NAMES, Thresholds
 
 WEAK_AUROC = 0.9
 WEAK_SHARE = 0.1
@@ -86,6 +87,29 @@ def never_said(who: str, thresholds: Thresholds) -> list[str]:
     """Which answers a model never gives, as it could not promise how often these would be wrong."""
     why = "it was trained on too few pictures, or ones too hard to tell, to promise how often that would be wrong"
     return [f"{who} never says {' or '.join(thresholds.never)}: {why}."] if thresholds.never else []
+
+
+def promised(thresholds: Thresholds, promise: dict[str, Any]) -> list[str]:
+    """How often at most each answer is wrong, a line each; of one that is never given, how many pictures that would take."""
+    wrong = {
+        "fake": ("real pictures", promise["false_positive_rate"], promise["real_pictures_from"]),
+        "real": ("fakes", promise["false_negative_rate"], promise["fakes_from"]),
+    }
+    return [
+        f"It will never say {answer}: that at most {rate:.0%} of {of} get this answer can't be promised from so few, or ones so hard to "
+        f"tell. It takes {fewest_for(rate)} {of} at the very least, each in a group of its own; some hundreds are better."
+        if answer in thresholds.never
+        else f"Promised: at most {rate:.0%} of {of} called {answer} (measured on {places})."
+        for answer, (of, rate, places) in wrong.items()
+    ]
+
+
+def of_clips_too(manifest: dict[str, Any]) -> list[str]:
+    """That the promise is one about clips as well, where answers about these are calibrated."""
+    if "clips" not in manifest:
+        return []
+    real, fake = (manifest["clips"]["promise"]["pictures"][label] for label in LABEL_NAMES)
+    return [f"Of clips the same: answers about them are calibrated by {real:,} real pictures and {fake:,} fakes as frames of clips."]
 
 
 def _hardly_answered(scores: dict[str, Any]) -> list[str]:

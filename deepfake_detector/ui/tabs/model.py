@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.report.words import weaknesses
+from deepfake_detector.report.words import of_clips_too, weaknesses
 from deepfake_detector.ui.tabs import Visitor
 from deepfake_detector.ui.warming import WAITING, Warming
 
@@ -55,6 +55,7 @@ def describe(manifest: dict[str, Any]) -> str:
         f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
         f"{promise['real_pictures_from']}), and at most {promise['false_negative_rate']:.0%} of fakes real (on {promise['fakes_from']}). "
         "Of a single source or generator it may be more, most of all of one unlike those in these tables.",
+        *of_clips_too(manifest),
         *_all_known(manifest["training"], generators, sources),
         "",
         "| generator | test pictures | AUROC | called fake | unsure | called real |",
