@@ -106,10 +106,8 @@ def train(
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
     watched = (testing.X, testing.rows["label"].to_numpy(np.float32))
     fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched, filmed)
-    looked_at, rows = look_alikes(testing.X, training.X)
-    alike = [(testing.rows["path"].iloc[test], training.rows["path"].iloc[known]) for test, known in rows]
-    facts = {"seed": seed, "settings": chosen, "settings_tried": tried, "command": command}
-    facts["look_alikes"] = {"looked_at": looked_at, "found": len(alike)}
+    told, alike = alike_in(sides)
+    facts = {"seed": seed, "settings": chosen, "settings_tried": tried, "look_alikes": told, "command": command}
     family = family_head.fit(training, seed)
     recall = remember(fitted.head, training, seed) if fitted.head.teachable else None
     return replace(finished(name, head_name, fitted, sides, facts, family=family, recall=recall), look_alikes=alike)
@@ -118,6 +116,14 @@ def train(
 def two_sides(data: Embeddings, seed: int) -> Sides:
     learn, test, how = split.train_test(data.rows, seed)
     return Sides(data.take(learn), data.take(test[split.in_their_own_right(data.rows)[test]]), how)
+
+
+def alike_in(sides: Sides) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Test pictures that look just like one learnt from: what the manifest tells of them, and each with that one, by their paths."""
+    looked_at, rows = look_alikes(sides.test.X, sides.training.X)
+    test, learnt = (side.rows["path"] for side in (sides.test, sides.training))
+    pairs = [(test.iloc[row], learnt.iloc[other]) for row, other in rows]
+    return {"looked_at": looked_at, "found": len(pairs)}, pairs
 
 
 def finished(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from deepfake_detector import bundle, cli, split
+from deepfake_detector import bundle, cli, split, train
 from deepfake_detector.calibration import Scores
 from deepfake_detector.detect import Detector
 from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_tuned
@@ -137,6 +137,24 @@ def test_another_plan_is_begun_anew(tuned, pictures, tmp_path, monkeypatch):
     learnt.clear()
     assert run(pictures, out) == 0
     assert not learnt, "what the first plan kept is there still"
+
+
+def test_of_test_pictures_that_look_just_like_one_learnt_from_it_warns(tuned, pictures, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "model"
+    shutil.copytree(tuned.with_name("model.runs"), tmp_path / "model.runs")
+    shutil.copy(tuned.parent / "cache.sqlite", tmp_path)
+    sides = []
+
+    def one_found(asked, among):
+        sides.append((asked.shape, among.shape))
+        return len(asked), [(0, 1)]
+
+    monkeypatch.setattr(train, "look_alikes", one_found)
+    assert run(pictures, out) == 0
+    [((n, dim), (_, known_dim))] = sides
+    assert dim == known_dim == clip_vit_b16_corners.Encoder("cpu").spec.dim
+    assert f"WARNING: 1 of {n} test pictures look just like one that was learnt from" in capsys.readouterr().out
+    assert bundle.load(out).manifest["training"]["look_alikes"] == {"looked_at": n, "found": 1}
 
 
 def test_what_a_run_is_without_it_does_not_learn_from():

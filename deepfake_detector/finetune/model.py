@@ -26,7 +26,7 @@ from deepfake_detector.finetune.batches import BATCH
 from deepfake_detector.finetune.method import Method, Settings, Tuned
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
-from deepfake_detector.train import Fitted, Training, check_trainable, finished, fit_promise, judged, two_sides
+from deepfake_detector.train import Fitted, Training, alike_in, check_trainable, finished, fit_promise, judged, two_sides
 from deepfake_detector.types import FAKE, REAL, Embeddings, Sample, Thresholds
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def finetune(
     check_trainable(data, method.head)
     sides = two_sides(data, settings.seed)
     training = sides.training
+    told_alike, alike = alike_in(sides)  # by the first look: an encoder that was tuned to real and fake sees no single pictures
     plan = split.left_out_folds(training.rows, folds)  # before hours of work: it may not be possible
     progress = bar((len(plan) + 1) * settings.steps * BATCH)
 
@@ -164,10 +165,11 @@ def finetune(
         "tuned": {**method.facts, "steps": settings.steps, "bfloat16": settings.bfloat16},
         "left_out": told,
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+        "look_alikes": told_alike,
         "command": command,
     }
     fitted = Fitted(head, calibration, thresholds, promise)
-    return finished(name, method.head, fitted, sides, facts, encoder_weights=final.weights)
+    return replace(finished(name, method.head, fitted, sides, facts, encoder_weights=final.weights), look_alikes=alike)
 
 
 def _files(listing: Listing) -> dict[str, Sample]:
