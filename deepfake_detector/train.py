@@ -28,6 +28,7 @@ from deepfake_detector.calibration import (
 )
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import per_picture
+from deepfake_detector.families import is_remade
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.look_alikes import look_alikes
@@ -101,6 +102,7 @@ def train(
     check_trainable(data, head_name)
     if filmed is not None:
         check_filmed(filmed, data)
+        filmed = _made_by_generators(filmed)
     sides = two_sides(data, seed)
     training, testing = sides.training, sides.test
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
@@ -347,6 +349,16 @@ def check_filmed(filmed: Embeddings, data: Embeddings) -> None:
         raise TrainingError(
             "None of the pictures that the table has as frames of clips is among those to learn from. Make both of the same."
         )
+
+
+def _made_by_generators(filmed: Embeddings) -> Embeddings:
+    """Without fakes that are photographs remade to learn from, where there are others: coding leaves next to nothing of what they learnt by.
+
+    Kept, they would have it that no score about a clip means anything.
+    """
+    fake = (filmed.rows["label"] == FAKE).to_numpy()
+    remade = fake & filmed.rows["generator"].map(is_remade).to_numpy(bool)
+    return filmed if (remade == fake).all() else filmed.take(~remade)
 
 
 def counts(data: Embeddings) -> dict[str, dict[str, int]]:

@@ -97,6 +97,25 @@ def test_filmed_pictures_are_scored_by_heads_that_have_not_learnt_them():
                 train(some, "logistic", "m", filmed=given)
 
 
+def test_photographs_remade_to_learn_from_are_not_asked_about_on_film():
+    """Of their traces coding leaves nothing, so that no score about clips would mean anything; where all fakes are such, they are asked."""
+    learnt, film = drawn(0), drawn(0, moved=MOVED, crop="whole+clip0")
+    again = learnt.rows.assign(path=learnt.rows["path"] + "#recon", sha256=learnt.rows["sha256"] + "r", label=1, generator="flux2_vae_recon")
+    photographs = np.flatnonzero(learnt.rows["label"] == 0)
+    more = [replace(one, rows=pd.concat([one.rows, again.iloc[photographs]], ignore_index=True)) for one in (learnt, film)]
+    X = np.concatenate([learnt.X, learnt.X[photographs] + np.eye(8, dtype=np.float32)[0] * 3]), np.concatenate([film.X, film.X[photographs]])
+    more = [replace(one, X=part) for one, part in zip(more, X, strict=True)]
+    asked = train(more[0], "logistic", "m", filmed=more[1]).bundle.manifest["clips"]["promise"]
+    assert asked["pictures"]["fake"] == (film.rows["label"] == 1).sum() * 4 / 5
+    alone = [one.take(np.isin(one.rows["generator"], ["ffhq", "imagenet", "phone", "flux2_vae_recon"])) for one in more]
+    assert train(alone[0], "logistic", "m", filmed=film_of(alone[0])).bundle.manifest["clips"]["promise"]["pictures"]["fake"] > 100
+
+
+def film_of(data: Embeddings) -> Embeddings:
+    """The same pictures with the same numbers, as if coding changed nothing."""
+    return replace(data, crop="whole+clip0")
+
+
 def test_it_is_saved_with_the_model_and_damage_is_refused(tmp_path):
     model = train(drawn(0), "logistic", "m", filmed=drawn(0, moved=MOVED, crop="whole+clip0")).bundle
     named = replace(model, spec=model.spec)
