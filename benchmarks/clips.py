@@ -1,7 +1,7 @@
 """Labelled pictures as clips: a short pan over each, coded as clips are, and a still out of it.
 
     python benchmarks/clips.py DATA OUT
-    python evaluate.py --model models/default --data OUT/clips --frames 2
+    python evaluate.py --model models/default --data OUT/clips --dataset videos --frames 2
     python evaluate.py --model models/default --data OUT/stills
 
 DATA is a folder that extract_embeddings.py takes. Coding, its loss, the size and the way of the pan are drawn for each (see
