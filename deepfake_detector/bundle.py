@@ -27,6 +27,7 @@ from deepfake_detector.families import SWAP, line_of
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.files import locked, sync, write_atomically
 from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
 from deepfake_detector.types import LABEL_NAMES, EncoderSpec, KeptApart, Sought, Thresholds, made_differently
@@ -35,7 +36,7 @@ from deepfake_detector.vectors import Vectors
 _FORMAT = 1
 _ENCODER, _ENCODER_FOLDER = "encoder.safetensors", "encoder"  # a file, or a folder in transformers' format
 _LEARNT = "learnt.npy"
-_OWN_FILE = re.compile(rf"manifest\.json|{_ENCODER_FOLDER}|(head|family|encoder)\.\w+|{_LEARNT}|{_RECALL}|curves\.png")
+_OWN_FILE = re.compile(rf"manifest\.json|{_ENCODER_FOLDER}|(head|family|encoder|filmed)\.\w+|{_LEARNT}|{_RECALL}|curves\.png")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Bundle:
     `family` tells the families of generators apart; None where training found no answer worth giving. `encoder_weights` is the file, or
     the folder, of an encoder that was tuned for this model, None where the encoder is one for all. `remembered` is what it may
     learn another source or generator by, or the file that has it. `learnt` are the `fingerprints` of its training pictures, None where
-    nobody kept them.
+    nobody kept them. `looks_filmed` tells stills out of clips, which are then answered about as these are; None where nothing does.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Bundle:
     encoder_weights: Path | None = None
     remembered: Recall | Path | None = None
     learnt: np.ndarray | None = None
+    looks_filmed: LooksFilmed | None = None
 
     @cached_property
     def recall(self) -> Recall | None:
@@ -83,11 +85,18 @@ class Bundle:
         return registry.load("encoders", self.spec.name).Encoder(device=device, weights=given)
 
     def p_fake(self, X: Vectors, of_clips: bool | np.ndarray = False) -> np.ndarray:
-        """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake; `of_clips` says which are frames of clips."""
+        """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake.
+
+        `of_clips` says which are frames of clips; others that look as if they had been are taken for such, too.
+        """
         scores = self.head.p_fake(X)
         if self.of_clips is None:
             return self.calibration(scores)
-        return np.where(of_clips, self.of_clips(scores), self.calibration(scores))
+        return np.where(of_clips | self.taken_for_frames(X), self.of_clips(scores), self.calibration(scores))
+
+    def taken_for_frames(self, X: Vectors) -> np.ndarray:
+        """X: (n, spec.dim) float32 → (n,) bool, of which pictures the answer is one about a frame of a clip, by their looks."""
+        return self.looks_filmed(X) if self.looks_filmed and self.of_clips else np.zeros(len(X), bool)
 
     def has_learnt(self, rows: pd.DataFrame) -> np.ndarray:
         """(n,) bool, of which rows it is known to have learnt the file, or the photograph that it was made of."""
@@ -200,8 +209,11 @@ def save(bundle: Bundle, folder: str | Path, draw: Callable[[Path], object] = la
         if bundle.family:
             bundle.family.save(fresh)
             fields["family"] = bundle.family.to_json()
+        if bundle.looks_filmed:
+            bundle.looks_filmed.save(fresh)
+            fields["looks_filmed"] = bundle.looks_filmed.to_json()
         # Its manifest may be that of the model that it was made of: what is acted upon stands in the fields.
-        rest = {key: value for key, value in bundle.manifest.items() if key not in fields and key != "family"}
+        rest = {key: value for key, value in bundle.manifest.items() if key not in fields and key not in ("family", "looks_filmed")}
         (fresh / "manifest.json").write_text(json.dumps(fields | rest, indent=2) + "\n")
         draw(fresh)
         for written in (*fresh.rglob("*"), fresh):
@@ -266,12 +278,14 @@ def load(folder: str | Path) -> Bundle:
             encoder_weights=_encoder_weights(folder),
             remembered=folder / _RECALL if (folder / _RECALL).is_file() else None,
             learnt=np.load(folder / _LEARNT, allow_pickle=False) if (folder / _LEARNT).is_file() else None,
+            looks_filmed=LooksFilmed.load(folder, manifest["looks_filmed"]) if "looks_filmed" in manifest else None,
         )
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error
     except Exception as error:  # what reads them (zip, keras, skops, safetensors, numpy) raises almost anything
         raise BundleError(f"The model at {folder} is damaged ({type(error).__name__}: {error}). Train it again.") from error
-    for width in (head.width_, *([bundle.family.width] if bundle.family else [])):
+    filmed = [len(bundle.looks_filmed.weight)] if bundle.looks_filmed else []
+    for width in (head.width_, *([bundle.family.width] if bundle.family else []), *filmed):
         if width != bundle.spec.dim:
             raise BundleError(f"The head at {folder} takes {width} numbers, its encoder gives {bundle.spec.dim}. Train the model again.")
     try:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MODELS = Path(__file__).parent.parent / "models"
 DEFAULT_MODEL = MODELS / "default"
+_FILMED = "it looks as if it had been a frame of a clip, and is judged as one"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
 
 
@@ -232,7 +233,11 @@ class Detector:
 
     def _verdict(self, embedded: Embedded, began: float, of_clip: bool = False) -> Verdict:
         # Of several regions the most suspicious one decides: one swapped face makes a picture fake.
-        p_fake = float(self.bundle.p_fake(embedded.remembered.vectors, of_clip).max())
+        vectors, notes = embedded.remembered.vectors, embedded.remembered.notes
+        scores = self.bundle.p_fake(vectors, of_clip)
+        p_fake = float(scores.max())
+        if not of_clip and self.bundle.taken_for_frames(vectors[[scores.argmax()]])[0]:
+            notes = (*notes, _FILMED)
         return Verdict(
             verdict=self.bundle.thresholds.answer(p_fake),  # before it is rounded: 1 is a threshold that no picture may reach
             p_fake=round(p_fake, 6),
@@ -242,7 +247,7 @@ class Detector:
             sha256=embedded.sha256,
             cached=embedded.cached,
             seconds=time.perf_counter() - began,
-            notes=embedded.remembered.notes,
+            notes=notes,
             looks_for=self.bundle.looks_for,
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake_detector import family_head, registry, split
+from deepfake_detector import family_head, looks_filmed, registry, split
 from deepfake_detector.bundle import Bundle, fingerprints
 from deepfake_detector.calibration import (
     CONFIDENCE,
@@ -32,6 +32,7 @@ from deepfake_detector.families import is_remade
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.look_alikes import look_alikes
+from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.metrics import auroc
 from deepfake_detector.recall import Recall, remember
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds
@@ -111,8 +112,12 @@ def train(
     told, alike = alike_in(sides)
     facts = {"seed": seed, "settings": chosen, "settings_tried": tried, "look_alikes": told, "command": command}
     family = family_head.fit(training, seed)
+    looks = None
+    if filmed is not None:
+        learnt = np.flatnonzero(filmed.rows["sha256"].isin(training.rows["sha256"]))
+        looks = looks_filmed.fit(training, filmed.take(learnt), seed)
     recall = remember(fitted.head, training, seed) if fitted.head.teachable else None
-    return replace(finished(name, head_name, fitted, sides, facts, family=family, recall=recall), look_alikes=alike)
+    return replace(finished(name, head_name, fitted, sides, facts, family=family, recall=recall, looks=looks), look_alikes=alike)
 
 
 def two_sides(data: Embeddings, seed: int) -> Sides:
@@ -137,6 +142,7 @@ def finished(
     *,
     family: FamilyHead | None = None,
     recall: Recall | None = None,
+    looks: LooksFilmed | None = None,
     encoder_weights: Path | None = None,
 ) -> Training:
     """The model of what was fitted, asked about the test side; `facts` are what its manifest tells of how it came to be.
@@ -167,6 +173,7 @@ def finished(
         encoder_weights,
         recall,
         learnt=fingerprints(sides.training.rows),
+        looks_filmed=looks,
     )
     return Training(bundle, sides.test, bundle.p_fake(sides.test.X), fitted.head.history_)
 
@@ -352,7 +359,7 @@ def check_filmed(filmed: Embeddings, data: Embeddings) -> None:
 
 
 def _made_by_generators(filmed: Embeddings) -> Embeddings:
-    """Without fakes that are photographs remade to learn from, where there are others: coding leaves next to nothing of what they learnt by.
+    """Without fakes that are photographs remade to learn from, where there are others: coding leaves next to nothing of such traces.
 
     Kept, they would have it that no score about a clip means anything.
     """

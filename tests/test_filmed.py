@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
-from deepfake_detector import bundle, cli, table
+from deepfake_detector import bundle, cli, looks_filmed, table
 from deepfake_detector.calibration import Calibration, placed
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import BundleError, TrainingError
 from deepfake_detector.filmed import filmed
 from deepfake_detector.heads.logistic import Head
 from deepfake_detector.metrics import log_odds
+from deepfake_detector.report.words import of_clips_too
 from deepfake_detector.train import fit_calibrated, train
 from deepfake_detector.types import Embeddings, EncoderSpec, Thresholds
 from tests.clips import draw_clip
@@ -100,15 +104,17 @@ def test_filmed_pictures_are_scored_by_heads_that_have_not_learnt_them():
 def test_photographs_remade_to_learn_from_are_not_asked_about_on_film():
     """Of their traces coding leaves nothing, so that no score about clips would mean anything; where all fakes are such, they are asked."""
     learnt, film = drawn(0), drawn(0, moved=MOVED, crop="whole+clip0")
-    again = learnt.rows.assign(path=learnt.rows["path"] + "#recon", sha256=learnt.rows["sha256"] + "r", label=1, generator="flux2_vae_recon")
-    photographs = np.flatnonzero(learnt.rows["label"] == 0)
-    more = [replace(one, rows=pd.concat([one.rows, again.iloc[photographs]], ignore_index=True)) for one in (learnt, film)]
-    X = np.concatenate([learnt.X, learnt.X[photographs] + np.eye(8, dtype=np.float32)[0] * 3]), np.concatenate([film.X, film.X[photographs]])
-    more = [replace(one, X=part) for one, part in zip(more, X, strict=True)]
-    asked = train(more[0], "logistic", "m", filmed=more[1]).bundle.manifest["clips"]["promise"]
-    assert asked["pictures"]["fake"] == (film.rows["label"] == 1).sum() * 4 / 5
-    alone = [one.take(np.isin(one.rows["generator"], ["ffhq", "imagenet", "phone", "flux2_vae_recon"])) for one in more]
-    assert train(alone[0], "logistic", "m", filmed=film_of(alone[0])).bundle.manifest["clips"]["promise"]["pictures"]["fake"] > 100
+    photographs, traces = np.flatnonzero(learnt.rows["label"] == 0), np.eye(8, dtype=np.float32)[0] * 3
+    again = learnt.rows.iloc[photographs]
+    again = again.assign(path=again["path"] + "#recon", sha256=again["sha256"] + "r", label=1, generator="flux2_vae_recon")
+    learnt, film = (
+        replace(one, rows=pd.concat([one.rows, again], ignore_index=True), X=np.concatenate([one.X, one.X[photographs] + left]))
+        for one, left in ((learnt, traces), (film, 0))
+    )
+    asked = train(learnt, "logistic", "m", filmed=film).bundle.manifest["clips"]["promise"]
+    assert asked["pictures"]["fake"] == 360, "four fifths of what generators made"
+    alone = learnt.take(np.isin(learnt.rows["generator"], ["ffhq", "imagenet", "phone", "flux2_vae_recon"]))
+    assert train(alone, "logistic", "m", filmed=film_of(alone)).bundle.manifest["clips"]["promise"]["pictures"]["fake"] > 100
 
 
 def film_of(data: Embeddings) -> Embeddings:
@@ -191,3 +197,59 @@ def test_the_scripts_make_and_use_the_table(dataset, embeddings_csv, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Of clips the same" in done.stdout
     assert bundle.load(out).of_clips is not None
+
+
+def with_mark(data: Embeddings, crop: str = "whole") -> Embeddings:
+    """The same pictures as if coding left a mark in their last number, beside moving them."""
+    mark = np.zeros(8, np.float32)
+    mark[[0, 7]] = MOVED, 9
+    return replace(data, X=data.X + mark, crop=crop)
+
+
+def test_stills_out_of_clips_are_known_by_their_looks_and_judged_as_frames(tmp_path):
+    model = train(drawn(0), "logistic", "m", filmed=with_mark(drawn(0), "whole+clip0")).bundle
+    looks = model.looks_filmed
+    assert looks.found > 0.95
+    assert looks.mistaken <= 0.005
+    new, stills = drawn(1), with_mark(drawn(1))
+    assert model.taken_for_frames(stills.X).mean() > 0.95
+    assert model.taken_for_frames(new.X).mean() < 0.02
+    known = model.taken_for_frames(stills.X)
+    np.testing.assert_array_equal(model.p_fake(stills.X)[known], model.p_fake(stills.X, of_clips=True)[known])
+    assert called(model, stills, False)[0] <= 0.05
+    assert called(replace(model, looks_filmed=None), stills, False)[0] > 0.3, "what they would be called without"
+    bundle.save(model, tmp_path / "m")
+    again = bundle.load(tmp_path / "m")
+    np.testing.assert_array_equal(again.p_fake(stills.X), model.p_fake(stills.X))
+    assert again.looks_filmed.to_json() == looks.to_json()
+    assert any("judged as one" in line for line in of_clips_too(again.manifest))
+    (tmp_path / "m" / "filmed.safetensors").unlink()
+    with pytest.raises(BundleError, match="damaged"):
+        bundle.load(tmp_path / "m")
+
+
+def test_what_filming_does_not_change_is_not_told_by_looks(caplog):
+    caplog.set_level(logging.INFO)
+    assert train(drawn(0), "logistic", "m", filmed=film_of(drawn(0))).bundle.looks_filmed is None
+    assert "pictures that look filmed" in caplog.text
+
+
+def test_test_pictures_are_not_learnt_from_as_frames_either():
+    data = drawn(0)
+    data.rows["split"] = np.where(np.arange(len(data)) % 5 == 0, "test", "train")
+    film = with_mark(data, "whole+clip0")
+    seen = []
+    with patch.object(looks_filmed, "fit", side_effect=lambda pictures, frames, seed: seen.append(frames.rows) or None):
+        train(data, "logistic", "m", filmed=film)
+    [frames] = seen
+    assert set(frames["split"]) == {"train"}
+
+
+def test_a_still_says_that_it_was_taken_for_a_frame(tmp_path):
+    """By the shipped model: a photograph as it is, and a frame of a clip made of it."""
+    photograph = Image.fromarray(load_sample_image("china.jpg"))
+    detector, found = Detector(), []
+    for number, picture in enumerate((photograph, filmed(photograph, 0))):
+        picture.save(tmp_path / f"{number}.png")
+        found.append(any("frame of a clip" in note for note in detector.judge_file(tmp_path / f"{number}.png").notes))
+    assert found == [False, True]

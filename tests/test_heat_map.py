@@ -77,7 +77,7 @@ def test_a_detector_finds_the_part_that_was_changed(tmp_path, monkeypatch):
     noisy = np.random.default_rng(0).integers(0, 256, (448, 672, 3), np.uint8)
     noisy[224:, 448:] = 128 + noisy[224:, 448:] // 64
 
-    def plain(head, X):  # how smooth a window is, in place of what the model has learnt
+    def plain(bundle, X, of_clips=False):  # how smooth a window is, in place of what the model has learnt
         return 1 / (1 + np.exp(-10 * (np.asarray(X) @ direction - middle)))
 
     smooth, rough = (

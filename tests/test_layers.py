@@ -52,7 +52,7 @@ LAYERS = [
     },
     {"intervals", "video", "fetch", "taesd", "redecode", "redraw", "repaint", "file_texts"},
     {"calibration", "crops", "encoders", "heads", "comparison", "provenance"},
-    {"family_head", "recall"},
+    {"family_head", "recall", "looks_filmed"},
     {"embed", "bundle", "evaluate", "reconstruct", "self_blend"},
     {"datasets", "frames"},
     {"known", "extract", "train", "audit"},

@@ -109,7 +109,13 @@ def of_clips_too(manifest: dict[str, Any]) -> list[str]:
     if "clips" not in manifest:
         return []
     real, fake = (manifest["clips"]["promise"]["pictures"][label] for label in LABEL_NAMES)
-    return [f"Of clips the same: answers about them are calibrated by {real:,} real pictures and {fake:,} fakes as frames of clips."]
+    too = [f"Of clips the same: answers about them are calibrated by {real:,} real pictures and {fake:,} fakes as frames of clips."]
+    if looks := manifest.get("looks_filmed"):
+        too.append(
+            f"A picture that looks as if it had been such a frame is judged as one: {looks['found']:.1%} of those that were do, and "
+            f"{looks['mistaken']:.1%} of others, of sources and generators that this was not learnt from."
+        )
+    return too
 
 
 def _hardly_answered(scores: dict[str, Any]) -> list[str]:
