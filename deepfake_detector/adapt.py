@@ -29,6 +29,7 @@ from deepfake_detector.extract import embed_samples
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import Recall
 from deepfake_detector.types import LABEL_NAMES, Embeddings
+from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
 
 FEWEST = 10
@@ -77,8 +78,8 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     of_lesson = lessons["group"].map(dict(zip(apart, fold, strict=True))).to_numpy()
     for i in range(_FOLDS):
         fitted = _fit(model, recall, recall.joined(looks[of_lesson != i], lessons[of_lesson != i]))
-        after[fold == i] = _answers(model, fitted.p_fake(pictures.X[fold == i]))
-    before = _answers(model, model.head.p_fake(pictures.X))
+        after[fold == i] = _answers(model, fitted, pictures.X[fold == i])
+    before = _answers(model, model.head, pictures.X)
     shown = [
         Shown(place, int(label), len(own), dict(Counter(before[own])), dict(Counter(after[own])))
         for (label, place), own in sorted(pictures.rows.groupby(["label", "generator"]).indices.items())
@@ -151,9 +152,9 @@ def _manifest(model: Bundle, shown: list[Shown], command: str) -> dict[str, Any]
     return manifest | {"promise": promise, "training": changed, "versions": versions()}
 
 
-def _answers(model: Bundle, scores: np.ndarray) -> np.ndarray:
-    """(n,) of a head's scores what the model's calibration and thresholds make of them."""
-    return np.array([model.thresholds.answer(p) for p in model.calibration(scores)], object)
+def _answers(model: Bundle, head: EmbeddingHead, X: Vectors) -> np.ndarray:
+    """(n,) what the model would answer with this head."""
+    return np.array([model.thresholds.answer(p) for p in dataclasses.replace(model, head=head).p_fake(X)], object)
 
 
 def _fit(model: Bundle, recall: Recall, joined: Recall) -> EmbeddingHead:

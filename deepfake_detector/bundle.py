@@ -30,7 +30,7 @@ from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.recall import FILE as _RECALL
 from deepfake_detector.recall import Recall
-from deepfake_detector.types import LABEL_NAMES, EncoderSpec, KeptApart, Sought, Thresholds, made_differently
+from deepfake_detector.types import LABEL_NAMES, Embeddings, EncoderSpec, KeptApart, Sought, Thresholds, made_differently
 from deepfake_detector.vectors import Vectors
 
 _FORMAT = 1
@@ -93,6 +93,10 @@ class Bundle:
         if self.of_clips is None:
             return self.calibration(scores)
         return np.where(of_clips | self.taken_for_frames(X), self.of_clips(scores), self.calibration(scores))
+
+    def p_fake_of(self, data: Embeddings) -> np.ndarray:
+        """(n,) the same of a table, whose rows say which are frames of clips."""
+        return self.p_fake(data.X, (data.rows["video"] != "").to_numpy() if "video" in data.rows else False)
 
     def taken_for_frames(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) bool, of which pictures the answer is one about a frame of a clip, by their looks."""

@@ -175,7 +175,7 @@ def finished(
         learnt=fingerprints(sides.training.rows),
         looks_filmed=looks,
     )
-    return Training(bundle, sides.test, bundle.p_fake(sides.test.X), fitted.head.history_)
+    return Training(bundle, sides.test, bundle.p_fake_of(sides.test), fitted.head.history_)
 
 
 def fit_calibrated(
@@ -331,7 +331,7 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
         raise TrainingError(
             f"All {len(pictures)} pictures of the table are {label}; a detector needs both real and fake ones to learn from."
         )
-    some = data.X[np.arange(min(len(data), _LOOKED_AT))]
+    some = np.asarray(data.X[np.arange(min(len(data), _LOOKED_AT))])
     if (some == some[:1]).all():
         raise TrainingError(f"The encoder gave the same numbers for all of the first {len(some)} pictures, so there is nothing to tell.")
     both = data.rows[data.rows.groupby("sha256")["label"].transform("nunique") > 1]

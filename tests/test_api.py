@@ -70,7 +70,7 @@ def test_parts_or_where_a_model_looked_are_told_when_asked_for(client, panel, tm
     assert told("1").keys() == told("0").keys(), "this model has neither"
     monkeypatch.setattr(panel.first, "looked_at", lambda content: (Looked((0, 0, 48, 40), np.full((2, 2), 0.25)),))
     assert told("1")["looked"] == [{"box": [0, 0, 48, 40], "shares": [[0.25, 0.25], [0.25, 0.25]]}]
-    monkeypatch.setattr(panel.first, "parts", lambda content: (Part((0, 0, 24, 24), 0.9), Part((24, 0, 48, 24), 0.2)))
+    monkeypatch.setattr(panel.first, "parts", lambda content, of_clip: (Part((0, 0, 24, 24), 0.9), Part((24, 0, 48, 24), 0.2)))
     assert told("1")["parts"] == [{"box": [0, 0, 24, 24], "p_fake": 0.9}, {"box": [24, 0, 48, 24], "p_fake": 0.2}]
     for without in (told("0"), told("1", clip)):
         assert {"parts", "looked"}.isdisjoint(without)

@@ -173,6 +173,6 @@ def test_a_clip_in_bars_is_one_picture_from_end_to_end(tmp_path, model):
     (for_unframed / "manifest.json").write_text(json.dumps({**manifest, "crop": "unframed"}))
     verdict = Detector(for_unframed).judge_file(tmp_path / "clip.mp4")
     assert len(verdict.frames) == 6
-    assert verdict.p_fake == pytest.approx(pool([p for _, p in verdict.frames]), abs=1e-5)
+    assert verdict.p_fake == pytest.approx(pool([p for _, p in verdict.frames]), abs=1e-4)
     assert max(p for _, p in verdict.frames) - verdict.p_fake > 1e-4
     assert any("what frames the picture was cut off" in note for note in verdict.notes)

@@ -200,7 +200,7 @@ def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scor
     if not len(rows):
         raise _nothing_in(request, data.rows["split"][data.rows["split"] != VIEW])
     data = data.take(rows)
-    scores = model.p_fake(data.X, of_clips=(data.rows["video"] != "").to_numpy() if "video" in data.rows else False)
+    scores = model.p_fake_of(data)
     families = _families(model, data, scores) if model.family else None
     return Scored(name, *per_picture(data.rows, scores), model.thresholds, model.manifest, (data.rows, scores), families)
 

@@ -22,6 +22,7 @@ MEANINGS = {
     "interval, in brackets": "where the figure would lie, 19 times in 20, for other pictures of this kind; of other kinds it says nothing",
     "half, double, crop80": "the picture at half or twice its size; its middle, 80 % a side",
     "screenshot, phone, social": "shown smaller, cut out and saved; on a phone's screen, bars included; scaled, sharpened and saved twice",
+    "h264": "as a frame of a clip",
 }
 
 
