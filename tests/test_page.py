@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import io
 import json
 import os
@@ -148,6 +149,23 @@ def test_what_the_browser_can_not_show_is_judged_and_said_so(page, tmp_path):
     box = page.locator("#picture").bounding_box()
     middle = {"x": box["x"] + 40, "y": box["y"] + 100, "width": box["width"] - 80, "height": box["height"] - 200}
     assert Image.open(io.BytesIO(page.screenshot(clip=middle))).convert("RGB").getcolors(1) is None, "words in an empty place"
+
+
+def test_what_is_dropped_while_another_is_judged_gets_its_own_answer(page, tmp_path):
+    """Also where the one before takes longer, whose answer is not to come to stand beside it."""
+    slow, quick = tmp_path / "slow.jpg", tmp_path / "quick.jpg"
+    rough = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(rough).resize((9000, 9000)).save(slow, quality=90)
+    Image.fromarray(rough).save(quick, quality=90)
+    sha = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in (slow, quick)}
+    page.locator("#status", has_text="Ready").wait_for()
+    page.set_input_files("#picture input[type=file]", slow)
+    page.wait_for_selector("#picture img")
+    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+    page.set_input_files("#picture input[type=file]", quick)
+    page.locator("#verdict", has_text=sha[quick]).wait_for()
+    page.wait_for_timeout(3000)  # longer than the other takes
+    assert sha[quick] in page.inner_text("#verdict")
 
 
 def test_the_examples_answer(page):

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 KEPT = 2 * 3600  # seconds that it is kept for, less where the visitor leaves
 
 
+@dataclass
+class Held:
+    """What a visitor's box holds by now: an answer about what it held before must not stand beside it."""
+
+    path: str | None = None
+
+
 @dataclass(frozen=True)
 class Visitor:
     """What is kept for one visitor alone.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import video
 from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import Visitor
+from deepfake_detector.ui.tabs import KEPT, Held, Visitor
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -24,9 +24,17 @@ MAX_SECONDS = 600  # of a longer film 16 frames say too little
 def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
-    def judge(path: str | None, own: Panel | None) -> Iterator[tuple[str, str]]:
+    def clear(path: str | None, held: Held) -> tuple[str, str]:
+        """As for a picture: what was said of another, or is still being found, must not stand beside it."""
+        held.path = path
+        return "", ""
+
+    def judge(path: str | None, own: Panel | None, held: Held) -> Iterator[tuple[Any, Any]]:
+        for shown in about(path, own) if path == held.path else ():
+            yield shown if path == held.path else (gr.skip(), gr.skip())
+
+    def about(path: str | None, own: Panel | None) -> Iterator[tuple[str, str]]:
         if path is None:
-            yield "", ""
             return
         try:
             check(path)
@@ -53,15 +61,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         with gr.Column():
             answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
             shown_moments = gr.HTML(label="Where it is suspicious", elem_id="clip_moments")
-    clip.change(
-        judge,
-        [clip, visitor.taught],
-        [answer, shown_moments],
-        api_visibility="private",
-        concurrency_limit=1,
-        show_progress="full",
-        show_progress_on=answer,
-    )
+    held, places = gr.State(Held(), time_to_live=KEPT), [answer, shown_moments]
+    private = {"api_visibility": "private", "trigger_mode": "multiple"}
+    cleared = clip.change(clear, [clip, held], places, queue=False, show_progress="hidden", **private)
+    cleared.then(judge, [clip, visitor.taught, held], places, concurrency_limit=1, show_progress="full", show_progress_on=answer, **private)
 
 
 def check(path: str) -> None:

@@ -16,7 +16,7 @@ from deepfake_detector.types import FAKE, REAL
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, corrected
 from deepfake_detector.ui.heat_map import attention_map, heat_map
-from deepfake_detector.ui.tabs import Visitor
+from deepfake_detector.ui.tabs import KEPT, Held, Visitor
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -43,21 +43,23 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         def get_block_name(self) -> str:
             return "image"
 
-    def judge(path: str | None, own: Panel | None) -> tuple[str, str, Any, str]:
-        if path is None:
-            return "", "", gr.Row(visible=False), ""
+    def judge(path: str | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
+        if path is None or path != held.path:
+            return (gr.skip(),) * 4
         try:
             content, shared = read_file(path), detector.get()
-            return card((own or shared).judge(content), content), "", gr.Row(visible=shared.first.bundle.recall is not None), ""
+            said, teachable = card((own or shared).judge(content), content), shared.first.bundle.recall is not None
         except (DetectorError, OSError) as error:
-            return problem(f"This file can't be judged: {error}"), "", gr.Row(visible=False), ""
+            said, teachable = problem(f"This file can't be judged: {error}"), False
+        return (said, "", gr.Row(visible=teachable), "") if path == held.path else (gr.skip(),) * 4
 
-    def judge_again(path: str | None, own: Panel | None) -> tuple[Any, ...]:
+    def judge_again(path: str | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
         """What was taught may have another answer; the old one stays where the file is gone by now."""
-        return judge(path, own) if path and Path(path).exists() else (gr.skip(),) * 4
+        return judge(path, own, held) if path and Path(path).exists() else (gr.skip(),) * 4
 
-    def clear() -> tuple[str, str, Any, str]:
-        """Before another picture is judged: what was said of the one before must not stand beside it."""
+    def clear(path: str | None, held: Held) -> tuple[str, str, Any, str]:
+        """Before another picture is judged: what was said of the one before must not stand beside it, nor what is still being found."""
+        held.path = path
         return "", "", gr.Row(visible=False), ""
 
     def correct(label: int | None, path: str | None, so_far: Corrections) -> tuple[Any, str]:
@@ -69,15 +71,16 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         except (DetectorError, OSError) as error:
             return gr.skip(), str(error)
 
-    def parts(path: str | None, own: Panel | None) -> Any:
-        if path is None:
-            return ""
+    def parts(path: str | None, own: Panel | None, held: Held) -> Any:
+        if path is None or path != held.path:
+            return gr.skip()
         try:
             content, panel = read_file(path), own or detector.get()
             by_parts = heat_map(content, panel.parts(content), panel.first.bundle.thresholds)
-            return by_parts or attention_map(content, panel.looked_at(content))
+            drawn = by_parts or attention_map(content, panel.looked_at(content))
         except (DetectorError, OSError):
             return gr.skip()  # the verdict's place says why, or the picture was judged before and is gone by now
+        return drawn if path == held.path else gr.skip()
 
     def fetch(url: str) -> Iterator[tuple[Any, str]]:
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
@@ -119,8 +122,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     # Below both, so that on a phone the verdict stands right under the picture.
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
     shown = [answer, parts_shown, correction, noted]
-    cleared = picture.change(clear, None, shown, queue=False, api_visibility="private", show_progress="hidden")
-    asked, slowly = [picture, visitor.taught], {"api_visibility": "private", "concurrency_limit": 2}
+    held, private = gr.State(Held(), time_to_live=KEPT), {"api_visibility": "private", "trigger_mode": "multiple"}
+    cleared = picture.change(clear, [picture, held], shown, queue=False, show_progress="hidden", **private)
+    # "multiple": what comes while another is judged would otherwise be passed over, and never be judged.
+    asked, slowly = [picture, visitor.taught, held], {"concurrency_limit": 2, **private}
     for event, how in ((cleared.then, judge), (visitor.taught.change, judge_again)):
         judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
         # The verdict first: the parts take longer. On a phone it stands below the picture, out of sight.
