@@ -83,9 +83,10 @@ def placed(calibration: Calibration, own: Thresholds, given: Thresholds) -> Cali
         raise TrainingError(
             f"That it may say {' or '.join(own.never)} of clips can't be promised from so few pictures as frames of clips. Give it more."
         )
-    before, after = (log_odds(np.array([getattr(one, side) for side in sides])) for one in (own, given))
-    if all(getattr(given, side) <= getattr(own, side) if side == "real" else getattr(given, side) >= getattr(own, side) for side in sides):
+    asks_less = {"real": own.real >= given.real, "fake": own.fake <= given.fake}
+    if all(asks_less[side] for side in sides):
         return calibration
+    before, after = (log_odds(np.array([getattr(one, side) for side in sides])) for one in (own, given))
     stretch = float((after[1] - after[0]) / (before[1] - before[0])) if len(sides) == 2 else 1.0
     if stretch <= 0:
         raise TrainingError("Of pictures it is never unsure, and of the same as frames of clips it has to be. Leave --clips out.")

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 MODELS = Path(__file__).parent.parent / "models"
 DEFAULT_MODEL = MODELS / "default"
-_FILMED = "it looks as if it had been a frame of a clip, and is judged as one"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
+_FILMED = "it looks as if it had been a frame of a clip, and is judged as one"
 
 
 class Detector:

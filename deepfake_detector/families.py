@@ -135,8 +135,9 @@ def unseen_with(generator: str) -> str:
     A photograph rebuilt has seen the autoencoder, whatever else its name tells (of a decoder learnt anew, say).
     """
     line = line_of(generator)
-    rebuilt = [] if line or not is_remade(generator) else [one for one in _lines(generator) if one.family == LATENT]
-    return (line or rebuilt[0]).name if line or rebuilt else generator
+    if not line and is_remade(generator):
+        line = next((one for one in _lines(generator) if one.family == LATENT), None)
+    return line.name if line else generator
 
 
 def is_remade(generator: str) -> bool:

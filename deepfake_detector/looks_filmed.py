@@ -16,7 +16,7 @@ import pandas as pd
 from deepfake_detector import split
 from deepfake_detector.heads import logistic
 from deepfake_detector.types import Embeddings
-from deepfake_detector.vectors import Vectors
+from deepfake_detector.vectors import Vectors, batches
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,11 @@ class LooksFilmed:
     mistaken: float
 
     def __call__(self, X: Vectors) -> np.ndarray:
-        """(n, dim) → (n,) bool."""
-        return np.asarray(X, np.float32) @ self.weight + self.offset > 0
+        """(n, dim), in memory or on disk → (n,) bool."""
+        looks = np.empty(len(X), bool)
+        for which, part in batches(X):
+            looks[which] = part @ self.weight + self.offset > 0
+        return looks
 
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save
@@ -69,7 +72,8 @@ def fit(data: Embeddings, filmed: Embeddings, seed: int) -> LooksFilmed | None:
         if len(np.unique(was_filmed[~own])) < 2:
             log.info("whether a picture looks filmed is not told: it takes filmed ones of two sources or generators")
             return None
-        scores[own] = _scores(*_learn(X[~own], was_filmed[~own], weights[~own], seed), X[own])
+        weight, offset = _learn(X[~own], was_filmed[~own], weights[~own], seed)
+        scores[own] = X[own] @ weight + offset
     limit = float(np.quantile(scores[was_filmed == 0], 1 - MISTAKEN, method="higher"))
     found, mistaken = (float((scores[was_filmed == one] > limit).mean()) for one in (1, 0))
     log.info("pictures that look filmed: %.1f %% of those that were, %.1f %% of others", 100 * found, 100 * mistaken)
@@ -89,7 +93,3 @@ def _learn(X: np.ndarray, y: np.ndarray, weights: np.ndarray, seed: int) -> tupl
     scaler, fitted = logistic.Head(seed, _C).fit(X, y, weights).pipeline_
     weight = fitted.coef_[0] / scaler.scale_
     return weight.astype(np.float32), float(fitted.intercept_[0] - weight @ scaler.mean_)
-
-
-def _scores(weight: np.ndarray, offset: float, X: np.ndarray) -> np.ndarray:
-    return X @ weight + offset

@@ -103,19 +103,17 @@ def train(
     check_trainable(data, head_name)
     if filmed is not None:
         check_filmed(filmed, data)
-        filmed = _made_by_generators(filmed)
     sides = two_sides(data, seed)
     training, testing = sides.training, sides.test
+    if filmed is not None:
+        filmed = _to_calibrate_by(filmed, training)
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
     watched = (testing.X, testing.rows["label"].to_numpy(np.float32))
     fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched, filmed)
     told, alike = alike_in(sides)
     facts = {"seed": seed, "settings": chosen, "settings_tried": tried, "look_alikes": told, "command": command}
     family = family_head.fit(training, seed)
-    looks = None
-    if filmed is not None:
-        learnt = np.flatnonzero(filmed.rows["sha256"].isin(training.rows["sha256"]))
-        looks = looks_filmed.fit(training, filmed.take(learnt), seed)
+    looks = None if filmed is None else looks_filmed.fit(training, filmed, seed)
     recall = remember(fitted.head, training, seed) if fitted.head.teachable else None
     return replace(finished(name, head_name, fitted, sides, facts, family=family, recall=recall, looks=looks), look_alikes=alike)
 
@@ -187,7 +185,7 @@ def fit_calibrated(
 ) -> Fitted:
     """All that is learnt from the training side: a head, its calibration and its thresholds.
 
-    `watched` (X, y) is only looked at for the curves. Of the `filmed` pictures those of the training side are scored as these are.
+    `watched` (X, y) is only looked at for the curves. The `filmed` pictures, of the training side, are scored as these are.
     """
     rows = training.rows
     folds = (split.group_folds(rows, seed), split.real_source_folds(rows), split.generator_folds(rows))
@@ -303,7 +301,7 @@ def _held_out_scores(
     scores, of_clips = np.full(len(data), np.nan), np.full(0 if filmed is None else len(filmed), np.nan)
     for i, (learn, score) in enumerate(folds):
         log.info("held-out fold %d of %d: %d pictures to learn from, %d to score", i + 1, len(folds), len(learn), len(score))
-        head = head_of().learn(data.X[learn], data.rows.iloc[learn])
+        head = _learnt(head_of, data, learn)
         scores[score] = head.p_fake(data.X[score])
         if filmed is not None:
             also = np.flatnonzero(filmed.rows["sha256"].isin(data.rows["sha256"].iloc[score]))
@@ -313,7 +311,11 @@ def _held_out_scores(
 
 def unseen_scores(head_of: Callable[[], EmbeddingHead], data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
     """(len(score),) a head's own scores of some rows, learnt from others; both index arrays."""
-    return head_of().learn(data.X[learn], data.rows.iloc[learn]).p_fake(data.X[score])
+    return _learnt(head_of, data, learn).p_fake(data.X[score])
+
+
+def _learnt(head_of: Callable[[], EmbeddingHead], data: Embeddings, rows: np.ndarray) -> EmbeddingHead:
+    return head_of().learn(data.X[rows], data.rows.iloc[rows])
 
 
 def check_trainable(data: Embeddings, head_name: str) -> None:
@@ -358,14 +360,15 @@ def check_filmed(filmed: Embeddings, data: Embeddings) -> None:
         )
 
 
-def _made_by_generators(filmed: Embeddings) -> Embeddings:
-    """Without fakes that are photographs remade to learn from, where there are others: coding leaves next to nothing of such traces.
+def _to_calibrate_by(filmed: Embeddings, training: Embeddings) -> Embeddings:
+    """Those of the training side; without fakes that are photographs remade to learn from, where there are others.
 
-    Kept, they would have it that no score about a clip means anything.
+    Coding leaves next to nothing of such traces: kept, they would have it that no score about a clip means anything.
     """
-    fake = (filmed.rows["label"] == FAKE).to_numpy()
+    own = filmed.rows["sha256"].isin(training.rows["sha256"]).to_numpy()
+    fake = own & (filmed.rows["label"] == FAKE).to_numpy()
     remade = fake & filmed.rows["generator"].map(is_remade).to_numpy(bool)
-    return filmed if (remade == fake).all() else filmed.take(~remade)
+    return filmed.take(own if (remade == fake).all() else own & ~remade)
 
 
 def counts(data: Embeddings) -> dict[str, dict[str, int]]:
