@@ -181,6 +181,7 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     assert verdict_of(page, "#clip_verdict") == (expected.verdict, str(expected.p_fake))
     assert "16 frames were judged" in page.inner_text("#clip_verdict")
     assert page.locator("#clip_verdict svg polyline").count() == 1
+    assert page.locator("#clip_verdict svg polyline").evaluate("line => getComputedStyle(line).stroke") == "rgb(9, 105, 218)"
     assert not page.locator("#clip").get_by_title("Trim video to selection").is_visible(), "that would ask an address elsewhere"
     assert page.locator("#clip").get_by_title("Clear").is_visible()
     page.get_by_text("Frame by frame").click()
