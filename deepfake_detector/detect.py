@@ -16,7 +16,7 @@ from deepfake_detector import bundle as bundles
 from deepfake_detector import crops
 from deepfake_detector.cache import Cache
 from deepfake_detector.embed import Embedded, Embedder, read_file
-from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.errors import UnusablePicture, cause
 from deepfake_detector.frames import Shot, shots
 from deepfake_detector.images import open_picture
 from deepfake_detector.pooling import pool_tracks
@@ -141,8 +141,8 @@ class Detector:
             return verdict
         try:
             again = self.saved_again.embed_one(content)
-        except UnusablePicture as error:  # its face is no longer found, say; what follows the semicolon is advice for another case
-            turned, cached, why = True, False, f"no answer: {str(error).partition(';')[0]}"
+        except UnusablePicture as error:  # its face is no longer found, say
+            turned, cached, why = True, False, f"no answer: {cause(str(error))}"
         else:
             p_fake = float(self.bundle.p_fake(again.remembered.vectors).max())
             turned, cached = (p_fake >= 0.5) != (verdict.p_fake >= 0.5), again.cached
@@ -167,7 +167,9 @@ class Detector:
         worst = max(persons, key=lambda person: person.p_fake)
         missing = [one for one in parts if one.error]
         notes = (
-            [f"{len(judged)} of {len(parts)} frames were judged: {missing[0].error}"] if missing else [f"{len(parts)} frames were judged"]
+            [f"{len(judged)} of {len(parts)} frames were judged: {cause(missing[0].error)}"]
+            if missing
+            else [f"{len(parts)} frames were judged"]
         )
         if passing:
             notes.append(f"faces seen only in passing were left out: {passing}")

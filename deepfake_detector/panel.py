@@ -10,7 +10,7 @@ from pathlib import Path
 from deepfake_detector import provenance
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.detect import MODELS, Detector
-from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.errors import UnusablePicture, cause
 from deepfake_detector.types import Declaration, Looked, Part, Verdict
 from deepfake_detector.video import Sampling
 
@@ -86,9 +86,8 @@ class Panel:
         if not verdicts:
             raise UnusablePicture(str(outcomes[0]))
         deciding = _deciding(verdicts)
-        # What follows the semicolon of a reason is advice for who has this model alone.
         silent = [
-            f"{bundle.name} has no answer: {outcome.partition(';')[0]}"
+            f"{bundle.name} has no answer: {cause(outcome)}"
             for bundle, outcome in zip(self.bundles, outcomes, strict=True)
             if isinstance(outcome, str)
         ]
