@@ -1,11 +1,12 @@
 """Labelled pictures as clips: a short pan over each, coded as clips are, and a still out of it.
 
-    python benchmarks/clips.py DATA OUT
+    python benchmarks/clips.py DATA OUT [--poor]
     python evaluate.py --model models/default --data OUT/clips --dataset videos --frames 2
     python evaluate.py --model models/default --data OUT/stills
 
 DATA is a folder that extract_embeddings.py takes. Coding, its loss, the size and the way of the pan are drawn for each (see
-deepfake_detector/filmed.py). OUT/clips has the clips, OUT/stills a frame of each as a PNG, which says nothing of having been in one.
+deepfake_detector/filmed.py), with --poor out of small sizes and much loss. OUT/clips has the clips, OUT/stills a frame of each as a PNG,
+which says nothing of having been in one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tqdm import tqdm  # noqa: E402
 
 from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.embed import read_file  # noqa: E402
-from deepfake_detector.filmed import film_somehow, frame  # noqa: E402
+from deepfake_detector.filmed import CLIP, POOR, film_somehow, frame  # noqa: E402
 from deepfake_detector.images import open_picture  # noqa: E402
 from deepfake_detector.types import LABEL_NAMES  # noqa: E402
 
@@ -30,11 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--poor", action="store_true", help="small clips, coded with much loss")
     arguments = parser.parse_args()
     for sample in tqdm(scan(arguments.data).samples, unit="picture"):
         content = read_file(sample.path)
         digest = hashlib.sha256(content).hexdigest()
-        clip, shown = film_somehow(open_picture(content).image, int(digest[:8], 16))
+        clip, shown = film_somehow(open_picture(content).image, int(digest[:8], 16), POOR if arguments.poor else CLIP)
         place = Path(LABEL_NAMES[sample.label], sample.generator)
         for kind, ending in (("clips", ".mkv"), ("stills", ".png")):
             file = arguments.out / kind / place / f"{digest[:16]}{ending}"

@@ -1,12 +1,14 @@
 """What happens to pictures on their way through the world, as deterministic functions of (picture, seed).
 
-A *view* is a degradation with a name: those of `VIEWS`, and `augment0`, `augment1`, … (the training augmentation) and `clip0`, `clip1`, …
-(a frame of a clip), another draw for each number. A crop takes views after a plus sign: `whole+jpeg50` is a crop like any other, so its
-embeddings are cached like any other. A name must therefore never change what it does: another strength is another name.
+A *view* is a degradation with a name: those of `VIEWS`, and `augment0`, `augment1`, … (the training augmentation), `clip0`, `clip1`, …
+(a frame of a clip) and `poor0`, `poor1`, … (a frame of a clip coded with much loss), another draw for each number. A crop takes views after
+a plus sign: `whole+jpeg50` is a crop like any other, so its embeddings are cached like any other. A name must therefore never change what
+it does: another strength is another name.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from PIL.Image import Image as Picture
 from PIL.Image import Resampling
 
 from deepfake_detector.errors import UnknownName
-from deepfake_detector.filmed import filmed, filmed_somehow
+from deepfake_detector.filmed import POOR, filmed, filmed_somehow
 
 View = Callable[[Picture, int], Picture]
 
@@ -148,14 +150,29 @@ VIEWS: dict[str, View] = {
 }
 
 
+_DRAWN: dict[str, View] = {"augment": augment, "clip": filmed_somehow, "poor": functools.partial(filmed_somehow, coding=POOR)}
+
+
+def copies(asked: str) -> tuple[str, ...]:
+    """The views of the degraded copies asked for: `2` is augment0 and augment1, `augment0,clip0` these; raises UnknownName."""
+    names = tuple(f"augment{i}" for i in range(int(asked))) if asked.isdecimal() else tuple(asked.split(","))
+    for name in names:
+        view(name)
+    if len(set(names)) < len(names):
+        raise UnknownName(f"Each view is learnt from once; received: {asked}.")
+    return names
+
+
 def view(name: str) -> View:
     """A view by its name; raises UnknownName with those there are."""
     if name in VIEWS:
         return VIEWS[name]
-    draw = re.fullmatch(r"(augment|clip)(\d+)", name)
+    draw = re.fullmatch(rf"({'|'.join(_DRAWN)})(\d+)", name)
     if not draw:
-        raise UnknownName(f"There is no view {name!r}; there are: {', '.join(VIEWS)}, augment0, augment1, …, clip0, clip1, ….")
-    drawn = {"augment": augment, "clip": filmed_somehow}[draw[1]]
+        raise UnknownName(
+            f"There is no view {name!r}; there are: {', '.join(VIEWS)}, augment0, augment1, …, clip0, clip1, …, poor0, poor1, …."
+        )
+    drawn = _DRAWN[draw[1]]
     return lambda picture, seed: drawn(picture, int(np.random.SeedSequence([seed, int(draw[2])]).generate_state(1)[0]))
 
 

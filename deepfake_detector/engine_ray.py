@@ -14,7 +14,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -115,7 +115,7 @@ class _Job:
     spec: EncoderSpec
     crop: str
     sampling: Sampling | None
-    views: int
+    views: tuple[str, ...]
     batch_size: int
 
 
@@ -146,7 +146,7 @@ class RayEngine:
         self._held.close()
 
     def embed(
-        self, listing: Listing, embedder: Embedder, sampling: Sampling | None, views: int, timing: Timing
+        self, listing: Listing, embedder: Embedder, sampling: Sampling | None, views: Sequence[str], timing: Timing
     ) -> Iterator[Embedded[Take]]:
         """Yield what became of each take, in order, as soon as its part and all before it are there. The cache is not used."""
         encoder = embedder.encoder
@@ -159,7 +159,7 @@ class RayEngine:
             spec=encoder.spec,
             crop=embedder.crop,
             sampling=sampling,
-            views=views,
+            views=tuple(views),
             batch_size=embedder.batch_size,
         )
         unfinished: dict[int, _Unfinished] = {}

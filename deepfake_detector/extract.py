@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,7 +49,7 @@ def extract(
     out: str,
     command: str = "",
     progress: Callable[[int], object] = lambda done: None,
-    views: int = 0,
+    views: Sequence[str] = (),
     sampling: Sampling | None = None,
     float16: bool = False,
     embed: Embed | None = None,
@@ -58,13 +58,13 @@ def extract(
     """Embed the samples of a data set in order into the table `out`, by the engine `embed` (default: `embed_here`).
 
     A sample that is a clip gives a row for each frame that `sampling` chooses; `progress` counts samples, and their
-    copies: behind each picture outside the test split come `views` degraded ones, for training (see degrade.py). `float16`
+    copies: behind each picture outside the test split come those in `views`, degraded, for training (see degrade.py). `float16`
     halves the table. `data` is where the samples come from, for the manifest.
     Whatever is killed meanwhile is in the cache up to the last full batch, so the next run goes on from there.
     """
     table.check_target(out, float16)
     done = Extraction()
-    manifest: dict[str, Any] = {"crop": embedder.crop, "views": views, "command": command, "versions": versions()}
+    manifest: dict[str, Any] = {"crop": embedder.crop, "views": list(views), "command": command, "versions": versions()}
     manifest |= {"data": data} if data else {}
     began = time.perf_counter()
     found = (embed or embed_here)(listing, embedder, sampling, views, done.timing)
@@ -84,7 +84,7 @@ def embed_samples(
     done = Extraction()
     fields: dict[str, list[Any]] = {column: [] for column in _columns(listing, embedder)}
     vectors = []
-    for row in _rows(embed_here(listing, embedder, sampling, 0, done.timing), listing, embedder, done, {}, progress):
+    for row in _rows(embed_here(listing, embedder, sampling, (), done.timing), listing, embedder, done, {}, progress):
         for column, values in fields.items():
             values.append(row.field(column))
         vectors.append(row.vector)
@@ -114,24 +114,25 @@ class Take:
 
 
 # An engine: what became of each take of a data set, in order, by an embedder's encoder and crop.
-Embed = Callable[[Listing, Embedder, Sampling | None, int, Timing], Iterator[Embedded[Take]]]
+Embed = Callable[[Listing, Embedder, Sampling | None, Sequence[str], Timing], Iterator[Embedded[Take]]]
 
 
-def embed_here(listing: Listing, embedder: Embedder, sampling: Sampling | None, views: int, timing: Timing) -> Iterator[Embedded[Take]]:
+def embed_here(
+    listing: Listing, embedder: Embedder, sampling: Sampling | None, views: Sequence[str], timing: Timing
+) -> Iterator[Embedded[Take]]:
     """The local engine: all in this process."""
     return embedder.embed(takes(listing.samples, sampling, views), lambda take: take.read(), timing)
 
 
-def takes(samples: Iterable[Sample], sampling: Sampling | None, views: int) -> Iterator[Take]:
+def takes(samples: Iterable[Sample], sampling: Sampling | None, views: Sequence[str]) -> Iterator[Take]:
     """Each shot, and if it may be learnt from, its degraded copies behind it; it is read and decoded once for all of them."""
-    names = [f"augment{i}" for i in range(views)]
     for shot in shots(samples, lambda sample: sample.path, sampling):
-        if not names or shot.item.split == "test":
+        if not views or shot.item.split == "test":
             yield Take(shot, "", shot.read)
             continue
         opened = Once(lambda read=shot.read: undecoded(read()))
         decode = Once(lambda opened=opened: opened().decode())
-        for view in ("", *names):
+        for view in ("", *views):
             yield Take(shot, view, functools.partial(_view, [(opened, decode)], view))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -10,10 +11,22 @@ from PIL.Image import Image as Picture
 from PIL.Image import Resampling
 
 _FRAMES, _RATE = 12, 25
-_LARGEST, _SMALLEST = 1920, 240  # pixels of the longer side of a clip, and of the shorter one of one that is reduced
+_LARGEST = 1920  # pixels of the longer side of a clip
 _EDGE = 16  # pixels on each side over which the pan goes
-# Encoders of FFmpeg, how often each is drawn, and the range of its constant rate factor from hardly any loss to much.
-_CODECS = (("libx264", 0.75, (18, 36)), ("libvpx-vp9", 0.25, (20, 50)))
+
+
+@dataclass(frozen=True)
+class Coding:
+    """What is drawn of a clip: encoders of FFmpeg, how often each is, and the range of its constant rate factor; and how small it is."""
+
+    codecs: tuple[tuple[str, float, tuple[int, int]], ...]
+    least_scale: float
+    smallest: int  # pixels of the shorter side of one that is reduced
+
+
+CLIP = Coding((("libx264", 0.75, (18, 36)), ("libvpx-vp9", 0.25, (20, 50))), 0.5, 240)  # from hardly any loss to much
+POOR = Coding((("libx264", 0.75, (32, 46)), ("libvpx-vp9", 0.25, (46, 62))), 0.25, 144)  # as messengers and old sites pass clips on
+
 _OPTIONS = {  # one thread, and no macroblock tree, with which the first frame depends on where in memory it lies
     "libx264": {"preset": "fast", "threads": "1", "x264-params": "mbtree=0"},
     "libvpx-vp9": {"deadline": "good", "cpu-used": "5", "b": "0", "threads": "1"},
@@ -25,17 +38,17 @@ def filmed(picture: Picture, seed: int, factor: int = 28) -> Picture:
     return frame(_film(picture, seed, "libx264", factor, _FRAMES // 2), _FRAMES // 2)
 
 
-def filmed_somehow(picture: Picture, seed: int) -> Picture:
+def filmed_somehow(picture: Picture, seed: int, coding: Coding = CLIP) -> Picture:
     """The same with a codec, a loss, a size and a place in the clip by chance."""
-    return frame(*film_somehow(picture, seed))
+    return frame(*film_somehow(picture, seed, coding))
 
 
-def film_somehow(picture: Picture, seed: int) -> tuple[bytes, int]:
+def film_somehow(picture: Picture, seed: int, coding: Coding = CLIP) -> tuple[bytes, int]:
     """The whole of such a clip, in Matroska, and the number of the frame that shows the middle of the picture."""
     rng = np.random.default_rng(seed)
-    codec, _, factors = _CODECS[rng.choice(len(_CODECS), p=[share for _, share, _ in _CODECS])]
+    codec, _, factors = coding.codecs[rng.choice(len(coding.codecs), p=[share for _, share, _ in coding.codecs])]
     factor, shown = int(rng.integers(factors[0], factors[1] + 1)), int(rng.integers(_FRAMES))
-    scale = max(float(np.exp(rng.uniform(np.log(0.5), 0))), min(1.0, _SMALLEST / min(picture.size)))
+    scale = max(float(np.exp(rng.uniform(np.log(coding.least_scale), 0))), min(1.0, coding.smallest / min(picture.size)))
     if scale < 1:
         picture = picture.resize([max(1, round(side * scale)) for side in picture.size], Resampling.BICUBIC)
     return _film(picture, int(rng.integers(2**32)), codec, factor, shown), shown

@@ -85,7 +85,7 @@ def test_what_became_of_the_real_pictures_is_counted(web, tmp_path):
 def test_later_draws_take_the_real_pictures_as_the_first_found_them(web, tmp_path):
     listing = scan(shards(tmp_path / "d", lambda i: f"{web.url}/{i}", 8), paired_only=True)
     with Cache(tmp_path / "c.sqlite") as cache:
-        done = extract(listing, Embedder(Encoder(), cache=cache), str(tmp_path / "t.csv"), views=1)
+        done = extract(listing, Embedder(Encoder(), cache=cache), str(tmp_path / "t.csv"), views=("augment0",))
     asked = dict(web.asked)
     assert done.rows == 2 * 5 * 4
     web.answers["/6"] = reply(picture(1006))

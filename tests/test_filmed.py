@@ -16,6 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from deepfake_detector import bundle, cli, looks_filmed, table
 from deepfake_detector.calibration import Calibration, placed
+from deepfake_detector.degrade import view
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import BundleError, TrainingError
 from deepfake_detector.filmed import filmed
@@ -56,6 +57,18 @@ def test_the_coding_is_that_of_a_clip():
     assert fine.shape == middle.shape, "cut by the pan, and even"
     assert 0 < abs(fine - middle).mean() < 0.7 * abs(coarse - middle).mean()
     assert max(filmed(Image.linear_gradient("L").resize((4000, 2500)).convert("RGB"), 0).size) <= 1920
+
+
+def test_a_poor_coding_leaves_less_of_a_picture():
+    picture = Image.fromarray(load_sample_image("china.jpg"))
+
+    def left(name: str) -> float:
+        """The mean contrast of neighbours, over some draws, of what is shown at one size."""
+        shown = [view(name)(picture, seed).resize((500, 350)) for seed in range(6)]
+        return float(np.mean([np.abs(np.diff(np.asarray(one.convert("L"), float))).mean() for one in shown]))
+
+    assert left("poor0") < 0.8 * left("clip0")
+    np.testing.assert_array_equal(view("poor0")(picture, 1), view("poor0")(picture, 1))
 
 
 def test_answers_about_clips_keep_the_promise_and_those_about_pictures_stay():

@@ -111,8 +111,8 @@ def same(a: Path, b: Path) -> bool:
 def test_the_table_is_that_of_the_local_engine_and_nothing_is_done_twice(cluster, pictures, tmp_path):
     embedder = Embedder(Encoder(), batch_size=16)
     pictures = Listing([replace(one, made_from="ab" * 32 if i % 2 else "") for i, one in enumerate(pictures.samples)])  # pairs among them
-    here = extract(pictures, embedder, str(tmp_path / "here.csv"), views=1)
-    there = by_ray(pictures, embedder, tmp_path / "there.csv", views=1)
+    here = extract(pictures, embedder, str(tmp_path / "here.csv"), views=("augment0",))
+    there = by_ray(pictures, embedder, tmp_path / "there.csv", views=("augment0",))
     assert same(tmp_path / "here.csv", tmp_path / "there.csv")
     assert (here.rows, here.skipped, here.repeats, here.contradictions) == (there.rows, there.skipped, there.repeats, there.contradictions)
     assert {name for name, _ in there.skipped} == {"real/broken.jpg", "real/empty.png", "real/gone.jpg"}
@@ -122,8 +122,8 @@ def test_the_table_is_that_of_the_local_engine_and_nothing_is_done_twice(cluster
     changed = Path(pictures.samples[60].path)
     draw(changed, 1, 4321)
     os.utime(changed, (1, 1))
-    extract(pictures, embedder, str(tmp_path / "here.csv"), views=1)
-    again = by_ray(pictures, embedder, tmp_path / "there.csv", views=1)
+    extract(pictures, embedder, str(tmp_path / "here.csv"), views=("augment0",))
+    again = by_ray(pictures, embedder, tmp_path / "there.csv", views=("augment0",))
     assert same(tmp_path / "here.csv", tmp_path / "there.csv")
     assert (again.timing.encoded, again.timing.cached) == (100, 373)
 

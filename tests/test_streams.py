@@ -35,8 +35,8 @@ def streamed(listing: Listing, bad: int = 0) -> Listing:
 
 def test_a_stream_gives_the_table_that_its_files_give(dataset, tmp_path):
     files = scan(dataset)
-    one = extract(files, Embedder(Encoder()), str(tmp_path / "files.csv"), views=2)
-    two = extract(streamed(files, bad=1), Embedder(Encoder()), str(tmp_path / "stream.csv"), views=2)
+    one = extract(files, Embedder(Encoder()), str(tmp_path / "files.csv"), views=("augment0", "augment1"))
+    two = extract(streamed(files, bad=1), Embedder(Encoder()), str(tmp_path / "stream.csv"), views=("augment0", "augment1"))
     assert (tmp_path / "files.csv").read_bytes() == (tmp_path / "stream.csv").read_bytes()
     assert one.rows == two.rows == 240
     assert (one.skipped, two.skipped) == ([], [("gone 0", "was never there")])

@@ -141,7 +141,7 @@ def sample_of(path, label=1, video="a.mp4"):
 def test_a_table_says_whose_face_a_row_is(people, clip, tmp_path, ending):
     out = tmp_path / f"t{ending}"
     listing = Listing([sample_of(clip), sample_of(draw(tmp_path / "dark.png", 0, 1), video="")])
-    done = extract(listing, Embedder(Encoder(), "faces"), str(out), views=1, sampling=Sampling(10))
+    done = extract(listing, Embedder(Encoder(), "faces"), str(out), views=("augment0",), sampling=Sampling(10))
     data = table.read(out)
     assert data.rows.columns.tolist() == [*table.ROW_COLUMNS, "video", "time", "track"]
     of_clip = data.pictures().rows.query("video != ''")
@@ -190,10 +190,20 @@ def test_a_clip_is_decoded_once_for_all_its_views(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(Clip, "__init__", lambda self, *given, real=Clip.__init__: (opened.append(1), real(self, *given))[1])
     monkeypatch.setattr(Clip, "picture", lambda self, nth, real=Clip.picture: (decoded.append(nth), real(self, nth))[1])
     with Cache(tmp_path / "c.sqlite") as cache:
-        done = extract(Listing([sample_of(clip)]), Embedder(Encoder(), cache=cache), str(tmp_path / "a.csv"), views=3, sampling=Sampling(5))
+        done = extract(
+            Listing([sample_of(clip)]),
+            Embedder(Encoder(), cache=cache),
+            str(tmp_path / "a.csv"),
+            views=("augment0", "augment1", "augment2"),
+            sampling=Sampling(5),
+        )
         assert (done.rows, len(opened), sorted(decoded)) == (20, 1, [0, 1, 2, 3, 4])
         again = extract(
-            Listing([sample_of(clip)]), Embedder(Encoder(), cache=cache), str(tmp_path / "b.csv"), views=4, sampling=Sampling(5)
+            Listing([sample_of(clip)]),
+            Embedder(Encoder(), cache=cache),
+            str(tmp_path / "b.csv"),
+            views=("augment0", "augment1", "augment2", "augment3"),
+            sampling=Sampling(5),
         )
     assert (again.rows, again.timing.encoded, len(decoded)) == (25, 5, 10)
     data = table.read(tmp_path / "b.csv")

@@ -305,6 +305,20 @@ def test_views_are_extracted_for_training_pictures_only(dataset, tmp_path):
     assert done.bundle.manifest["training"]["views"] == 128
 
 
+def test_views_are_asked_for_by_name_or_by_their_number(dataset, tmp_path):
+    options = ["--encoder", "colour_histogram", "--no-cache", "--out", "t.csv"]
+    done = script("extract_embeddings.py", dataset, *options, "--views", "augment1,jpeg30", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = table.read(tmp_path / "t.csv").rows["path"].str.partition("#")[2]
+    assert set(names) == {"", "augment1", "jpeg30"}
+    assert json.loads((tmp_path / "t.csv.json").read_text())["views"] == ["augment1", "jpeg30"]
+    for asked, said in (("augment", "There is no view 'augment'"), ("-1", "no view '-1'"), ("clip0,clip0", "once"), ("", "no view ''")):
+        refused = script("extract_embeddings.py", dataset, *options, f"--views={asked}", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert said in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
 def test_calibration_makes_probabilities_of_distorted_ones():
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.02, 0.98, 20_000)

@@ -49,7 +49,12 @@ def extract(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", metavar="TABLE", help="the table, .csv or .parquet (default: embeddings/DATA.csv)")
     parser.add_argument("--float16", action="store_true", help="store half precision: a .parquet table of half the size")
-    parser.add_argument("--views", type=int, default=0, metavar="N", help="also embed N degraded copies of each training picture")
+    parser.add_argument(
+        "--views",
+        default="0",
+        metavar="N|NAMES",
+        help="also embed so many degraded copies of each training picture, or those named: augment0,clip0,poor0",
+    )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="pictures a batch (default: %(default)s)")
     parser.add_argument(
         "--engine",
@@ -63,6 +68,7 @@ def extract(argv: list[str] | None = None) -> int:
 
 
 def _extract(arguments: argparse.Namespace) -> int:
+    from deepfake_detector.degrade import copies
     from deepfake_detector.embed import Embedder
     from deepfake_detector.extract import extract
     from deepfake_detector.table import check_replaced, check_target, manifest_path
@@ -74,18 +80,17 @@ def _extract(arguments: argparse.Namespace) -> int:
         if read.is_file() and Path(out).is_file() and read.samefile(out):
             raise DetectorError(f"The table would be written over {read}, which it is made from. Choose another --out.")
     check_target(out, arguments.float16)
-    if arguments.batch_size < 1 or arguments.views < 0:
-        raise DetectorError(
-            f"--batch-size should be at least 1 and --views at least 0; received {arguments.batch_size} and {arguments.views}."
-        )
+    if arguments.batch_size < 1:
+        raise DetectorError(f"--batch-size should be at least 1; received {arguments.batch_size}.")
+    views = copies(arguments.views)
     sampling = sampling_of(arguments)
     engine, cache = _engine(arguments, out)
     encoder = registry.load("encoders", arguments.encoder).Encoder(device=arguments.device, weights=arguments.weights)
     listing = registry.load("datasets", arguments.dataset).scan(arguments.data, **data_options(arguments))
     embedder = Embedder(encoder, arguments.crop, cache, batch_size=arguments.batch_size)
     replaces = not arguments.out and check_replaced(out, data, encoder.spec, embedder.crop)
-    with engine as embed, progress_bar(_total(listing, arguments.views)) as bar:
-        done = extract(listing, embedder, out, command_line(), bar.update, arguments.views, sampling, arguments.float16, embed, data)
+    with engine as embed, progress_bar(_total(listing, len(views))) as bar:
+        done = extract(listing, embedder, out, command_line(), bar.update, views, sampling, arguments.float16, embed, data)
 
     timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
