@@ -150,6 +150,7 @@ VIEWS: dict[str, View] = {
 }
 
 
+FRAMES = r"(?:clip|poor)\d+|h264"  # the names of views that are frames of clips
 _DRAWN: dict[str, View] = {"augment": augment, "clip": filmed_somehow, "poor": functools.partial(filmed_somehow, coding=POOR)}
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepfake_detector import split
+from deepfake_detector import degrade, split
 from deepfake_detector.heads import logistic
-from deepfake_detector.types import Embeddings
+from deepfake_detector.types import VIEW, Embeddings
 from deepfake_detector.vectors import Vectors, batches
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ class LooksFilmed:
 
 def fit(data: Embeddings, filmed: Embeddings, seed: int) -> LooksFilmed | None:
     """Learn from pictures and the same as frames of clips; None, and the log says so, where these can't be told apart."""
-    parts = [_some(one, seed) for one in (data, filmed)]
+    copies = (data.rows["split"] == VIEW) & data.rows["path"].str.contains(rf"#(?:{degrade.FRAMES})$")  # which are frames themselves
+    parts = [_some(one, seed) for one in (data.take(~copies.to_numpy(bool)), filmed)]
     X, was_filmed = np.concatenate([X for X, _ in parts]), np.repeat([0, 1], [len(X) for X, _ in parts])
     rows = pd.concat([rows for _, rows in parts], ignore_index=True)
     place = pd.factorize(rows["label"].astype(str) + rows["generator"])[0]

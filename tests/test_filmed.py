@@ -24,7 +24,7 @@ from deepfake_detector.heads.logistic import Head
 from deepfake_detector.metrics import log_odds
 from deepfake_detector.report.words import of_clips_too
 from deepfake_detector.train import fit_calibrated, train
-from deepfake_detector.types import Embeddings, EncoderSpec, Thresholds
+from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Thresholds
 from tests.clips import draw_clip
 from tests.conftest import script
 
@@ -241,6 +241,13 @@ def test_stills_out_of_clips_are_known_by_their_looks_and_judged_as_frames(tmp_p
     (tmp_path / "m" / "filmed.safetensors").unlink()
     with pytest.raises(BundleError, match="damaged"):
         bundle.load(tmp_path / "m")
+
+
+def test_copies_that_are_frames_are_not_taken_for_pictures_that_were_never_filmed():
+    data, copies = drawn(0), with_mark(drawn(0))
+    copies.rows["path"], copies.rows["split"] = copies.rows["path"] + "#clip0", VIEW
+    both = Embeddings(pd.concat([data.rows, copies.rows], ignore_index=True), np.concatenate([data.X, copies.X]), SPEC, "whole")
+    assert looks_filmed.fit(both, with_mark(drawn(0), "whole+clip0"), 0).found > 0.95
 
 
 def test_what_filming_does_not_change_is_not_told_by_looks(caplog):
