@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +26,7 @@ from deepfake_detector.calibration import (
     percentiles,
     placed,
 )
+from deepfake_detector.degrade import FRAMES
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.families import is_remade
@@ -35,6 +36,7 @@ from deepfake_detector.look_alikes import look_alikes
 from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.metrics import auroc
 from deepfake_detector.recall import Recall, remember
+from deepfake_detector.table import joined
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds
 from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
@@ -91,22 +93,21 @@ def train(
     seed: int = 0,
     command: str = "",
     choose: bool = False,
-    filmed: Embeddings | None = None,
+    clips: Sequence[Embeddings] = (),
 ) -> Training:
     """Fit the head on the training side; calibrate and choose thresholds on scores of held-out folds within that side.
 
-    `choose` first chooses the head's settings on generators and sources held out within that side. `filmed` are the same pictures, or some
-    of them, as frames of clips, by which answers about clips are calibrated.
+    `choose` first chooses the head's settings on generators and sources held out within that side. `clips` have the same pictures, or some
+    of them, as frames of clips, each table otherwise coded; by all these answers about clips are calibrated.
     The test side is looked at once, to report. Raises TrainingError for a table that can't be learnt from.
     """
     module = registry.load("heads", head_name)
     check_trainable(data, head_name)
-    if filmed is not None:
-        check_filmed(filmed, data)
+    for one in clips:
+        check_filmed(one, data)
     sides = two_sides(data, seed)
     training, testing = sides.training, sides.test
-    if filmed is not None:
-        filmed = _to_calibrate_by(filmed, training)
+    filmed = _to_calibrate_by(clips, training) if clips else None
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
     watched = (testing.X, testing.rows["label"].to_numpy(np.float32))
     fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched, filmed)
@@ -349,10 +350,10 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
 
 def check_filmed(filmed: Embeddings, data: Embeddings) -> None:
     """Raise TrainingError for a table that is not of the same pictures as frames of clips, embedded in the same way."""
-    if filmed.spec != data.spec or not re.fullmatch(rf"{re.escape(data.crop)}\+clip\d+", filmed.crop):
+    if filmed.spec != data.spec or not re.fullmatch(rf"{re.escape(data.crop)}\+(?:{FRAMES})", filmed.crop):
         raise TrainingError(
-            f"The pictures as frames of clips should be embedded by {data.spec.name} with the crop {data.crop}+clip0; the table given has "
-            f"those of {filmed.spec.name} with {filmed.crop}."
+            f"The pictures as frames of clips should be embedded by {data.spec.name} with the crop {data.crop}+clip0, or poor0; the table "
+            f"given has those of {filmed.spec.name} with {filmed.crop}."
         )
     if not filmed.rows["sha256"].isin(data.rows["sha256"]).any():
         raise TrainingError(
@@ -360,11 +361,12 @@ def check_filmed(filmed: Embeddings, data: Embeddings) -> None:
         )
 
 
-def _to_calibrate_by(filmed: Embeddings, training: Embeddings) -> Embeddings:
-    """Those of the training side; without fakes that are photographs remade to learn from, where there are others.
+def _to_calibrate_by(clips: Sequence[Embeddings], training: Embeddings) -> Embeddings:
+    """Those of the training side, each frame of a picture by itself; without photographs remade to learn from, where there are other fakes.
 
     Coding leaves next to nothing of such traces: kept, they would have it that no score about a clip means anything.
     """
+    filmed = joined([replace(one, rows=one.rows.assign(path=one.rows["path"] + "#" + one.crop.rpartition("+")[2])) for one in clips])
     own = filmed.rows["sha256"].isin(training.rows["sha256"]).to_numpy()
     fake = own & (filmed.rows["label"] == FAKE).to_numpy()
     remade = fake & filmed.rows["generator"].map(is_remade).to_numpy(bool)

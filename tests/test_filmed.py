@@ -74,7 +74,7 @@ def test_a_poor_coding_leaves_less_of_a_picture():
 def test_answers_about_clips_keep_the_promise_and_those_about_pictures_stay():
     learnt = drawn(0)
     plain = train(learnt, "logistic", "plain").bundle
-    model = train(learnt, "logistic", "clips", filmed=drawn(0, moved=MOVED, crop="whole+clip0")).bundle
+    model = train(learnt, "logistic", "clips", clips=[drawn(0, moved=MOVED, crop="whole+clip0")]).bundle
     new, on_film = drawn(1), drawn(1, moved=MOVED)
     np.testing.assert_array_equal(model.p_fake(new.X), plain.p_fake(new.X))
     assert called(plain, on_film, True)[0] > 0.3, "what coding does, where nobody minds it"
@@ -86,6 +86,17 @@ def test_answers_about_clips_keep_the_promise_and_those_about_pictures_stay():
     promise = model.manifest["clips"]["promise"]
     assert promise["real_pictures_from"] == "sources not learnt from"
     assert promise["pictures"]["real"] == model.manifest["promise"]["pictures"]["real"]
+
+
+def test_the_promise_holds_for_each_coding_that_clips_were_given_in():
+    moved = {"clip0": MOVED, "poor0": MOVED + 1.5}
+    model = train(drawn(0), "logistic", "m", clips=[drawn(0, moved=far, crop=f"whole+{name}") for name, far in moved.items()]).bundle
+    alone = train(drawn(0), "logistic", "m", clips=[drawn(0, moved=MOVED, crop="whole+clip0")]).bundle
+    poor = drawn(1, moved=moved["poor0"])
+    assert called(model, poor, True)[0] < 0.12 < 0.25 < called(alone, poor, True)[0]
+    of_both, of_one = (one.manifest["clips"]["promise"] for one in (model, alone))
+    assert of_both["pictures"]["real"] == 2 * of_one["pictures"]["real"], "each frame stands for itself"
+    assert of_both["groups"] == of_one["groups"], "though both are of one picture"
 
 
 def test_filmed_pictures_are_scored_by_heads_that_have_not_learnt_them():
@@ -113,7 +124,7 @@ def test_filmed_pictures_are_scored_by_heads_that_have_not_learnt_them():
             assert sum(n for (_, n), _ in pairs) >= count
         else:
             with pytest.raises(TrainingError, match="None of the pictures"):
-                train(some, "logistic", "m", filmed=given)
+                train(some, "logistic", "m", clips=[given])
 
 
 def test_photographs_remade_to_learn_from_are_not_asked_about_on_film():
@@ -126,10 +137,10 @@ def test_photographs_remade_to_learn_from_are_not_asked_about_on_film():
         replace(one, rows=pd.concat([one.rows, again], ignore_index=True), X=np.concatenate([one.X, one.X[photographs] + left]))
         for one, left in ((learnt, traces), (film, 0))
     )
-    asked = train(learnt, "logistic", "m", filmed=film).bundle.manifest["clips"]["promise"]
+    asked = train(learnt, "logistic", "m", clips=[film]).bundle.manifest["clips"]["promise"]
     assert asked["pictures"]["fake"] == 360, "four fifths of what generators made"
     alone = learnt.take(np.isin(learnt.rows["generator"], ["ffhq", "imagenet", "phone", "flux2_vae_recon"]))
-    assert train(alone, "logistic", "m", filmed=film_of(alone)).bundle.manifest["clips"]["promise"]["pictures"]["fake"] > 100
+    assert train(alone, "logistic", "m", clips=[film_of(alone)]).bundle.manifest["clips"]["promise"]["pictures"]["fake"] > 100
 
 
 def film_of(data: Embeddings) -> Embeddings:
@@ -138,7 +149,7 @@ def film_of(data: Embeddings) -> Embeddings:
 
 
 def test_it_is_saved_with_the_model_and_damage_is_refused(tmp_path):
-    model = train(drawn(0), "logistic", "m", filmed=drawn(0, moved=MOVED, crop="whole+clip0")).bundle
+    model = train(drawn(0), "logistic", "m", clips=[drawn(0, moved=MOVED, crop="whole+clip0")]).bundle
     named = replace(model, spec=model.spec)
     place = tmp_path / "manifest.json"
     bundle.save(named, tmp_path / "m")
@@ -154,8 +165,8 @@ def test_it_is_saved_with_the_model_and_damage_is_refused(tmp_path):
 
 @pytest.mark.parametrize("crop", ["whole", "whole+augment0", "faces+clip0"])
 def test_a_table_of_something_else_is_refused(crop):
-    with pytest.raises(TrainingError, match=r"with the crop whole\+clip0; the table given has those of x with"):
-        train(drawn(0), "logistic", "m", filmed=drawn(0, crop=crop))
+    with pytest.raises(TrainingError, match=r"with the crop whole\+clip0, or poor0; the table given has those of x with"):
+        train(drawn(0), "logistic", "m", clips=[drawn(0, crop=crop)])
 
 
 @pytest.mark.parametrize(
@@ -222,7 +233,7 @@ def with_mark(data: Embeddings, crop: str = "whole") -> Embeddings:
 
 
 def test_stills_out_of_clips_are_known_by_their_looks_and_judged_as_frames(tmp_path):
-    model = train(drawn(0), "logistic", "m", filmed=with_mark(drawn(0), "whole+clip0")).bundle
+    model = train(drawn(0), "logistic", "m", clips=[with_mark(drawn(0), "whole+clip0")]).bundle
     looks = model.looks_filmed
     assert looks.found > 0.95
     assert looks.mistaken <= 0.005
@@ -252,7 +263,7 @@ def test_copies_that_are_frames_are_not_taken_for_pictures_that_were_never_filme
 
 def test_what_filming_does_not_change_is_not_told_by_looks(caplog):
     caplog.set_level(logging.INFO)
-    assert train(drawn(0), "logistic", "m", filmed=film_of(drawn(0))).bundle.looks_filmed is None
+    assert train(drawn(0), "logistic", "m", clips=[film_of(drawn(0))]).bundle.looks_filmed is None
     assert "pictures that look filmed" in caplog.text
 
 
@@ -262,7 +273,7 @@ def test_test_pictures_are_not_learnt_from_as_frames_either():
     film = with_mark(data, "whole+clip0")
     seen = []
     with patch.object(looks_filmed, "fit", side_effect=lambda pictures, frames, seed: seen.append(frames.rows) or None):
-        train(data, "logistic", "m", filmed=film)
+        train(data, "logistic", "m", clips=[film])
     [frames] = seen
     assert set(frames["split"]) == {"train"}
 

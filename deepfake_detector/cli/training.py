@@ -29,7 +29,10 @@ def train(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--clips",
         metavar="TABLE",
-        help="the same pictures as frames of clips (--crop CROP+clip0), by which answers about clips are calibrated",
+        action="append",
+        default=[],
+        help="the same pictures as frames of clips (--crop CROP+clip0, or +poor0 for a poor coding), by which answers about clips are "
+        "calibrated (repeatable)",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same tables and seed give the same model (default: %(default)s)")
     return run(_train, parser, argv)
@@ -43,8 +46,8 @@ def _train(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or f"models/{Path(arguments.tables[0]).stem}-{arguments.head}")
     bundle.check_target(out)
     check_seed(arguments)
-    data, filmed = table.read_all(arguments.tables), table.read(arguments.clips) if arguments.clips else None
-    save_and_tell(train(data, arguments.head, out.name, arguments.seed, command_line(), arguments.choose, filmed), out)
+    data, clips = table.read_all(arguments.tables), [table.read(path) for path in arguments.clips]
+    save_and_tell(train(data, arguments.head, out.name, arguments.seed, command_line(), arguments.choose, clips), out)
     return 0
 
 

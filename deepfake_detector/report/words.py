@@ -110,7 +110,7 @@ def of_clips_too(manifest: dict[str, Any]) -> list[str]:
     if "clips" not in manifest:
         return []
     real, fake = (manifest["clips"]["promise"]["pictures"][label] for label in LABEL_NAMES)
-    too = [f"Of clips the same: answers about them are calibrated by {real:,} real pictures and {fake:,} fakes as frames of clips."]
+    too = [f"Of clips the same: answers about them are calibrated by {real:,} frames of clips of real pictures and {fake:,} of fakes."]
     if looks := manifest.get("looks_filmed"):
         too.append(
             f"A picture that looks as if it had been such a frame is judged as one: {looks['found']:.1%} of those that were do, and "
