@@ -21,6 +21,8 @@ _GENERATED = {
     "trainedAlgorithmicMedia": "made by a generative model",
     "trainedAlgorithmicData": "made by a generative model",
     "compositeWithTrainedAlgorithmicMedia": "put together with parts by a generative model",
+    "compositedWithTrainedAlgorithmicMedia": "put together with parts by a generative model",  # as C2PA's guidance spells it
+    "compositeSynthetic": "put together of several pictures, at least one of them by a generative model",
 }
 _OTHERWISE = {
     "digitalCapture": "taken by a camera",
@@ -36,11 +38,11 @@ _OTHERWISE = {
     "humanEdits": "edited by a person",
     "minorHumanEdits": "edited by a person a little",
     "composite": "put together of several pictures",
-    "compositeSynthetic": "put together with synthetic parts",
     "algorithmicMedia": "made by a program that has learnt nothing",
     "algorithmicallyEnhanced": "enhanced by a program",
     "dataDrivenMedia": "drawn from data",
 }
+_KNOWN = {name.lower(): name for name in (*_GENERATED, *_OTHERWISE)}
 # Nothing is fetched, neither a manifest that is kept elsewhere nor a certificate's state. Without a list of signers, which changes by the
 # week, a signature shows that nothing was changed since, and by whom it says it is.
 _SETTINGS = {
@@ -108,7 +110,10 @@ def is_generated(source_type: str) -> bool:
 
 
 def _term(source_type: str) -> str:
-    return re.split("[/:]", source_type.strip().rstrip("/"))[-1]  # IPTC writes digsrctype:NAME, too
+    """The last part of its address, as the vocabulary spells it where it knows it; a query or fragment names nothing."""
+    address = re.split("[?#]", source_type)[0].strip().rstrip("/")
+    name = re.split("[/:]", address)[-1]  # IPTC writes digsrctype:NAME, too
+    return _KNOWN.get(name.lower(), name)
 
 
 def _declarations(store: dict[str, Any], checked: bool) -> list[Declaration]:

@@ -92,7 +92,10 @@ def test_credentials_are_read_from_every_kind_of_picture(kind):
         ("compositeWithTrainedAlgorithmicMedia", True, "put together with parts by a generative model"),
         ("digitalCapture", False, "taken by a camera"),
         ("digitalCreation", False, "made by a person with a program"),
-        ("compositeSynthetic", False, "put together with synthetic parts"),
+        ("compositeSynthetic", True, "put together of several pictures, at least one of them by a generative model"),
+        ("compositedWithTrainedAlgorithmicMedia", True, "put together with parts by a generative model"),
+        ("TrainedAlgorithmicMedia/?lang=en#top", True, "made by a generative model"),
+        ("digitalcapture#", False, "taken by a camera"),
         ("somethingNew", False, "of the source type 'somethingNew'"),
     ],
 )
