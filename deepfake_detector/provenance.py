@@ -26,6 +26,7 @@ _IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 _SOURCE_TYPE, _AI_SYSTEM = f"{_IPTC}DigitalSourceType", f"{_IPTC}AISystemUsed"
 _AIGC = "{http://www.tc260.org.cn/ns/AIGC/1.0/}AIGC"  # China's label, which has been required of generators since 2025 (GB 45438-2025)
 _CREATOR_TOOL = "{http://ns.adobe.com/xap/1.0/}CreatorTool"
+_CREDIT, _GOOGLES = "{http://ns.adobe.com/photoshop/1.0/}Credit", "Made with Google AI"  # as Gemini and Imagen credit their pictures
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _NAMES = r"stable.?diffusion|midjourney|dall[-·.]e|novelai|comfyui|invokeai|automatic1111|fooocus|swarmui|draw things|adobe firefly"
 _GENERATORS = re.compile(rf"\b(?:{_NAMES})\b", re.I)
@@ -118,6 +119,8 @@ def _of_xmp(packets: list[str]) -> list[Declaration]:
             found += _aigc("XMP", value, labelled=True)
         elif name == _CREATOR_TOOL and _GENERATORS.search(value):
             found.append(Declaration("XMP", f"made with {value}", unopposed))
+        elif name == _CREDIT and value.casefold() == _GOOGLES.casefold():
+            found.append(Declaration("XMP", f"credited as {value!r}", unopposed))
     return found
 
 
@@ -130,7 +133,7 @@ def _properties(packet: str) -> Iterator[tuple[str, str]]:
     rdf = root if root is None or root.tag == f"{_RDF}RDF" else root.find(f"{_RDF}RDF")
     for description in rdf if rdf is not None else ():
         for name, held in [*description.attrib.items(), *((child.tag, child) for child in description)]:
-            if name in (_SOURCE_TYPE, _AI_SYSTEM, _AIGC, _CREATOR_TOOL):
+            if name in (_SOURCE_TYPE, _AI_SYSTEM, _AIGC, _CREATOR_TOOL, _CREDIT):
                 value = held.strip() if isinstance(held, str) else _inner(held)
                 if value:
                     yield name, value

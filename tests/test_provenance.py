@@ -31,7 +31,8 @@ XMP = (
     '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
     'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/" '
-    'xmlns:xmp="http://ns.adobe.com/xap/1.0/" {}>{}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
+    '{}>{}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 )
 SOURCE_TYPE = f'Iptc4xmpExt:DigitalSourceType="{IPTC}{{}}"'
 WEBUI = "a castle\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model: v1-5"
@@ -279,8 +280,9 @@ def test_nothing_is_fetched():
         XMP.format("", '<TC260:AIGC>{"Label":"1","ContentProducer":"001191610133596325171T12566"}</TC260:AIGC>'),
         XMP.format('xmp:CreatorTool="Adobe Firefly"', ""),
         XMP.format("", "<Iptc4xmpExt:AISystemUsed>Painter 3</Iptc4xmpExt:AISystemUsed>"),
+        XMP.format("", "<photoshop:Credit>Made with Google AI</photoshop:Credit>"),
     ],
-    ids=["attribute", "element", "resource", "china", "tool", "system"],
+    ids=["attribute", "element", "resource", "china", "tool", "system", "credit"],
 )
 def test_xmp_says_it_in_every_form_and_kind_of_file(kind, packet):
     saved = {"PNG": with_xmp, "TIFF": lambda packet: noise("TIFF", tiffinfo={700: packet.encode()})}
@@ -335,6 +337,11 @@ def test_broken_exif_silences_nothing_else():
 )
 def test_a_caption_or_what_was_put_into_a_picture_does_not_speak_for_it(held):
     assert provenance.of_bytes(with_xmp(XMP.format("", held))) == ()
+
+
+@pytest.mark.parametrize("value", ["Jane Doe", "Google AI", "Jane Doe, not made with Google AI", "Made with Google AI Studio's help"])
+def test_any_other_credit_is_no_declaration(value):
+    assert provenance.of_bytes(with_xmp(XMP.format(f'photoshop:Credit="{value}"', ""))) == ()
 
 
 @pytest.mark.parametrize("value", ["None", "none used", "No", "No AI", "n/a", "N.A.", "-", "false", "0", "Not applicable", "Keine", "无"])
