@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from deepfake_detector import provenance
@@ -52,7 +53,7 @@ class Panel:
 
     def judge(self, content: bytes) -> Verdict:
         """One picture's bytes → the verdict; raises UnusablePicture."""
-        return self._together([_answer(detector, content) for detector in self._all], provenance.of_bytes(content, self._signers))
+        return self._together([_answer(detector, content) for detector in self._all], partial(provenance.of_bytes, content, self._signers))
 
     def parts(self, content: bytes, of_clip: bool = False) -> tuple[Part, ...]:
         """One picture's bytes, or those of a clip's frame → its parts as the first judges them; raises UnusablePicture."""
@@ -76,12 +77,15 @@ class Panel:
         for outcomes in zip(*streams, strict=True):
             path = outcomes[0][0]
             try:
-                yield path, self._together([outcome for _, outcome in outcomes], provenance.of_file(path, self._signers))
+                yield path, self._together([outcome for _, outcome in outcomes], partial(provenance.of_file, path, self._signers))
             except UnusablePicture as error:
                 yield path, str(error)
 
-    def _together(self, outcomes: Sequence[Verdict | str], declared: tuple[Declaration, ...]) -> Verdict:
-        """Each model's verdict, or the reason why it has none → one; raises UnusablePicture with the first's reason if none has."""
+    def _together(self, outcomes: Sequence[Verdict | str], declares: Callable[[], tuple[Declaration, ...]]) -> Verdict:
+        """Each model's verdict, or the reason why it has none → one; raises UnusablePicture with the first's reason if none has.
+
+        What the file declares is asked only where one has: what no model can read may be no file at all.
+        """
         verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
         if not verdicts:
             raise UnusablePicture(str(outcomes[0]))
@@ -98,7 +102,7 @@ class Panel:
             cached=all(verdict.cached for verdict in verdicts),
             similar=tuple(itertools.chain.from_iterable(verdict.similar for verdict in verdicts)),
             others=tuple(verdict for verdict in verdicts if verdict is not deciding),
-            declared=declared,
+            declared=declares(),
         )
         return dataclasses.replace(together, verdict="fake", others=(deciding, *together.others)) if together.by_the_file else together
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +20,7 @@ from xml.etree import ElementTree
 
 from deepfake_detector import credentials, file_texts, video
 from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.images import check_file_size
 from deepfake_detector.types import Declaration
 
 _LONGEST = 300  # characters of what a file says
@@ -51,10 +54,16 @@ def of_bytes(content: bytes, signers: str = "") -> tuple[Declaration, ...]:
 
 def of_file(path: str | Path, signers: str = "") -> tuple[Declaration, ...]:
     """What a file declares, picture or clip; nothing where it can't be read, which whoever judges it will say."""
+    is_clip = video.is_video(str(path))
     try:
+        state = os.stat(path)
+        if not stat.S_ISREG(state.st_mode):
+            return ()  # opening a named pipe would wait for ever
+        if not is_clip:
+            check_file_size(state.st_size)
         with open(path, "rb") as file:
-            return _told(_of_clip(file, str(path), signers) if video.is_video(str(path)) else _of_picture(file, signers))
-    except OSError:
+            return _told(_of_clip(file, str(path), signers) if is_clip else _of_picture(file, signers))
+    except (OSError, ValueError, UnusablePicture):  # a name that no file can have is a ValueError
         return ()
 
 

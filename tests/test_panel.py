@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deepfake_detector import bundle
+from deepfake_detector import bundle, provenance
 from deepfake_detector.detect import DEFAULT_MODEL, Detector
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.panel import FACE_SWAPS, Panel
 from deepfake_detector.ui.tabs.model import describe_all
 from deepfake_detector.ui.verdict_card import card
-from tests.conftest import answering, script
+from tests.conftest import answering, process, script
 
 
 @pytest.fixture
@@ -80,6 +82,31 @@ def test_a_model_that_finds_no_face_is_passed_over(model, tmp_path, picture, fir
     assert in_batch.notes == verdict.notes
     with pytest.raises(UnusablePicture, match="no face of at least 32 pixels"):
         Panel([Detector(faces)]).judge(picture.read_bytes())
+
+
+def test_named_pipes_are_refused_and_nobody_waits_for_them(model, picture, tmp_path):
+    """In a process of its own, with a limit: one that opened a pipe would never come back."""
+    folder, pipes = tmp_path / "folder", [tmp_path / "pipe.jpg", tmp_path / "pipe.mp4"]
+    folder.mkdir()
+    shutil.copy(picture, folder / "a.jpg")
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    (folder / "linked.jpg").symlink_to(pipes[0])
+    done = process("deepfake_detector", "predict", *pipes, folder, "--model", model, "--no-cache", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    *refused_first, judged, refused_last = done.stdout.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in (*refused_first, refused_last)] == [
+        f"{path}: not a plain file" for path in (*pipes, folder / "linked.jpg")
+    ]
+    assert "p_fake" in judged
+
+
+def test_a_file_that_no_model_can_judge_is_not_asked_what_it_declares(panel_of, picture, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(provenance, "of_file", lambda path, signers: asked.append(path) or ())
+    (tmp_path / "text.jpg").write_text("I am no picture")
+    list(panel_of("real", "fake").judge_files([str(tmp_path / "text.jpg"), str(picture)]))
+    assert asked == [str(picture)]
 
 
 def test_what_a_model_looks_for_is_told_by_what_it_learnt(model, tmp_path):

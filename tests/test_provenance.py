@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import socket
 import struct
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from deepfake_detector import cli, credentials, provenance
+from deepfake_detector import cli, credentials, images, provenance
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError
 from deepfake_detector.images import open_picture
@@ -552,6 +554,26 @@ def test_of_a_clip_credentials_are_read(tmp_path):
     assert provenance.of_file(tmp_path / "none.mp4") == ()
     (tmp_path / "text.mp4").write_text("I am no clip")
     assert provenance.of_file(tmp_path / "text.mp4") == ()
+
+
+@pytest.mark.parametrize("name", ["pipe.jpg", "pipe.mp4", "no\0name.jpg"])
+def test_what_is_no_plain_file_is_not_opened(tmp_path, name):
+    if "\0" not in name:
+        os.mkfifo(tmp_path / name)
+    with ThreadPoolExecutor(1) as aside:
+        told = aside.submit(provenance.of_file, tmp_path / name)
+        try:
+            assert told.result(20) == ()
+        except TimeoutError:
+            os.close(os.open(tmp_path / name, os.O_WRONLY | os.O_NONBLOCK))  # so that who waits for a writer ends
+            raise
+
+
+def test_a_picture_that_is_too_large_a_file_is_not_read(tmp_path, monkeypatch):
+    picture = signed_file(tmp_path / "a.jpg", noise())
+    assert len(provenance.of_file(picture)) == 1
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", picture.stat().st_size - 1)
+    assert provenance.of_file(picture) == ()
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mkv"])
