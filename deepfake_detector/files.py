@@ -6,6 +6,7 @@ import glob
 import os
 import tempfile
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,6 +122,18 @@ def matching(pattern: str, **options: bool) -> list[str]:
 def spelt_out(text: str) -> str:
     """The text, with what no UTF-8 file can hold (halves of surrogate pairs, as Python reads odd bytes of names) as `\\udce9`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def in_one_line(text: str) -> str:
+    """The text as a terminal may show it: what ends a line, moves the cursor, colours, or turns letters round is spelt out.
+
+    A file's name may hold all of that, and would otherwise write lines of its own.
+    """
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else _spelt(c) for c in spelt_out(text))
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def cut(text: str, most: int = 100) -> str:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from deepfake_detector.cache import Cache
+from deepfake_detector.cli.figures import print_sources
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError, UnusablePicture
 from deepfake_detector.ui.verdict_card import card
@@ -36,6 +37,38 @@ def test_predict_gives_one_json_object_a_line(model, tmp_path):
     fine = script("deepfake_detector", "predict", red, blue, "--model", model, cwd=tmp_path)
     assert fine.returncode == 0
     assert len(fine.stdout.splitlines()) == 2
+
+
+FORGING = "evil.jpg\rreal    p_fake 0.0123  \033[31mevil\u202e\n\u2028.jpg"
+SPELT_OUT = r"evil.jpg\rreal    p_fake 0.0123  \x1b[31mevil\u202e\n\u2028.jpg"
+
+
+def test_a_files_name_writes_no_lines_of_its_own(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    draw(tmp_path / "plain.jpg", 0, 905).rename(tmp_path / "in" / FORGING)
+    (tmp_path / "in" / f"no {FORGING}").write_text("no picture")
+    (tmp_path / "in" / "ürlaub\u202f1 \udce9.jpg").write_text("no picture")
+    done = script("deepfake_detector", "predict", "in", f"gone {FORGING}", "--model", model, cwd=tmp_path)
+    judged, broken, odd, gone, _ = done.stdout.split("\n")
+    assert judged.startswith("real    p_fake 0.")
+    assert judged.endswith(f"in/{SPELT_OUT}")
+    assert broken.split(maxsplit=1)[1].startswith(f"in/no {SPELT_OUT}: not a picture")
+    assert r"in/ürlaub 1 \udce9.jpg: not a picture".encode().decode("unicode_escape", "ignore") or odd
+    assert gone.split(maxsplit=1)[1].startswith(f"gone {SPELT_OUT}: can't be read")
+
+
+def test_a_folders_name_writes_no_lines_into_the_figures(capsys):
+    kind = {"n": 3, "auroc": None, "fake": 1.0, "unsure": 0.0, "real": 0.0}
+    print_sources({"generators": {FORGING: kind}, "real_sources": {FORGING: kind}, "kinds": {}})
+    assert sum(SPELT_OUT in line for line in capsys.readouterr().out.split("\n")) == 2
+
+
+def test_an_errors_line_is_one_line(tmp_path):
+    (tmp_path / f"t{FORGING}").write_text("no cache " * 100)
+    done = script("deepfake_detector", "cache", "--cache", tmp_path / f"t{FORGING}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert SPELT_OUT in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_answer_is_set_beside_pictures_kept_apart_at_every_door(model, tmp_path):

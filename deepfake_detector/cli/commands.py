@@ -22,6 +22,7 @@ from deepfake_detector.cli.options import (
 from deepfake_detector.cli.prediction import predict_files
 from deepfake_detector.cli.training import save_and_tell
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.files import in_one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -101,14 +102,14 @@ def _adapt(arguments: argparse.Namespace) -> int:
     pictures, skipped = embed_shown(model, listing, embedder, progress.update)
     progress.close()
     for path, reason in skipped:
-        print(f"{path}: {reason}", file=sys.stderr)
+        print(in_one_line(f"{path}: {reason}"), file=sys.stderr)
     done = adapt(model, pictures, out.name, command_line())
     bundle.save(done.bundle, out)
     answers = ("real", "unsure", "fake")
     print(f"{'':28}{model.name:^24}{out.name:^24}\n{'':28}{f'{answers[0]:>8}{answers[1]:>8}{answers[2]:>8}' * 2}")
     for one in done.shown:
         counts = "".join(f"{counted.get(answer, 0):8}" for counted in (one.before, one.after) for answer in answers)
-        print(f"{f'{one.n} {LABEL_NAMES[one.label]}, {one.name}':28}{counts}")
+        print(f"{f'{one.n} {LABEL_NAMES[one.label]}, {in_one_line(one.name)}':28}{counts}")
     print(f"Each picture was judged by what {out.name} learns from the others.")
     print(f"{out}: {model.name}, which has learnt these too. Measure it with evaluate.py, on pictures that it was not shown.")
     return 0

@@ -21,6 +21,7 @@ from deepfake_detector.cli.options import (
     sampling_of,
 )
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.files import in_one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -115,7 +116,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     alone = report["detectors"][content.detectors[0].name] if len(content.detectors) == 1 else {}
     _write_json(arguments.json, report | alone)  # a single detector's figures are at the top too
     for note in report["notes"]:
-        print(note)
+        print(in_one_line(note))
     for name, scores in report["detectors"].items():
         kind = f" ({scores['head']} on {scores['encoder']['name']})" if scores["head"] else ""
         print(f"{name}{kind}, {report['data']['pictures']} pictures, {len(report['data']['skipped'])} skipped")
@@ -159,7 +160,7 @@ def _protocols_alone(arguments: argparse.Namespace) -> int:
     done = [protocols.run(protocol, data, arguments.head or "logistic") for protocol in arguments.protocol]
     _write_json(arguments.json, {"protocols": done})
     for note in (note for one in done for note in left_out(one)):
-        print(note)
+        print(in_one_line(note))
     print_protocols(done)
     return 0
 

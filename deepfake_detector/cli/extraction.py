@@ -19,7 +19,7 @@ from deepfake_detector.cli.options import (
     sampling_of,
 )
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import name_of, spelt_out
+from deepfake_detector.files import in_one_line, name_of, spelt_out
 
 if TYPE_CHECKING:
     import argparse
@@ -100,7 +100,8 @@ def _extract(arguments: argparse.Namespace) -> int:
         f"  encoded {timing.encoded}, remembered {timing.cached}; the encoder worked {timing.encoding:.1f} s, waited {timing.waiting:.1f} s"
     )
     for name, fact in listing.facts.items():
-        print(f"  {name}: {', '.join(f'{what} {n}' for what, n in fact.items()) if isinstance(fact, dict) else fact}")
+        told = ", ".join(f"{what} {n}" for what, n in fact.items()) if isinstance(fact, dict) else fact
+        print(in_one_line(f"  {name}: {told}"))
     if done.skipped:
         print(f"  skipped {len(done.skipped)} (all in {manifest_path(out)}):")
         for name, reason in done.skipped[:10]:
@@ -117,7 +118,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     if done.contradictions:
         print(f"  WARNING: {len(done.contradictions)} pictures are in both classes, byte for byte:")
         for names in done.contradictions[:10]:
-            print(f"    {' = '.join(names)}")
+            print(in_one_line(f"    {' = '.join(names)}"))
     return 0
 
 

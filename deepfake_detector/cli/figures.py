@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from deepfake_detector.files import in_one_line
+
 
 def summary_lines(s: dict[str, Any]) -> str:
     """A summary's figures on two lines."""
@@ -25,10 +27,10 @@ def print_sources(report: dict[str, Any]) -> None:
     print(f"\n{'generator':28} {'n':>6} {'AUROC':>7} {'called fake':>12} {'unsure':>7} {'called real':>12}")
     for name, s in report["generators"].items():
         area = "–" if s["auroc"] is None else f"{s['auroc']:.3f}"
-        print(f"{name:28} {s['n']:6} {area:>7} {percent(s['fake']):>12} {percent(s['unsure']):>7} {percent(s['real']):>12}")
+        print(f"{in_one_line(name):28} {s['n']:6} {area:>7} {percent(s['fake']):>12} {percent(s['unsure']):>7} {percent(s['real']):>12}")
     print(f"\n{'real source':28} {'n':>6} {'':7} {'called fake':>12} {'unsure':>7} {'called real':>12}")
     for name, s in report["real_sources"].items():
-        print(f"{name:28} {s['n']:6} {'':7} {percent(s['fake']):>12} {percent(s['unsure']):>7} {percent(s['real']):>12}")
+        print(f"{in_one_line(name):28} {s['n']:6} {'':7} {percent(s['fake']):>12} {percent(s['unsure']):>7} {percent(s['real']):>12}")
     for name, s in report["kinds"].items():
         print(f"\n{name}: {summary_lines(s)}")
 
@@ -46,7 +48,7 @@ def print_families(answers: dict[str, dict[str, Any]]) -> None:
     for generator, a in answers.items():
         right, wrong, unknown = (percent(a[key]).strip() for key in ("right", "wrong", "unknown"))
         name = f"{generator} ({a['family']}{'' if a['learnt_from'] else ', never learnt from'})"
-        print(f"{name:40} {a['n']:6} {right:>7} {wrong:>7} {unknown:>8}")
+        print(f"{in_one_line(name):40} {a['n']:6} {right:>7} {wrong:>7} {unknown:>8}")
 
 
 def print_views(robustness: dict[str, Any] | None) -> None:
@@ -77,7 +79,7 @@ def print_protocols(done: Iterable[dict[str, Any]]) -> None:
                 if key in row
             )
             found = f"found at 5 % FPR {percent(row['tpr_at_5_fpr'])}"
-            print(f"{row['held_out']:28} {row['n']:6} AUROC {area}  {found}{more}")
+            print(f"{in_one_line(row['held_out']):28} {row['n']:6} AUROC {area}  {found}{more}")
 
 
 def _print_promise(protocol: dict[str, Any]) -> None:
@@ -88,4 +90,4 @@ def _print_promise(protocol: dict[str, Any]) -> None:
     for row in protocol["rows"]:
         low, high = map(percent, row["interval"] or (None, None))
         shares = f"{percent(row['fake']):>12} {percent(row['unsure']):>7} {percent(row['real']):>12}"
-        print(f"{row['held_out']:28} {row['n']:6} {shares}   [{low.strip()}, {high.strip()}]  {row['answer']}")
+        print(f"{in_one_line(row['held_out']):28} {row['n']:6} {shares}   [{low.strip()}, {high.strip()}]  {row['answer']}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import registry
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import spelt_out
+from deepfake_detector.files import in_one_line, spelt_out
 
 if TYPE_CHECKING:
     from deepfake_detector.bundle import Bundle
@@ -36,7 +36,7 @@ def run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentP
     try:
         return command(arguments)
     except DetectorError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(in_one_line(f"{parser.prog}: error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         remembered = not getattr(arguments, "no_cache", True)
@@ -48,7 +48,7 @@ def run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentP
         return 1
     except OSError as error:  # a full disk, or a place that may not be written: nothing that is read by name comes this far
         said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
-        print(f"{parser.prog}: error: {said}. Make room, or choose another place, and run it again.", file=sys.stderr)
+        print(in_one_line(f"{parser.prog}: error: {said}. Make room, or choose another place, and run it again."), file=sys.stderr)
         return 2
 
 

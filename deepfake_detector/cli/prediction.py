@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.cli.options import check_known, open_cache, panel_of, sampling_of
 from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.files import in_one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -75,16 +76,16 @@ def _json_line(panel: Panel, path: str, outcome: Verdict | str) -> dict[str, Any
 
 
 def _plain_line(path: str, outcome: Verdict | str) -> str:
-    shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\n", "\\n")
+    """One line, whatever the file's name and texts hold."""
     if isinstance(outcome, str):
-        return f"{'error':23}{shown}: {outcome}"
+        return in_one_line(f"{'error':23}{path}: {outcome}")
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
     alike = f"  most like: {', '.join(map(str, outcome.similar[:MOST_ALIKE]))}" if outcome.similar else ""
     others = ", ".join(other.in_short for other in outcome.others)
     by = f"  by {'its own word' if outcome.by_the_file else outcome.model}; {others}" if others else ""
     declared = "".join(f"  {one}" for one in outcome.declared)
-    return f"{outcome.verdict:6}  p_fake {outcome.p_fake:.4f}  {shown}{by}{declared}{family}{notes}{alike}"
+    return in_one_line(f"{outcome.verdict:6}  p_fake {outcome.p_fake:.4f}  {path}{by}{declared}{family}{notes}{alike}")
 
 
 def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:

@@ -19,7 +19,7 @@ from deepfake_detector.cli.options import (
 )
 from deepfake_detector.cli.training import save_and_tell
 from deepfake_detector.errors import DetectorError, TrainingError
-from deepfake_detector.files import locked, name_of
+from deepfake_detector.files import in_one_line, locked, name_of
 
 if TYPE_CHECKING:
     import argparse
@@ -104,7 +104,8 @@ def _finetune(arguments: argparse.Namespace) -> int:
     for fold in done.bundle.manifest["training"]["left_out"]:
         areas = [f"{fold[name]:.3f}" for name in ("auroc", "new_generator_auroc", "new_source_auroc", "known_auroc")]
         shares = [f"{fold['reals']['called_fake']:.1%}", f"{fold['fakes']['called_real']:.1%}"]
-        print(f"{', '.join([*fold['generators'], *fold['sources']]):72} {' '.join(f'{figure:>17}' for figure in areas + shares)}")
+        without = in_one_line(", ".join([*fold["generators"], *fold["sources"]]))
+        print(f"{without:72} {' '.join(f'{figure:>17}' for figure in areas + shares)}")
     return 0
 
 
