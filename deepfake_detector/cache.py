@@ -63,10 +63,12 @@ class Cache:
             raise CacheError(self._advice(error)) from error
 
     def _advice(self, error: Exception) -> str:
-        return (
-            f"The embedding cache {self.path} can't be used ({error}). Check the disk and its permissions, choose another file "
-            "with $DEEPFAKE_DETECTOR_EMBEDDINGS, or delete this one: it holds nothing that can't be computed again."
-        )
+        """What to do about it; never to delete what may be somebody's photograph, which a mistyped command names."""
+        is_database, another = database.is_one(self.path), "another file with --cache or $DEEPFAKE_DETECTOR_EMBEDDINGS"
+        if is_database is False:
+            return f"{self.path} is no embedding cache, but a file of another kind, and was left as it is. Choose {another}."
+        delete = ", or delete this one: it holds nothing that can't be computed again" if is_database else ""
+        return f"The embedding cache {self.path} can't be used ({error}). Check the disk and its permissions, choose {another}{delete}."
 
     def get(self, key: bytes) -> Remembered | None:
         """What is remembered under a key, or None."""

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+_SIGNATURE = b"SQLite format 3\0"
 PATIENCE = 60  # seconds that one process waits for another
 
 
@@ -30,3 +31,15 @@ def connect(path: Path, schema: str) -> sqlite3.Connection:
         except sqlite3.Error:
             db.close()
             raise
+
+
+def is_one(path: Path) -> bool | None:
+    """Whether a file begins as SQLite's do; None where there is none, or an empty one, or it can't be read."""
+    try:
+        if not path.is_file():  # to open a named pipe would be to wait for ever
+            return None
+        with path.open("rb") as file:
+            start = file.read(len(_SIGNATURE))
+    except OSError:
+        return None
+    return start == _SIGNATURE if start else None

@@ -142,6 +142,18 @@ def test_a_damaged_cache_is_named_when_it_is_inspected(tmp_path):
         cache.summary()
 
 
+def test_who_names_a_photograph_for_the_cache_is_not_told_to_delete_it(tmp_path):
+    photograph = draw(tmp_path / "photo.jpg", 0, 1)
+    before = photograph.read_bytes()
+    with pytest.raises(CacheError, match="photo.jpg is no embedding cache.*Choose another file") as told:
+        Cache(photograph)
+    assert "delete" not in str(told.value)
+    assert photograph.read_bytes() == before
+    with pytest.raises(CacheError, match="can't be used.*choose another file") as told:
+        Cache(tmp_path)
+    assert "delete" not in str(told.value), "a folder may hold anything"
+
+
 WRITER = """
 import sys
 import numpy as np
