@@ -113,7 +113,7 @@ def open_picture(content: bytes) -> Picture:
         raise PictureTooLarge("too large for the memory that is free; scale it down first") from error
     except Exception as error:  # fuzzed files make Pillow's decoders raise almost anything
         looks_like = kind_of(content[:16])
-        if looks_like is None and _is_video(content):
+        if looks_like is None and begins_as_video(content):
             raise UnusablePicture("a video by its content, not a picture; give it as one, with an ending such as .mp4") from error
         if looks_like is None:
             raise UnusablePicture(f"not a picture that can be read; expected {EXPECTED}") from error
@@ -147,7 +147,7 @@ def kind_of(start: bytes) -> str | None:
     return next((name for name in formats_of(start) if Image.OPEN[name][1](start)), None)
 
 
-def _is_video(content: bytes) -> bool:
+def begins_as_video(content: bytes) -> bool:
     """By what its file begins with: MP4 and MOV, Matroska and WebM, AVI, FLV, WMV, MPEG, or a transport stream's packets."""
     return (
         (content[4:8] == b"ftyp" and content[8:12].startswith(_VIDEO_BRANDS))

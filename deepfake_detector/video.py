@@ -15,7 +15,7 @@ from PIL import Image
 
 from deepfake_detector import colours
 from deepfake_detector.errors import UnusablePicture
-from deepfake_detector.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, Picture, check_not_blank, kind_of
+from deepfake_detector.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, Picture, begins_as_video, check_not_blank, kind_of
 
 if TYPE_CHECKING:
     import av
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv")
 EXPECTED = "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV or Ogg"
+
+_SHARED = (".ts", ".mts", ".m2ts")
+_PACKET_BEGINS, _PACKET_SIZES, _PACKETS = 0x47, (188, 192, 204), 5  # plain, with a time before each, with sums behind each
+_LOOKED_AT = 4096  # bytes
 
 # What FFmpeg may try: no playlists (they name other files and addresses), no pictures, no text.
 _FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
@@ -65,6 +69,30 @@ class Sampling:
 def is_video(path: str) -> bool:
     """By its ending; nothing is opened."""
     return os.path.splitext(path)[1].lower() in EXTENSIONS
+
+
+def may_be_clip(path: str) -> bool:
+    """Whether what lies in a folder under a clip's ending may be one: those of transport streams are TypeScript's and Qt's, too.
+
+    What can't be looked into may be: whoever reads it says why it can't.
+    """
+    if os.path.splitext(path)[1].lower() not in _SHARED or not os.path.isfile(path):  # to open a named pipe would be to wait for ever
+        return True
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_LOOKED_AT)
+    except OSError:
+        return True
+    return begins_as_video(start) or _holds_packets(start)
+
+
+def _holds_packets(start: bytes) -> bool:
+    """Whether packets of a transport stream follow each other, the first of which a recording may lack a part of."""
+    return any(
+        len(marks) >= _PACKETS and set(marks[:_PACKETS]) == {_PACKET_BEGINS}
+        for size in _PACKET_SIZES
+        for marks in (start[at::size] for at in range(size))
+    )
 
 
 def length(path: str) -> float:

@@ -6,13 +6,16 @@ import os
 import pytest
 from PIL import Image
 
+from deepfake_detector import video
+from deepfake_detector.datasets import videos
 from deepfake_detector.datasets.folder import EXTENSIONS, named_folders, picture_files, scan
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL, Sample
+from tests.clips import draw_clip
 
 
 def touch(root, *names):
-    """Empty files: listing opens none."""
+    """Empty files: listing opens no picture."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -229,6 +232,23 @@ def test_clips_are_named_where_they_are_not_read_and_marked_where_they_are(tmp_p
     assert [(name, "--dataset videos" in why) for name, why in listing.skipped] == [("fake/sdxl/c.mp4", True)]
     folder = manifest(tmp_path / "d", ["a.jpg", "real"], ["c.mp4", "fake"])
     assert {s.name: s.video for s in scan(folder).samples} == {"a.jpg": "", "c.mp4": "c.mp4"}
+
+
+def test_source_code_with_a_clips_ending_is_no_clip(tmp_path):
+    touch(tmp_path, "real/a.jpg", "fake/b.jpg", "fake/empty.ts")
+    for name in ("index.ts", "index.mts", "G.ts", "de.TS"):
+        (tmp_path / "fake" / name).write_text("GET: export const G = 'G';\n" * 500)
+    (tmp_path / "fake" / "short.ts").write_text("export {}\n")
+    clips = [draw_clip(tmp_path / "fake" / f"c{ending}", [0, 40, 80]) for ending in (".ts", ".mts", ".m2ts")]
+    late = tmp_path / "fake" / "late.ts"
+    late.write_bytes(clips[0].read_bytes()[100:])
+    packets = [clips[0].read_bytes()[at : at + 188] for at in range(0, clips[0].stat().st_size, 188)]
+    (tmp_path / "fake" / "timed.m2ts").write_bytes(b"".join(bytes(4) + packet for packet in packets))
+    (tmp_path / "fake" / "gone.ts").symlink_to(tmp_path / "gone")
+    expected = ["c.m2ts", "c.mts", "c.ts", "gone.ts", "late.ts", "timed.m2ts"]
+    assert [os.path.basename(path) for path in picture_files(tmp_path) if video.is_video(path)] == expected
+    assert [name for name, _ in scan(tmp_path).skipped] == [f"fake/{name}" for name in expected]
+    assert [os.path.basename(sample.path) for sample in videos.scan(tmp_path).samples] == expected
 
 
 def test_manifest_paths_are_looked_for_in_images_too(tmp_path):

@@ -178,7 +178,7 @@ def walk(
     skipped: list[tuple[str, str]],
     extensions: tuple[str, ...] | None,
 ) -> Iterator[tuple[str, str]]:
-    """Each file below with one of these endings, None for all, as (path, name).
+    """Each file below with one of these endings, None for all, as (path, name); but no source code that has a clip's ending.
 
     Links to folders are followed, but not back to one that we are inside of.
     """
@@ -196,8 +196,13 @@ def walk(
         name = prefix + entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if os.path.isdir(entry.path):
             yield from walk(entry.path, f"{name}/", (*above, here), skipped, extensions)
-        elif (extensions is None or os.path.splitext(entry.name)[1].lower() in extensions) and (entry.is_symlink() or entry.is_file()):
+        elif (extensions is None or os.path.splitext(entry.name)[1].lower() in extensions) and _is_file(entry):
             yield entry.path, name
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one that counts by its name: a link may lead to any, and source code may have a clip's ending."""
+    return (entry.is_symlink() or entry.is_file()) and video.may_be_clip(entry.path)
 
 
 def from_layout(path: str, name: str) -> Sample | None:
