@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import select
 import shutil
+import socket
 import subprocess
 import threading
+import time
+import urllib.error
+import urllib.request
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -129,6 +137,12 @@ def test_a_request_of_another_shape_says_what_to_send(client, request_, status, 
     assert words in answer.json()["error"]
 
 
+def form(content_type: str, name: bytes = b"a.jpg") -> dict:
+    """A request with a picture by this name, its words split by B."""
+    head = b'--B\r\nContent-Disposition: form-data; name="file"; filename="' + name + b'"\r\n\r\n'
+    return {"content": head + noise() + b"\r\n--B--\r\n", "headers": {"content-type": content_type}}
+
+
 def test_other_methods_are_not_answered(client):
     asked = client.get(api.PATH)
     assert asked.status_code == 405
@@ -188,6 +202,94 @@ def test_more_than_may_wait_are_turned_away(monkeypatch):
         assert (answer.status_code, statuses) == (503, [200])
         assert "Ask again in a minute" in answer.json()["error"]
         assert post(client, "a.jpg", noise()).status_code == 200, "there is room again"
+
+
+def alone() -> Panel:
+    """A panel of which only the answering counts."""
+    verdict = Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0)
+    return SimpleNamespace(warm=lambda: None, judge_file=lambda path: verdict)
+
+
+@contextmanager
+def listening():
+    """The API on a socket of its own → its port: only there do bytes take their time."""
+    warming = Warming(alone)
+    warming.start()
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=api.routes(warming)), port=0, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def sending(port: int, length: int = 10_000) -> socket.socket:
+    """A client whose upload of so many bytes the server waits for, none of which has been sent."""
+    client = socket.create_connection(("127.0.0.1", port), 20)
+    head = f"POST {api.PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: {length}\r\n"
+    client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+    assert client.recv(4096).startswith(b"HTTP/1.1 100 Continue")
+    return client
+
+
+def answered(client: socket.socket) -> tuple[int, dict]:
+    """The status and JSON that a client gets before the server hangs up."""
+    with client, client.makefile("rb") as file:
+        head, _, body = file.read().partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def posted(port: int) -> int:
+    sent = form("multipart/form-data; boundary=B")
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{api.PATH}", sent["content"], sent["headers"])
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_uploads_that_stop_are_ended_and_keep_nobody_out(monkeypatch):
+    monkeypatch.setattr(api, "AT_ONCE", 1)
+    monkeypatch.setattr(api, "WAITING", 0)
+    monkeypatch.setattr(api, "SENDING", 3)
+    monkeypatch.setattr(api, "_PATIENCE", 3)
+    with listening() as port:
+        stopped = [sending(port), sending(port)]
+        stopped[0].sendall(b"--B\r\n")
+        assert posted(port) == 200, "there is room while others send"
+        stopped.append(sending(port))
+        assert posted(port) == 503, "which ends, too"
+        for client in stopped:
+            status, told = answered(client)
+            assert (status, told["error"].split(".")[0]) == (408, "The file comes too slowly")
+        assert posted(port) == 200
+
+
+def test_an_upload_may_take_long_but_not_for_ever(monkeypatch):
+    monkeypatch.setattr(api, "_PATIENCE", 1)
+    monkeypatch.setattr(api, "_SLOWEST", 1000)
+    content = form("")["content"]
+    with listening() as port:
+        with sending(port, len(content)) as slow:
+            began = time.monotonic()
+            for at in range(0, len(content), -(-len(content) // 8)):
+                time.sleep(0.2)
+                slow.sendall(content[at : at + -(-len(content) // 8)])
+            assert slow.recv(4096).startswith(b"HTTP/1.1 200")
+            assert time.monotonic() - began > 1.5
+        with sending(port) as trickling:
+            for byte in content[:100]:
+                trickling.sendall(bytes([byte]))
+                if select.select([trickling], [], [], 0.2)[0]:
+                    break
+            assert trickling.recv(4096).startswith(b"HTTP/1.1 408")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl on this machine")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from deepfake_detector import video
 from deepfake_detector.embed import read_file
@@ -20,14 +22,19 @@ from deepfake_detector.ui.uploads import place
 from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
+    from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
+    from starlette.types import Message, Receive
 
 log = logging.getLogger(__name__)
 
 PATH = "/api/judge"
 AT_ONCE, WAITING = 2, 30  # files that are judged, and that may wait for it
+SENDING = 64  # files that may be on their way here
+_PATIENCE = 30  # seconds in which the next bytes of a file should come
+_SLOWEST = 2**16  # bytes a second that should come in all; the largest clip then takes an hour at most
 _FORM_BYTES = 2**16  # of a request beside its file
 _ASK = f"Send it as the field 'file' of a form: curl -F file=@picture.jpg ADDRESS{PATH}"
 
@@ -40,34 +47,58 @@ class _Refused(Exception):
         self.status = status
 
 
+class _Room:
+    """So many may be in it at once; who comes when it is full is refused with these words."""
+
+    def __init__(self, most: int, words: str):
+        self._most, self._words, self._inside = most, words, 0
+
+    def check(self) -> None:
+        if self._inside >= self._most:
+            raise _Refused(503, f"{self._words} Ask again in a minute.")
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        self.check()
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+
 def routes(detector: Warming) -> list[Route]:
     """What answers `POST /api/judge`: 200 with what `predict --json` prints of a file, or another status with `error` in words.
 
     With `?parts=1` a picture's answer also has its `parts` as the page draws them, each with its box and `p_fake`, or where the model
     `looked`, boxes with rows of shares.
 
-    405 another method, 413 a request that is too large, 415 and 422 no file or one that can't be judged, 503 a server without a model, or
-    with too much to do.
+    405 another method, 408 a file that comes too slowly, 413 a request that is too large, 415 and 422 no file or one that can't be judged,
+    503 a server without a model, or with too much to do.
     """
     from anyio import CapacityLimiter, to_thread
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    limiter, under_way = CapacityLimiter(AT_ONCE), 0  # counted from the first byte on: a file that comes slowly is waited for, too
+    limiter = CapacityLimiter(AT_ONCE)
+    sending = _Room(SENDING, "Too many files are being sent.")
+    judging = _Room(AT_ONCE + WAITING, "Too many files are waiting to be judged.")  # that are here: one that comes slowly keeps none out
 
     async def judge(request: Request) -> Response:
-        nonlocal under_way
-        if under_way >= AT_ONCE + WAITING:
-            return JSONResponse({"error": "Too many files are waiting to be judged. Ask again in a minute."}, 503)
-        under_way += 1
         try:
-            asked = _parts_asked_for(request.query_params.get("parts"))
-            answer = await _with_file(request, lambda file, name: to_thread.run_sync(_answer, detector, file, name, asked, limiter=limiter))
-            return JSONResponse(answer)
+            parts_asked_for = _parts_asked_for(request.query_params.get("parts"))
+            judging.check()  # before a file is sent for nothing
+            with sending.place():
+                form = await _received(request)
+            try:
+                file, name = _file_in(form)
+                with judging.place():
+                    return JSONResponse(await to_thread.run_sync(_answer, detector, file, name, parts_asked_for, limiter=limiter))
+            finally:
+                await form.close()
         except _Refused as refused:
-            return JSONResponse({"error": str(refused)}, refused.status)
-        finally:
-            under_way -= 1
+            # What is left of a file that came too slowly is not waited for either.
+            return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"} if refused.status == 408 else None)
 
     async def ask_for_a_file(request: Request) -> Response:
         return JSONResponse({"error": f"Expected POST with a file; received {request.method}. {_ASK}"}, 405, {"Allow": "POST"})
@@ -75,36 +106,57 @@ def routes(detector: Warming) -> list[Route]:
     return [Route(PATH, judge, methods=["POST"]), Route(PATH, ask_for_a_file, methods=["GET", "PUT", "PATCH", "DELETE"])]
 
 
-async def _with_file(request: Request, answer: Callable[[Any, str], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """The answer about the uploaded file, which is open meanwhile and gone afterwards. Raises _Refused."""
-    from starlette.datastructures import UploadFile
+async def _received(request: Request) -> FormData:
+    """The uploaded form, to be closed by whoever asked. Raises _Refused."""
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
 
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise _Refused(415, f"Expected a form with a file; received {f'the content type {kind!r}' if kind else 'no content type'}. {_ASK}")
-    too_large = _Refused(413, f"Too large: a file may have at most {MAX_FILE_BYTES // 2**20} MiB.")
-    most, came = MAX_FILE_BYTES + _FORM_BYTES, 0
-
-    async def receive() -> Any:  # a request need not say how long it is
-        nonlocal came
-        message = await request.receive()
-        came += len(message.get("body", b""))
-        if came > most:
-            raise too_large
-        return message
-
+    most = MAX_FILE_BYTES + _FORM_BYTES
     if int(request.headers.get("content-length") or 0) > most:
-        raise too_large
+        raise _too_large()
     try:
-        async with Request(request.scope, receive).form(max_files=1, max_fields=1) as form:
-            upload = form.get("file")
-            if not isinstance(upload, UploadFile):
-                raise _Refused(422, f"Expected a file in the field 'file'; received {', '.join(map(repr, form)) or 'no field'}. {_ASK}")
-            return await answer(upload.file, Path(upload.filename or "").name)
+        return await Request(request.scope, _in_time(request.receive, most)).form(max_files=1, max_fields=1)
     except HTTPException as error:  # a form that is damaged, or has more files than one
         raise _Refused(422, f"The form can't be read ({error.detail}). {_ASK}") from error
+
+
+def _in_time(receive: Receive, most: int) -> Receive:
+    """The same messages, as long as they come in time and are no more than so many bytes; raises _Refused otherwise."""
+    from anyio import fail_after
+
+    began, came = time.monotonic(), 0
+
+    async def receive_next() -> Message:
+        nonlocal came
+        left = began + _PATIENCE + came / _SLOWEST - time.monotonic()
+        try:
+            with fail_after(min(_PATIENCE, max(left, 0))):
+                message = await receive()
+        except TimeoutError as error:
+            raise _Refused(408, "The file comes too slowly. Send it again, or a smaller copy, over a faster connection.") from error
+        came += len(message.get("body", b""))
+        if came > most:  # a request need not say how long it is
+            raise _too_large()
+        return message
+
+    return receive_next
+
+
+def _too_large() -> _Refused:
+    return _Refused(413, f"Too large: a file may have at most {MAX_FILE_BYTES // 2**20} MiB.")
+
+
+def _file_in(form: FormData) -> tuple[BinaryIO, str]:
+    """The uploaded file and its name; raises _Refused."""
+    from starlette.datastructures import UploadFile
+
+    upload = form.get("file")
+    if not isinstance(upload, UploadFile):
+        raise _Refused(422, f"Expected a file in the field 'file'; received {', '.join(map(repr, form)) or 'no field'}. {_ASK}")
+    return upload.file, Path(upload.filename or "").name
 
 
 def _parts_asked_for(value: str | None) -> bool:
@@ -113,7 +165,7 @@ def _parts_asked_for(value: str | None) -> bool:
     return value == "1"
 
 
-def _answer(detector: Warming, uploaded: Any, name: str, parts_asked_for: bool) -> dict[str, Any]:
+def _answer(detector: Warming, uploaded: BinaryIO, name: str, parts_asked_for: bool) -> dict[str, Any]:
     """What the file's verdict is, as JSON has it; raises _Refused."""
     try:
         panel = detector.get()
