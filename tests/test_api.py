@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import select
 import shutil
 import socket
@@ -290,6 +291,18 @@ def test_an_upload_may_take_long_but_not_for_ever(monkeypatch):
                 if select.select([trickling], [], [], 0.2)[0]:
                     break
             assert trickling.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_who_leaves_during_an_upload_leaves_nothing_in_the_log(monkeypatch, caplog):
+    monkeypatch.setattr(api, "SENDING", 1)
+    with listening() as port:
+        for sent in (b"", b"--B\r\n"):
+            with sending(port) as leaving:
+                leaving.sendall(sent)
+        give_up = time.monotonic() + 20
+        while posted(port) != 200:
+            assert time.monotonic() < give_up, "its place is kept"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl on this machine")

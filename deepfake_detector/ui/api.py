@@ -77,7 +77,8 @@ def routes(detector: Warming) -> list[Route]:
     503 a server without a model, or with too much to do.
     """
     from anyio import CapacityLimiter, to_thread
-    from starlette.responses import JSONResponse
+    from starlette.requests import ClientDisconnect
+    from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
     limiter = CapacityLimiter(AT_ONCE)
@@ -99,6 +100,8 @@ def routes(detector: Warming) -> list[Route]:
         except _Refused as refused:
             # What is left of a file that came too slowly is not waited for either.
             return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"} if refused.status == 408 else None)
+        except ClientDisconnect:  # it left before all was sent, and nobody reads this
+            return Response(status_code=400)
 
     async def ask_for_a_file(request: Request) -> Response:
         return JSONResponse({"error": f"Expected POST with a file; received {request.method}. {_ASK}"}, 405, {"Allow": "POST"})
@@ -107,7 +110,7 @@ def routes(detector: Warming) -> list[Route]:
 
 
 async def _received(request: Request) -> FormData:
-    """The uploaded form, to be closed by whoever asked. Raises _Refused."""
+    """The uploaded form, to be closed by whoever asked. Raises _Refused or ClientDisconnect."""
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
 
