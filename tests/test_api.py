@@ -144,6 +144,26 @@ def form(content_type: str, name: bytes = b"a.jpg") -> dict:
     return {"content": head + noise() + b"\r\n--B--\r\n", "headers": {"content-type": content_type}}
 
 
+@pytest.mark.parametrize("kind", ["Multipart/Form-Data; boundary=B", "MULTIPART/FORM-DATA ;boundary=B"])
+def test_letter_case_does_not_matter_in_a_media_type(client, kind):
+    assert client.post(api.PATH, **form(kind)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "told"),
+    [("utf-7", b"+2AA-.jpg", r"\ud800.jpg"), ("unicode_escape", rb"\udce9.jpg", r"\udce9.jpg"), ("utf-8", "é\n.jpg".encode(), "é\n.jpg")],
+)
+def test_a_name_that_no_json_can_hold_is_spelt_out(client, charset, name, told):
+    answer = client.post(api.PATH, **form(f"multipart/form-data; boundary=B; charset={charset}", name))
+    assert (answer.status_code, answer.json()["file"]) == (200, told)
+
+
+def test_a_charset_that_no_text_is_in_is_refused(client):
+    answer = client.post(api.PATH, **form("multipart/form-data; boundary=B; charset=undefined"))
+    assert answer.status_code == 422
+    assert "The form can't be read" in answer.json()["error"]
+
+
 def test_other_methods_are_not_answered(client):
     asked = client.get(api.PATH)
     assert asked.status_code == 405

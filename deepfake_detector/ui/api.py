@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from deepfake_detector import video
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.files import spelt_out
 from deepfake_detector.images import MAX_FILE_BYTES
 from deepfake_detector.panel import Panel
 from deepfake_detector.ui.tabs import clip
@@ -115,7 +116,7 @@ async def _received(request: Request) -> FormData:
     from starlette.requests import Request
 
     kind = request.headers.get("content-type", "")
-    if not kind.startswith("multipart/form-data"):
+    if kind.partition(";")[0].strip().lower() != "multipart/form-data":
         raise _Refused(415, f"Expected a form with a file; received {f'the content type {kind!r}' if kind else 'no content type'}. {_ASK}")
     most = MAX_FILE_BYTES + _FORM_BYTES
     if int(request.headers.get("content-length") or 0) > most:
@@ -124,6 +125,8 @@ async def _received(request: Request) -> FormData:
         return await Request(request.scope, _in_time(request.receive, most)).form(max_files=1, max_fields=1)
     except HTTPException as error:  # a form that is damaged, or has more files than one
         raise _Refused(422, f"The form can't be read ({error.detail}). {_ASK}") from error
+    except UnicodeError as error:  # it names a charset that texts are never in
+        raise _Refused(422, f"The form can't be read ({error}). {_ASK}") from error
 
 
 def _in_time(receive: Receive, most: int) -> Receive:
@@ -159,7 +162,7 @@ def _file_in(form: FormData) -> tuple[BinaryIO, str]:
     upload = form.get("file")
     if not isinstance(upload, UploadFile):
         raise _Refused(422, f"Expected a file in the field 'file'; received {', '.join(map(repr, form)) or 'no field'}. {_ASK}")
-    return upload.file, Path(upload.filename or "").name
+    return upload.file, spelt_out(Path(upload.filename or "").name)
 
 
 def _parts_asked_for(value: str | None) -> bool:
