@@ -81,10 +81,19 @@ def test_parts_or_where_a_model_looked_are_told_when_asked_for(client, panel, tm
     assert told("1")["looked"] == [{"box": [0, 0, 48, 40], "shares": [[0.25, 0.25], [0.25, 0.25]]}]
     monkeypatch.setattr(panel.first, "parts", lambda content, of_clip: (Part((0, 0, 24, 24), 0.9), Part((24, 0, 48, 24), 0.2)))
     assert told("1")["parts"] == [{"box": [0, 0, 24, 24], "p_fake": 0.9}, {"box": [24, 0, 48, 24], "p_fake": 0.2}]
-    for without in (told("0"), told("1", clip)):
+    for without in (told("0"), told("0", clip)):
         assert {"parts", "looked"}.isdisjoint(without)
         assert "verdict" in without
     assert told("yes") == {"error": "parts should be 1, or 0 for none; received 'yes'."}
+    assert told("1", clip)["error"].startswith("parts are of pictures, and 'clip.mp4' is a clip by its ending.")
+
+
+@pytest.mark.parametrize("asked", ["frames=3", "parts=1&frames=3", "Parts=1", "=1", "model=default&every=2"])
+def test_what_else_is_asked_for_is_refused_and_what_is_known_is_named(client, asked):
+    answer = client.post(f"{api.PATH}?{asked}", files={"file": ("a.jpg", noise())})
+    assert answer.status_code == 422
+    assert answer.json()["error"].endswith("the only one is parts, 1 for each part of a picture by itself.")
+    assert repr(asked.removeprefix("parts=1&").partition("=")[0]) in answer.json()["error"]
 
 
 def test_a_clip_is_judged_by_its_frames(client, tmp_path):

@@ -23,7 +23,7 @@ from deepfake_detector.ui.uploads import place
 from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
-    from starlette.datastructures import FormData
+    from starlette.datastructures import FormData, QueryParams
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -75,7 +75,7 @@ def routes(detector: Warming) -> list[Route]:
     `looked`, boxes with rows of shares.
 
     405 another method, 408 a file that comes too slowly, 413 a request that is too large, 415 and 422 no file or one that can't be judged,
-    503 a server without a model, or with too much to do.
+    or a parameter that is not known, 503 a server without a model, or with too much to do.
     """
     from anyio import CapacityLimiter, to_thread
     from starlette.requests import ClientDisconnect
@@ -88,12 +88,13 @@ def routes(detector: Warming) -> list[Route]:
 
     async def judge(request: Request) -> Response:
         try:
-            parts_asked_for = _parts_asked_for(request.query_params.get("parts"))
+            parts_asked_for = _parts_asked_for(request.query_params)
             judging.check()  # before a file is sent for nothing
             with sending.place():
                 form = await _received(request)
             try:
                 file, name = _file_in(form)
+                _check_parts(parts_asked_for, name)
                 with judging.place():
                     return JSONResponse(await to_thread.run_sync(_answer, detector, file, name, parts_asked_for, limiter=limiter))
             finally:
@@ -165,10 +166,20 @@ def _file_in(form: FormData) -> tuple[BinaryIO, str]:
     return upload.file, spelt_out(Path(upload.filename or "").name)
 
 
-def _parts_asked_for(value: str | None) -> bool:
+def _parts_asked_for(parameters: QueryParams) -> bool:
+    """Raises _Refused for anything else that is asked for."""
+    if unknown := [name for name in parameters if name != "parts"]:
+        names = ", ".join(map(repr, unknown))
+        raise _Refused(422, f"There is no parameter {names}; the only one is parts, 1 for each part of a picture by itself.")
+    value = parameters.get("parts")
     if value not in (None, "0", "1"):
         raise _Refused(422, f"parts should be 1, or 0 for none; received {value!r}.")
     return value == "1"
+
+
+def _check_parts(asked_for: bool, name: str) -> None:
+    if asked_for and video.is_video(name):
+        raise _Refused(422, f"parts are of pictures, and {name!r} is a clip by its ending. Leave parts out: its answer has each frame's.")
 
 
 def _answer(detector: Warming, uploaded: BinaryIO, name: str, parts_asked_for: bool) -> dict[str, Any]:
@@ -186,7 +197,7 @@ def _answer(detector: Warming, uploaded: BinaryIO, name: str, parts_asked_for: b
             if ending:
                 clip.check(file.name)
             answer = {"file": name} | panel.judge_file(file.name).to_json()
-            return answer | _parts(panel, read_file(file.name)) if parts_asked_for and not ending else answer
+            return answer | _parts(panel, read_file(file.name)) if parts_asked_for else answer
         except UnusablePicture as error:
             raise _Refused(422, str(error)) from error
         except DetectorError as error:
