@@ -230,7 +230,8 @@ class Detector:
             faces=_parts(embedded, p_fake) if self.embedder.tracked else (),
             similar=similar,
             family=self._family(verdict.verdict, vectors[[p_fake.argmax()]]),
-            kept_apart=self.bundle.kept_apart(verdict.p_fake),
+            # Those pictures were never frames of clips, which have a calibration of their own.
+            kept_apart=None if _FILMED in verdict.notes else self.bundle.kept_apart(verdict.p_fake),
         )
 
     def _verdict(self, embedded: Embedded, began: float, of_clip: bool = False) -> Verdict:

@@ -61,8 +61,10 @@ class LooksFilmed:
 
 def fit(data: Embeddings, filmed: Embeddings, seed: int) -> LooksFilmed | None:
     """Learn from pictures and the same as frames of clips; None, and the log says so, where these can't be told apart."""
-    copies = (data.rows["split"] == VIEW) & data.rows["path"].str.contains(rf"#(?:{degrade.FRAMES})$")  # which are frames themselves
-    parts = [_some(one, seed) for one in (data.take(~copies.to_numpy(bool)), filmed)]
+    frames = (data.rows["split"] == VIEW) & data.rows["path"].str.contains(rf"#(?:{degrade.FRAMES})$")
+    if "video" in data.rows:
+        frames |= data.rows["video"] != ""
+    parts = [_some(one, seed) for one in (data.take(~frames.to_numpy(bool)), filmed)]
     X, was_filmed = np.concatenate([X for X, _ in parts]), np.repeat([0, 1], [len(X) for X, _ in parts])
     rows = pd.concat([rows for _, rows in parts], ignore_index=True)
     place = pd.factorize(rows["label"].astype(str) + rows["generator"])[0]

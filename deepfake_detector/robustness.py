@@ -35,7 +35,7 @@ def robustness(
     for name in ("as it is", *degrade.VIEWS):
         crop = embedder.crop if name == "as it is" else f"{embedder.crop}+{name}"
         data, _ = embed_samples(Listing(list(samples)), replace(embedder, crop=crop), progress)
-        found, p = per_picture(data.rows, model.p_fake(data.X))
+        found, p = per_picture(data.rows, model.p_fake_of(data))
         scores[name] = pd.Series(p, found["path"])
         rows = found if rows is None else rows[rows["path"].isin(found["path"])]
     labels, groups = rows["label"].to_numpy(), split.whole_groups(rows)

@@ -259,6 +259,9 @@ def test_copies_that_are_frames_are_not_taken_for_pictures_that_were_never_filme
     copies.rows["path"], copies.rows["split"] = copies.rows["path"] + "#clip0", VIEW
     both = Embeddings(pd.concat([data.rows, copies.rows], ignore_index=True), np.concatenate([data.X, copies.X]), SPEC, "whole")
     assert looks_filmed.fit(both, with_mark(drawn(0), "whole+clip0"), 0).found > 0.95
+    both.rows["video"] = np.where(both.rows["split"] == VIEW, "a.mp4", "")
+    both.rows["split"] = ""
+    assert looks_filmed.fit(both, with_mark(drawn(0), "whole+clip0"), 0).found > 0.95, "nor are frames of a data set's own clips"
 
 
 def test_what_filming_does_not_change_is_not_told_by_looks(caplog):
@@ -284,5 +287,7 @@ def test_a_still_says_that_it_was_taken_for_a_frame(tmp_path):
     detector, found = Detector(), []
     for number, picture in enumerate((photograph, filmed(photograph, 0))):
         picture.save(tmp_path / f"{number}.png")
-        found.append(any("frame of a clip" in note for note in detector.judge_file(tmp_path / f"{number}.png").notes))
+        verdict = detector.judge_file(tmp_path / f"{number}.png")
+        found.append(any("frame of a clip" in note for note in verdict.notes))
+        assert bool(verdict.kept_apart) is not found[-1], "those kept apart were no frames, and are judged by another calibration"
     assert found == [False, True]
