@@ -3,10 +3,11 @@
     python benchmarks/clips.py DATA OUT [--poor]
     python evaluate.py --model models/default --data OUT/clips --dataset videos --frames 2
     python evaluate.py --model models/default --data OUT/stills
+    python evaluate.py --model models/default --data OUT/jpegs
 
 DATA is a folder that extract_embeddings.py takes. Coding, its loss, the size and the way of the pan are drawn for each (see
 deepfake_detector/filmed.py), with --poor out of small sizes and much loss. OUT/clips has the clips, OUT/stills a frame of each as a PNG,
-which says nothing of having been in one.
+which says nothing of having been in one, and OUT/jpegs the same saved as JPEG 90. What can't be read is told, and left out.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tqdm import tqdm  # noqa: E402
 
 from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.embed import read_file  # noqa: E402
+from deepfake_detector.errors import DetectorError, UnusablePicture  # noqa: E402
 from deepfake_detector.filmed import CLIP, POOR, film_somehow, frame  # noqa: E402
 from deepfake_detector.images import open_picture  # noqa: E402
 from deepfake_detector.types import LABEL_NAMES  # noqa: E402
@@ -33,15 +35,24 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--poor", action="store_true", help="small clips, coded with much loss")
     arguments = parser.parse_args()
-    for sample in tqdm(scan(arguments.data).samples, unit="picture"):
-        content = read_file(sample.path)
+    try:
+        samples = scan(arguments.data).samples
+    except DetectorError as error:
+        parser.error(str(error))
+    for sample in tqdm(samples, unit="picture"):
+        try:
+            content = read_file(sample.path)
+            picture = open_picture(content).image
+        except (OSError, UnusablePicture) as error:
+            print(f"{sample.name} is left out: {error}", file=sys.stderr)
+            continue
         digest = hashlib.sha256(content).hexdigest()
-        clip, shown = film_somehow(open_picture(content).image, int(digest[:8], 16), POOR if arguments.poor else CLIP)
-        place = Path(LABEL_NAMES[sample.label], sample.generator)
-        for kind, ending in (("clips", ".mkv"), ("stills", ".png")):
-            file = arguments.out / kind / place / f"{digest[:16]}{ending}"
+        clip, shown = film_somehow(picture, int(digest[:8], 16), POOR if arguments.poor else CLIP)
+        still = frame(clip, shown)
+        for kind, ending in (("clips", ".mkv"), ("stills", ".png"), ("jpegs", ".jpg")):
+            file = arguments.out / kind / LABEL_NAMES[sample.label] / sample.generator / f"{digest[:16]}{ending}"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(clip) if kind == "clips" else frame(clip, shown).save(file)
+            file.write_bytes(clip) if kind == "clips" else still.save(file, quality=90)  # which a PNG has no use for
 
 
 if __name__ == "__main__":

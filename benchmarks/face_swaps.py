@@ -37,9 +37,14 @@ def main() -> None:
     parser.add_argument("photographs", type=Path, metavar="PHOTOS")
     parser.add_argument("out", type=Path, metavar="SWAPS", help="the folder to make")
     arguments = parser.parse_args()
+    if not arguments.photographs.is_dir():
+        parser.error(f"PHOTOS should be a folder of folders of photographs; there is none at {arguments.photographs}.")
     rows = []
     for source in sorted(folder for folder in arguments.photographs.iterdir() if folder.is_dir()):
         found = [(file, *one) for file in sorted(source.glob("*.jpg")) if (one := read(file))]
+        if len(found) < 2:
+            print(f"{source.name} is left out: {len(found)} of its photographs can be used, and a swap takes two", file=sys.stderr)
+            continue
         for number, (file, picture, face) in enumerate(found):
             _, donor, its_face = found[(number + 1) % len(found)]
             made = {source.name: picture} | swaps(picture, face, donor, its_face)
