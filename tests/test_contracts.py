@@ -97,4 +97,4 @@ def test_tab_builds_with_no_model_loaded(name):
     assert tab.TITLE
     assert isinstance(tab.ORDER, int)
     with gr.Blocks():
-        tab.build(gr, Warming(load), Visitor(gr.State(), gr.State({})))
+        tab.build(gr, Warming(load), Visitor(gr.State(), gr.State({}), gr.Checkbox(), gr.Markdown()))

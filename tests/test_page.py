@@ -485,6 +485,33 @@ def test_how_long_it_holds_what_it_was_taught_is_said(page):
     page.get_by_text(f"in this browser tab for {kept / 3600:.0f} hours, or until you reload the page").wait_for()
 
 
+def test_who_answers_is_said_truly_after_the_server_has_lost_what_it_was_taught(browser, model, tmp_path):
+    page = browser.new_page()
+    with served([model], tmp_path, 7997) as (url, _):
+        page.goto(url)
+        teach(page, [draw(tmp_path / "archive" / f"photo_{i:02}.png", 1, 7000 + i) for i in range(12)])
+        page.locator("#status", has_text="You ask colours, taught archive").wait_for()
+        page.get_by_role("tab", name="What it is bad at").click()
+        page.locator("#model", has_text="This model is colours, which has learnt").wait_for()
+        page.wait_for_timeout(1000)  # where something is under way still, Gradio loads the page again
+    with served([model], tmp_path, 7997):
+        page.get_by_role("tab", name="Picture").click()
+        page.set_input_files("#picture input[type=file]", draw(tmp_path / "another.png", 1, 7500))
+        assert verdict_of(page)[0] == "fake"
+        page.locator("#status", has_text="What you taught is gone").wait_for()
+        assert "You ask colours, which looks for fakes" in page.inner_text("#status")
+        assert "colours on colour_histogram" in page.inner_text("#verdict")
+        page.get_by_role("tab", name="What it is bad at").click()
+        page.locator("#model", has_text="generator_1").wait_for()
+        page.reload()
+        page.locator("#status", has_text="What you taught is gone").wait_for()
+        page.reload()
+        page.locator("#status", has_text=re.compile(r"^\s*Ready. You ask colours, which")).wait_for()
+        teach(page, [draw(tmp_path / "archive" / f"photo_{i:02}.png", 1, 7000 + i) for i in range(12)])
+        page.locator("#status", has_text=re.compile(r"^\s*Ready. You ask colours, taught archive")).wait_for()
+        page.close()
+
+
 def say(page, file: Path, what: str, noted: str) -> None:
     """Drop a picture and say what it is."""
     page.set_input_files("#picture input[type=file]", file)

@@ -13,8 +13,8 @@ from deepfake_detector import registry
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
 from deepfake_detector.ui import api, uploads
-from deepfake_detector.ui.tabs import KEPT, Visitor
-from deepfake_detector.ui.warming import WAITING, Warming
+from deepfake_detector.ui.tabs import KEPT, Visitor, asking_who_answers
+from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
     import gradio
@@ -24,6 +24,17 @@ _INTRODUCTION = """# Real, fake, or unsure?
 Drop a picture, or a video or many files in the tabs beside. The answer is a hint, not proof. What you drop is deleted within minutes;
 the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
 """
+# A page that is loaded again, as Gradio does when its server was away, has lost what it was taught, and tells so once.
+_TAUGHT = "() => {try {sessionStorage.setItem('taught', 'yes')} catch {}}"
+_TAUGHT_BEFORE = """() => {
+  try {
+    const taught = sessionStorage.getItem('taught') === 'yes';
+    sessionStorage.removeItem('taught');
+    return taught;
+  } catch {
+    return false;  // a browser that stores nothing
+  }
+}"""
 # A screen reader is to tell the verdict when it comes.
 _SPOKEN = """() => document.querySelectorAll('#verdict, #clip_verdict').forEach(place => place.setAttribute('aria-live', 'polite'))"""
 
@@ -36,9 +47,10 @@ def build(detector: Warming) -> gradio.Blocks:
     with gr.Blocks(title="Deepfake detector", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
-        visitor = Visitor(taught=gr.State(time_to_live=KEPT), corrections=gr.State({}, time_to_live=KEPT))
-        asked = {"concurrency_limit": WAITING, "show_progress": "hidden", "api_visibility": "private"}
-        gr.on([page.load, visitor.taught.change], detector.status, visitor.taught, status, **asked)
+        taught, corrections = gr.State(time_to_live=KEPT), gr.State({}, time_to_live=KEPT)
+        visitor = Visitor(taught, corrections, gr.Checkbox(visible=False), status)
+        page.load(None, None, visitor.has_taught, js=_TAUGHT_BEFORE).then(**asking_who_answers(detector, visitor))
+        taught.change(**asking_who_answers(detector, visitor)).then(None, js=_TAUGHT)
         page.load(None, js=_SPOKEN)
         tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
         for tab in tabs:

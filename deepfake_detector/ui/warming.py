@@ -13,6 +13,10 @@ from deepfake_detector.report.words import never_learnt, never_said
 
 log = logging.getLogger(__name__)
 
+_GONE = (
+    "**What you taught is gone**: this page or its server has started anew, or the time for which it is kept is over. Teach it again, or "
+    "ask the model that you downloaded."
+)
 WAITING = 4  # visitors for the detector at a time, of each thing that waits: they hold threads that the page itself needs
 
 
@@ -41,8 +45,11 @@ class Warming:
             raise error.with_traceback(None)  # each visitor's would else be added to that of the one before, for ever
         return self._panel.result()
 
-    def status(self, own: Panel | None = None) -> str:
-        """One line of Markdown for the top of the page, once loading has ended; `own` is what answers this visitor alone."""
+    def status(self, own: Panel | None = None, has_taught: bool = False) -> str:
+        """One line of Markdown for the top of the page, once loading has ended; `own` is what answers this visitor alone, if any.
+
+        One who `has_taught` is told if that is gone.
+        """
         try:
             bundles = (own or self.get()).bundles
         except DetectorError as error:
@@ -51,4 +58,5 @@ class Warming:
             return f"**The detector could not start** ({type(error).__name__}: {error}). The server's log has the details."
         asked = " and ".join(f"**{bundle.name}**, which looks for {bundle.looks_for}" for bundle in bundles)
         never = [line for bundle in bundles for line in never_said(bundle.name, bundle.thresholds)]
-        return " ".join([f"Ready. You ask {asked}.", *never, *never_learnt(*(bundle.manifest["training"] for bundle in bundles))])
+        gone = [_GONE] if has_taught and own is None else []
+        return " ".join([*gone, f"Ready. You ask {asked}.", *never, *never_learnt(*(bundle.manifest["training"] for bundle in bundles))])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from deepfake_detector.ui.warming import WAITING, Warming
 
 if TYPE_CHECKING:
-    from gradio import State
+    from gradio import Checkbox, Markdown, State
 
 KEPT = 2 * 3600  # seconds that it is kept for, less where the visitor leaves
 
@@ -23,8 +25,23 @@ class Visitor:
     """What is kept for one visitor alone.
 
     `taught` holds the panel whose first model this visitor has taught, None for as long as it is the one that all share; `corrections`
-    what the visitor has said that pictures are.
+    what the visitor has said that pictures are. `has_taught` is held by the browser, and so tells of what the server has lost by now, as it
+    does with a restart. `status` is the line that says who is asked.
     """
 
     taught: State
     corrections: State
+    has_taught: Checkbox
+    status: Markdown
+
+
+def asking_who_answers(detector: Warming, visitor: Visitor) -> dict[str, Any]:
+    """The event that brings the status up to date: when something was taught, and after each answer, so that it is true of that."""
+    return {
+        "fn": detector.status,
+        "inputs": [visitor.taught, visitor.has_taught],
+        "outputs": visitor.status,
+        "concurrency_limit": WAITING,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }

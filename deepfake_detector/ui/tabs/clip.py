@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deepfake_detector import video
 from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import KEPT, Held, Visitor
+from deepfake_detector.ui.tabs import KEPT, Held, Visitor, asking_who_answers
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -64,7 +64,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     held, places = gr.State(Held(), time_to_live=KEPT), [answer, shown_moments]
     private = {"api_visibility": "private", "trigger_mode": "multiple"}
     cleared = clip.change(clear, [clip, held], places, queue=False, show_progress="hidden", **private)
-    cleared.then(judge, [clip, visitor.taught, held], places, concurrency_limit=1, show_progress="full", show_progress_on=answer, **private)
+    asked = [clip, visitor.taught, held]
+    judged = cleared.then(judge, asked, places, concurrency_limit=1, show_progress="full", show_progress_on=answer, **private)
+    judged.then(**asking_who_answers(detector, visitor))
 
 
 def check(path: str) -> None:

@@ -16,7 +16,7 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import thumbnail
 from deepfake_detector.types import Verdict
 from deepfake_detector.ui import uploads
-from deepfake_detector.ui.tabs import Visitor, clip
+from deepfake_detector.ui.tabs import Visitor, asking_who_answers, clip
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import WAITING, Warming
 from deepfake_detector.video import Sampling, is_video
@@ -82,7 +82,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     # Several side by side, so that nobody's few wait for another's many.
     press.click(
         judge, [files, visitor.taught], [answer, download], concurrency_limit=WAITING, api_visibility="private", show_progress="full"
-    )
+    ).then(**asking_who_answers(detector, visitor))
 
 
 def check(paths: list[str]) -> None:

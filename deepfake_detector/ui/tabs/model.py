@@ -30,7 +30,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             return "There is no model to describe."  # the top of the page says why
 
     shown = {"concurrency_limit": WAITING, "show_progress": "hidden", "api_visibility": "private"}
-    gr.on([gr.context.Context.root_block.load, visitor.taught.change], show, visitor.taught, text, **shown)
+    visitor.status.change(show, visitor.taught, text, **shown)  # which others answer by now, it says
 
 
 def describe_all(bundles: Sequence[Bundle]) -> str:

@@ -16,7 +16,7 @@ from deepfake_detector.types import FAKE, REAL
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, corrected
 from deepfake_detector.ui.heat_map import attention_map, heat_map
-from deepfake_detector.ui.tabs import KEPT, Held, Visitor
+from deepfake_detector.ui.tabs import KEPT, Held, Visitor, asking_who_answers
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -128,6 +128,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     asked, slowly = [picture, visitor.taught, held], {"concurrency_limit": 2, **private}
     for event, how in ((cleared.then, judge), (visitor.taught.change, judge_again)):
         judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
+        judged.then(**asking_who_answers(detector, visitor))
         # The verdict first: the parts take longer. On a phone it stands below the picture, out of sight.
         judged.then(None, js=_INTO_SIGHT).then(parts, asked, parts_shown, show_progress="minimal", **slowly)
     for label, button in known.items():

@@ -42,13 +42,13 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
 
     def teach(
         real: list[str] | None, source: str, fake: list[str] | None, generator: str, known: Corrections, progress: Any = bar
-    ) -> Iterator[tuple[Panel | dict[str, Any], str, Any]]:
+    ) -> Iterator[tuple[Panel | dict[str, Any], str, Any, Any]]:
         try:
             boxes = Box(REAL, source.strip(), real or []), Box(FAKE, generator.strip(), fake or [])
             panel = detector.get()
             own, skipped = learn(panel.first, boxes, known, progress)
         except (DetectorError, OSError) as error:
-            yield gr.skip(), f"**Nothing was learnt.** {error}", gr.skip()  # what was taught before still holds
+            yield gr.skip(), f"**Nothing was learnt.** {error}", gr.skip(), gr.skip()  # what was taught before still holds
             return
         lines = [describe(own.bundle.manifest), *(f"Left out: {Path(name).name}, {reason}." for name, reason in skipped)]
         lines += [f"{other.name}, which is asked beside it, has learnt nothing and answers as before." for other in panel.bundles[1:]]
@@ -56,7 +56,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             bundle.save(own.bundle, Path(folder) / "model" / "taught")
             packed = shutil.make_archive(str(Path(folder) / "taught"), "zip", Path(folder) / "model")
             answering = panel.answering_by(replace(own.bundle, remembered=None))  # here it is only asked; the download learns on
-            yield answering, "\n\n".join(lines), gr.DownloadButton(value=packed, visible=True)
+            yield answering, "\n\n".join(lines), gr.DownloadButton(value=packed, visible=True), True
 
     def count(known: Corrections) -> tuple[str, Any]:
         also = f"Of the pictures on the tab *{picture.TITLE}* you said what they are: {told(known)}. They are learnt with these."
@@ -93,7 +93,8 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         elem_id="teach_download",
     )
     quietly = {"api_visibility": "private", "show_progress": "hidden"}
-    visitor.corrections.change(count, visitor.corrections, [so_far, said_before], queue=False, **quietly)
+    # Also on the press, as what was said may be gone by then.
+    gr.on([visitor.corrections.change, press.click], count, visitor.corrections, [so_far, said_before], queue=False, **quietly)
     # With a second output, as Gradio takes a lone dict for one of components.
     forget.click(lambda: ({}, ""), None, [visitor.corrections, so_far], queue=False, **quietly)
     gr.context.Context.root_block.load(ready, None, can_not, concurrency_limit=WAITING, **quietly)
@@ -101,7 +102,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     press.click(
         teach,
         [real, source, fake, generator, visitor.corrections],
-        [visitor.taught, outcome, download],
+        [visitor.taught, outcome, download, visitor.has_taught],
         concurrency_limit=1,
         api_visibility="private",
         show_progress="full",
