@@ -196,6 +196,22 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     assert strangers == [], "the page talks to nobody but its own server"
 
 
+def test_a_clip_that_the_browser_can_not_play_is_judged_and_said_so(page, model, tmp_path):
+    clips = [draw_clip(tmp_path / name, list(range(0, 2000, 40)), size=(160, 96)) for name in ("old.avi", "new.mp4")]
+    page.get_by_role("tab", name="Video").click()
+    page.set_input_files("#clip input[type=file]", clips[0])
+    assert verdict_of(page, "#clip_verdict") == ((expected := Detector(model).judge_file(clips[0])).verdict, str(expected.p_fake))
+    page.locator("#clip [data-unplayable]").wait_for()
+    words = "getComputedStyle(document.querySelector('#clip [data-unplayable]'), '::after').content"
+    assert "This browser can't play such a clip. It is judged all the same" in page.evaluate(words)
+    assert not page.get_by_text("Video not playable").is_visible()
+    page.screenshot(path=ROOT / "screenshots" / "unplayable.png")
+    page.locator("#clip").get_by_title("Clear").click()
+    page.set_input_files("#clip input[type=file]", clips[1])
+    page.wait_for_function("document.querySelector('#clip video')?.videoWidth === 160")
+    assert page.locator("#clip [data-unplayable]").count() == 0
+
+
 def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, model, tmp_path):
     models = [answering(model, tmp_path / "painted", "real", "sdxl"), answering(model, tmp_path / "put_in", "fake", "faceswap")]
     with served(models, tmp_path, 7994) as (url, _):

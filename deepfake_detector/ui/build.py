@@ -19,6 +19,7 @@ from deepfake_detector.ui.warming import Warming
 if TYPE_CHECKING:
     import gradio
 
+_HERE = Path(__file__).parent
 MAX_UPLOAD = "200mb"
 _INTRODUCTION = """# Real, fake, or unsure?
 Drop a picture, or a video or many files in the tabs beside. The answer is a hint, not proof. What you drop is deleted within minutes;
@@ -52,6 +53,7 @@ def build(detector: Warming) -> gradio.Blocks:
         page.load(None, None, visitor.has_taught, js=_TAUGHT_BEFORE).then(**asking_who_answers(detector, visitor))
         taught.change(**asking_who_answers(detector, visitor)).then(None, js=_TAUGHT)
         page.load(None, js=_SPOKEN)
+        page.load(None, js=(_HERE / "page.js").read_text(encoding="utf-8"))
         tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
         for tab in tabs:
             with gr.Tab(tab.TITLE):
@@ -78,7 +80,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     server_name=host,
                     server_port=port,
                     share=share,
-                    css_paths=Path(__file__).parent / "page.css",
+                    css_paths=_HERE / "page.css",
                     run_history=False,
                     max_file_size=MAX_UPLOAD,
                     footer_links=[],
