@@ -24,6 +24,7 @@ from PIL import Image
 from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
 from tests.conftest import ROOT, answering, draw
+from tests.contrast import faint
 from tests.serving import served, web
 from tests.signing import signed_file
 from tests.test_images import HEIC
@@ -168,8 +169,9 @@ def test_what_is_dropped_while_another_is_judged_gets_its_own_answer(page, tmp_p
     assert sha[quick] in page.inner_text("#verdict")
 
 
-def test_the_examples_answer(page):
-    page.locator("button.gallery-item").first.click()
+def test_the_examples_have_names_and_answer(page):
+    page.get_by_role("button", name="Example: still life").wait_for()
+    page.get_by_role("button", name="Example: landscape").click()
     assert verdict_of(page)[0] in ("real", "fake", "unsure")
 
 
@@ -318,6 +320,24 @@ def test_a_clip_over_the_limit_that_the_page_states_is_not_taken(page, tmp_path)
     assert page.locator("#clip_verdict [data-verdict]").count() == 0
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_words_stand_out_and_what_comes_is_spoken(page, address, tmp_path, theme):
+    page.goto(f"{address[0]}?__theme={theme}")
+    page.locator("#status", has_text="Ready").wait_for()
+    page.set_input_files("#picture input[type=file]", draw(tmp_path / "new.png", 0, 5100))
+    verdict_of(page)
+    page.get_by_label("Or its address, which this server then asks").wait_for()
+    assert faint(page) == []
+    spoken = {"Picture": "#status, #verdict, #noted", "Video": "#clip_verdict", "Many files": "#many_told", "Teach it": "#taught"}
+    for title in (*spoken, "What it is bad at"):
+        page.get_by_role("tab", name=title).click()
+        page.wait_for_timeout(500)
+        assert faint(page) == [], title
+        if title in spoken:
+            places = page.locator(spoken[title])
+            assert [places.nth(i).get_attribute("aria-live") for i in range(places.count())] == ["polite"] * spoken[title].count("#")
+
+
 def test_the_last_tab_says_what_it_is_bad_at(page):
     page.get_by_role("tab", name="What it is bad at").click()
     page.wait_for_selector("#model table")
@@ -333,7 +353,7 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     (tmp_path / "text.jpg").write_text("I am no picture")
     page.get_by_role("tab", name="Many files").click()
     page.click("#judge_many")
-    page.locator("#many_verdicts", has_text="There are none in the box").wait_for()
+    page.locator("#many_told", has_text="There are none in the box").wait_for()
     page.set_input_files("#many input[type=file]", [red, blue, clip, tmp_path / "text.jpg", long])
     page.locator("#many").get_by_text("long").first.wait_for()
     page.click("#judge_many")
@@ -341,6 +361,7 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     shown = page.locator("#many_verdicts .many > details > summary")
     detector = Detector(model)
     wanted = {file.name: detector.judge_file(file) for file in (red, blue, clip)}
+    assert re.search(r"Of 5: .*, 2 not judged\.", page.inner_text("#many_told"))
     order = sorted((blue.name, clip.name), key=lambda name: -wanted[name].p_fake)
     assert [shown.nth(i).inner_text().strip().split("\n")[0] for i in (0, 1)] == order, "the most suspicious first"
     assert [shown.nth(i).inner_text().split("\n")[-1] for i in (3, 4)] == ["not judged", "not judged"]

@@ -36,8 +36,6 @@ _TAUGHT_BEFORE = """() => {
     return false;  // a browser that stores nothing
   }
 }"""
-# A screen reader is to tell the verdict when it comes.
-_SPOKEN = """() => document.querySelectorAll('#verdict, #clip_verdict').forEach(place => place.setAttribute('aria-live', 'polite'))"""
 
 
 def build(detector: Warming) -> gradio.Blocks:
@@ -52,7 +50,6 @@ def build(detector: Warming) -> gradio.Blocks:
         visitor = Visitor(taught, corrections, gr.Checkbox(visible=False), status)
         page.load(None, None, visitor.has_taught, js=_TAUGHT_BEFORE).then(**asking_who_answers(detector, visitor))
         taught.change(**asking_who_answers(detector, visitor)).then(None, js=_TAUGHT)
-        page.load(None, js=_SPOKEN)
         page.load(None, js=(_HERE / "page.js").read_text(encoding="utf-8"))
         tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
         for tab in tabs:

@@ -1,5 +1,14 @@
 // What the browser is to do beside what Gradio does, once the page is there.
 () => {
+  // A screen reader is to tell what comes there, and what the example pictures are.
+  const SPOKEN = '#status, #verdict, #noted, #clip_verdict, #many_told, #taught';
+  const name = () => {
+    for (const place of document.querySelectorAll(SPOKEN)) if (!place.ariaLive) place.ariaLive = 'polite';
+    for (const picture of document.querySelectorAll('.gallery-item img[alt=""]'))
+      picture.alt = `Example: ${picture.src.split('/').pop().split('.')[0].replaceAll('_', ' ')}`;
+  };
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});  // a tab is made once it is opened
+  name();
   // Of a clip that only the detector can read Gradio would say "Error". Its own ears are on the player, so this hears first.
   for (const happened of ['error', 'loadeddata']) document.addEventListener(happened, event => {
     const player = event.target;

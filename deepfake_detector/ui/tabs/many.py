@@ -50,7 +50,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     def hold(files: list[tuple[str, str]]) -> None:
         uploads.hold([path for path, _ in files])
 
-    def judge(files: list[tuple[str, str]], own: Panel | None, progress: Any = bar) -> Iterator[tuple[Any, Any]]:
+    def judge(files: list[tuple[str, str]], own: Panel | None, progress: Any = bar) -> Iterator[tuple[Any, Any, Any]]:
         paths, names = [path for path, _ in files], [name for _, name in files]
         outcomes: list[Verdict | str] = []
         try:
@@ -60,28 +60,35 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
                 for outcome in judged(own or detector.get(), paths):
                     outcomes.append(outcome)
                     progress((len(outcomes), len(paths)), desc="Judging", unit="files")
-                    yield gr.skip(), gr.skip()  # where a visitor has left meanwhile, Gradio ends it here
-                told = shown(paths, names, outcomes)
+                    yield (gr.skip(),) * 3  # where a visitor has left meanwhile, Gradio ends it here
+                each = shown(paths, names, outcomes)
         except (DetectorError, OSError) as error:
-            yield problem(f"These files can't be judged: {error}"), gr.DownloadButton(visible=False)
+            yield problem(f"These files can't be judged: {error}"), "", gr.DownloadButton(visible=False)
             return
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             table = Path(folder) / "answers.csv"
             with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 list(answers.write(file, zip(names, outcomes, strict=True)))
-            yield told, gr.DownloadButton(value=str(table), visible=True)
+            yield counted(outcomes), each, gr.DownloadButton(value=str(table), visible=True)
 
     gr.Markdown(_INTRODUCTION)
     files = NamedFiles(label="Pictures and clips", file_count="multiple", elem_id="many", height=220)
     press = gr.Button("Judge these", variant="primary", elem_id="judge_many")
-    answer = gr.HTML(label="Verdicts", elem_id="many_verdicts", min_height=80)
+    told = gr.HTML(label="What came of them", elem_id="many_told", min_height=80)
+    answer = gr.HTML(label="Verdicts", elem_id="many_verdicts")
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
     quietly = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    files.clear(lambda: ("", gr.DownloadButton(visible=False)), None, [answer, download], **quietly)
+    files.clear(lambda: ("", "", gr.DownloadButton(visible=False)), None, [told, answer, download], **quietly)
     press.click(hold, files, None, queue=False, api_visibility="private", show_progress="hidden")
     # Several side by side, so that nobody's few wait for another's many.
     press.click(
-        judge, [files, visitor.taught], [answer, download], concurrency_limit=WAITING, api_visibility="private", show_progress="full"
+        judge,
+        [files, visitor.taught],
+        [told, answer, download],
+        concurrency_limit=WAITING,
+        api_visibility="private",
+        show_progress="full",
+        show_progress_on=told,
     ).then(**asking_who_answers(detector, visitor))
 
 
@@ -112,13 +119,18 @@ def _too_long(path: str) -> str:
     return ""
 
 
-def shown(paths: list[str], names: list[str], outcomes: list[Verdict | str]) -> str:
-    """HTML: what came of all of them in a line, then each, to be opened."""
+def counted(outcomes: list[Verdict | str]) -> str:
+    """HTML: what came of all of them, in a line."""
     counts = [sum(isinstance(outcome, Verdict) and outcome.verdict == answer for outcome in outcomes) for answer in _RANK]
     told = f"Of {len(outcomes)}: {counts[0]} fake, {counts[1]} unsure, {counts[2]} real"
     told += f", {len(outcomes) - sum(counts)} not judged." if sum(counts) < len(outcomes) else "."
+    return f"<p>{told}</p>"
+
+
+def shown(paths: list[str], names: list[str], outcomes: list[Verdict | str]) -> str:
+    """HTML: each of them, to be opened, the most suspicious first."""
     ordered = sorted(zip(paths, names, outcomes, strict=True), key=lambda one: _suspicion(one[2]))
-    return f'<div class="many"><p>{told}</p>{"".join(_one(*one) for one in ordered)}</div>'
+    return f'<div class="many">{"".join(_one(*one) for one in ordered)}</div>'
 
 
 def _suspicion(outcome: Verdict | str) -> tuple[int, float]:

@@ -100,10 +100,8 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
                 buttons=[],
             )
             address = gr.Textbox(
-                placeholder="or its address, which this server then asks: https://…",
-                label="Address",
-                show_label=False,
-                container=False,
+                placeholder="https://…",
+                label="Or its address, which this server then asks",
                 max_length=4000,
                 elem_id="address",
                 submit_btn="Fetch",
