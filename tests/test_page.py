@@ -442,12 +442,33 @@ def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
         ("2130706433", "odd spelling of an address"),
         ("ftp://a.example/x.png", "expected http"),
         ("", "There is no address"),
+        (r"C:\Users\me\x.jpg", "a file on your own device"),
+        (r'"C:\Users\me\x.jpg"', "Drop the file above"),
+        ("file:///home/me/x.jpg", "a file on your own device"),
+        ("~/x.jpg", "a file on your own device"),
+        ("data:image/png;base64,iVBORw0KGgo=", "holds no whole picture"),
+        ("data:image/png;base64,i", "holds no whole picture"),
+        ("data:text/html,<b>x</b>", "not a picture"),
     ],
 )
 def test_no_address_of_the_servers_own_network_is_asked(page, asked, said):
     page.fill("#address textarea, #address input", asked)
     page.press("#address textarea, #address input", "Enter")
     page.locator("#address_said", has_text=said).wait_for()
+
+
+def test_an_address_that_holds_its_picture_is_judged(page, model, tmp_path):
+    picture = draw(tmp_path / "thumbnail.png", 0, 94, size=(60, 50))
+    content = picture.read_bytes()
+    address = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    assert len(address) > 8000
+    page.fill("#address textarea, #address input", address)
+    page.press("#address textarea, #address input", "Enter")
+    expected = Detector(model).judge_file(picture)
+    assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
+    assert expected.sha256 in page.inner_text("#verdict"), "the file itself"
+    assert page.locator("#picture img").evaluate("image => image.naturalWidth") == 60
+    assert page.input_value("#address textarea, #address input") == "", "no picture is kept anywhere, nor as an address"
 
 
 def opened_address(address: str) -> Image.Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -9,9 +11,11 @@ from html import escape
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.images import check_file_size, open_picture
 from deepfake_detector.types import FAKE, REAL
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, corrected
@@ -28,6 +32,7 @@ _INTO_SIGHT = """() => {
   const verdict = document.querySelector('#verdict .verdict');
   if (verdict && window.innerWidth < 768) verdict.scrollIntoView({behavior: 'smooth', block: 'nearest'});
 }"""
+_LOCAL = re.compile(r"""["']?(file:|[a-z]:[\\/]|\\\\|/(?!/)|~|\.\.?[\\/])""", re.IGNORECASE)  # what names a file on the visitor's device
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -82,12 +87,13 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             return gr.skip()  # the verdict's place says why, or the picture was judged before and is gone by now
         return drawn if path == held.path else gr.skip()
 
-    def fetch(url: str) -> Iterator[tuple[Any, str]]:
+    def fetch(url: str) -> Iterator[tuple[Any, str, Any]]:
+        left = "" if _holds_it(url.strip()) else gr.skip()  # Gradio keeps what a box held last, and no picture is to stay
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             try:
-                yield str(fetched(url.strip(), Path(folder))), ""
+                yield str(fetched(url.strip(), Path(folder))), "", left
             except (DetectorError, OSError) as error:
-                yield gr.skip(), f'<p role="alert">{escape(str(error))}</p>'  # the picture that is there, and its verdict, stay
+                yield gr.skip(), f'<p role="alert">{escape(str(error))}</p>', left  # the picture that is there, and its verdict, stay
 
     with gr.Row():
         with gr.Column():
@@ -102,7 +108,6 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             address = gr.Textbox(
                 placeholder="https://…",
                 label="Or its address, which this server then asks",
-                max_length=4000,
                 elem_id="address",
                 submit_btn="Fetch",
             )
@@ -138,18 +143,42 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             concurrency_limit=2,
             show_progress="minimal",
         )
-    address.submit(fetch, address, [picture, address_said], api_visibility="private", concurrency_limit=2, show_progress="full")
+    address.submit(fetch, address, [picture, address_said, address], api_visibility="private", concurrency_limit=2, show_progress="full")
 
 
 def fetched(url: str, folder: Path) -> Path:
-    """The picture at this address as a file in `folder`; raises UnusablePicture saying why none came."""
-    from deepfake_detector.fetch import fetched_now
-
+    """The picture at this address, or in it, as a file in `folder`; raises UnusablePicture saying why none came."""
     if not url:
         raise UnusablePicture("There is no address. Paste one, such as https://example.org/picture.jpg.")
+    if _LOCAL.match(url):
+        raise UnusablePicture("That is a file on your own device, which this server can't see. Drop the file above, or pick it there.")
+    file = folder / "fetched.jpg"  # whatever it is: a browser looks at the bytes
+    file.write_bytes(_held_by(url) if _holds_it(url) else _asked_for(url))
+    return file
+
+
+def _holds_it(address: str) -> bool:
+    return address[:5].lower() == "data:"
+
+
+def _asked_for(url: str) -> bytes:
+    from deepfake_detector.fetch import fetched_now
+
     [(_, content)] = fetched_now([url if "://" in url else f"https://{url}"], uploads.place())
     if isinstance(content, str):
         raise UnusablePicture(f"{content[:1].upper()}{content[1:]}.")
-    file = folder / "fetched.jpg"  # whatever it is: a browser looks at the bytes
-    file.write_bytes(content)
-    return file
+    return content
+
+
+def _held_by(address: str) -> bytes:
+    """What a data: address holds, which is all that some pages give of a small picture; nobody is asked for it."""
+    header, _, held = address.partition(",")
+    content = unquote_to_bytes(held)
+    try:
+        if header.lower().endswith(";base64"):
+            content = base64.b64decode(content, validate=True)
+        check_file_size(len(content))
+        open_picture(content)
+    except (ValueError, UnusablePicture) as error:
+        raise UnusablePicture(f"This data: address holds no whole picture: {error}. Save the picture first, and drop its file.") from error
+    return content
