@@ -384,6 +384,43 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
             assert (one["verdict"], float(one["p_fake"])) == (expected.verdict, expected.p_fake)
 
 
+def test_no_answers_stand_beside_other_files_than_they_are_about(page, tmp_path):
+    files = [draw(tmp_path / f"new_{i}.png", i % 2, 9500 + i, size=(60, 50)) for i in range(3)]
+    slow = tmp_path / "slow.jpg"
+    rough = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(rough).resize((9000, 9000)).save(slow, quality=90)
+    page.locator("#status", has_text="Ready").wait_for()
+    page.get_by_role("tab", name="Many files").click()
+
+    def judge(told: str) -> None:
+        page.click("#judge_many")
+        page.locator("#many_told", has_text=told).wait_for()
+        page.wait_for_selector("#many_download")
+
+    def none_stands_there() -> None:
+        page.locator("#many_told", has_text="Of ").wait_for(state="detached")
+        page.locator("#many_verdicts .many").wait_for(state="detached")
+        page.locator("#many_download").wait_for(state="hidden")
+
+    page.set_input_files("#many input[type=file]", files)
+    page.locator("#many").get_by_text("new_2").first.wait_for()
+    judge("Of 3: ")
+    page.get_by_label("Remove this file").first.click()
+    none_stands_there()
+    judge("Of 2: ")
+    page.set_input_files("#many input[type=file]", [slow, files[0]])
+    page.locator("#many").get_by_text("slow").first.wait_for()
+    none_stands_there()
+    page.click("#judge_many")
+    page.wait_for_timeout(300)
+    page.get_by_label("Remove this file").first.click()
+    page.wait_for_timeout(3000)  # longer than it takes
+    none_stands_there()
+    judge("Of ")
+    page.get_by_label("Clear").click()
+    none_stands_there()
+
+
 def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, monkeypatch):
     from deepfake_detector.errors import DetectorError
     from deepfake_detector.panel import Panel

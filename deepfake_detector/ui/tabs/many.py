@@ -78,10 +78,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     answer = gr.HTML(label="Verdicts", elem_id="many_verdicts")
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
     quietly = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    files.clear(lambda: ("", "", gr.DownloadButton(visible=False)), None, [told, answer, download], **quietly)
-    press.click(hold, files, None, queue=False, api_visibility="private", show_progress="hidden")
+    press.click(hold, files, None, **quietly)
     # Several side by side, so that nobody's few wait for another's many.
-    press.click(
+    judging = press.click(
         judge,
         [files, visitor.taught],
         [told, answer, download],
@@ -89,7 +88,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         api_visibility="private",
         show_progress="full",
         show_progress_on=told,
-    ).then(**asking_who_answers(detector, visitor))
+    )
+    judging.then(**asking_who_answers(detector, visitor))
+    # What was said of other files, or is still being found, must not stand beside these.
+    files.change(lambda: ("", "", gr.DownloadButton(visible=False)), None, [told, answer, download], cancels=judging, **quietly)
 
 
 def check(paths: list[str]) -> None:
