@@ -115,6 +115,13 @@ def test_what_a_model_looks_for_is_told_by_what_it_learnt(model, tmp_path):
     assert [bundle.load(one).looks_for for one in (DEFAULT_MODEL, FACE_SWAPS)] == ["fakes", "face swaps"]
 
 
+@pytest.mark.parametrize(("answers", "times"), [(("doubts", "doubts"), 1), (("real", "real"), 0), (("fake", "doubts"), 0)])
+def test_who_gets_no_answer_is_told_once_what_may_help(model, tmp_path, picture, answers, times):
+    made = [answering(model, tmp_path / f"m{i}", answer) for i, answer in enumerate(answers)]
+    shown = card(Panel([Detector(folder) for folder in made]).judge(picture.read_bytes()))
+    assert shown.count("What may help: a larger or earlier copy; a reverse image search") == times
+
+
 def test_the_card_shows_each_models_answer_in_words_of_its_own(model, tmp_path, picture):
     made = [answering(model, tmp_path / "painted", "real", "sdxl"), answering(model, tmp_path / "put in", "fake", "faceswap")]
     panel = Panel([Detector(folder) for folder in made])

@@ -25,6 +25,10 @@ _MEANING: dict[Sought, dict[Answer, str]] = {
         "unsure": "The evidence does not suffice to say whether a face was put in. Treat it as not judged.",
     },
 }
+_NEXT = (
+    '<p class="beside">What may help: a larger or earlier copy; a reverse image search for where it was seen first; showing the detector '
+    "pictures from the same source (<i>Teach it</i>).</p>"
+)
 _SIGNED = {
     None: "Whether the signature is really that of {} was not checked. ",
     True: "The signature is really that of {}, by the list of signers that this detector was given. ",
@@ -48,7 +52,8 @@ def card(verdict: Verdict, content: bytes | None = None, timed: bool = True) -> 
     if verdict.by_the_file:
         parts = (_own_words(verdict), f"<p>{_SEEN}</p>", others, f"<dl>{_rows(details)}</dl>")
     else:
-        parts = (_answer(verdict, content), f"<dl>{_rows(_about(verdict) | details)}</dl>", _own_words(verdict), others)
+        steps = _NEXT if verdict.verdict == "unsure" else ""
+        parts = (_answer(verdict, content), steps, f"<dl>{_rows(_about(verdict) | details)}</dl>", _own_words(verdict), others)
     return (
         f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
         f"<h2>{_WORD[verdict.verdict]}</h2>{''.join(parts)}{_similar(verdict)}</div>"
