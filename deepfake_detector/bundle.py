@@ -79,6 +79,11 @@ class Bundle:
         lines = [line_of(generator) for generator in self.manifest["training"].get("train", {}).get("fake", {})]
         return "face swaps" if lines and all(line and line.family == SWAP for line in lines) else "fakes"
 
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of its manifest, and so of manifest.json as `save` writes it."""
+        return hashlib.sha256(f"{json.dumps(self.manifest, indent=2)}\n".encode()).hexdigest()
+
     def encoder(self, device: str, weights: str | None = None) -> PictureEncoder:
         """The encoder whose embeddings it takes; `weights` is a local file in place of the published weights."""
         given = weights or (str(self.encoder_weights) if self.encoder_weights else None)

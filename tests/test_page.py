@@ -214,6 +214,37 @@ def test_a_clip_that_the_browser_can_not_play_is_judged_and_said_so(page, model,
     assert page.locator("#clip [data-unplayable]").count() == 0
 
 
+def test_a_report_of_a_verdict_can_be_kept(page, browser, model, tmp_path):
+    picture = draw(tmp_path / "<b>mine & yours.png", 0, 5200, size=(1300, 900))
+    page.set_input_files("#picture input[type=file]", picture)
+    answer = verdict_of(page)
+    with page.expect_download() as download:
+        page.click("#report")
+    report = tmp_path / download.value.suggested_filename
+    assert report.name == f"report_{hashlib.sha256(picture.read_bytes()).hexdigest()[:12]}.html"
+    download.value.save_as(report)
+    kept = browser.new_page()
+    asked = []
+    kept.on("request", lambda request: asked.append(request.url))
+    kept.goto(report.as_uri())
+    assert verdict_of(kept, "body") == answer
+    assert kept.inner_text("h1") == "Report on <b>mine & yours.png"
+    assert kept.locator("img.picture").evaluate("image => image.naturalWidth") == 1000
+    assert kept.locator("section.model h2").all_inner_texts() == ["colours, which looks for fakes"]
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    kept.screenshot(path=ROOT / "screenshots" / "report.png", full_page=True)
+    kept.close()
+    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+    page.locator("#report").wait_for(state="hidden")
+
+    page.get_by_role("tab", name="Video").click()
+    page.set_input_files("#clip input[type=file]", draw_clip(tmp_path / "my clip (1).mp4", list(range(0, 2000, 40)), size=(160, 96)))
+    verdict_of(page, "#clip_verdict")
+    with page.expect_download() as download:
+        page.click("#clip_report")
+    assert "<h1>Report on my clip (1).mp4</h1>" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
 def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, model, tmp_path):
     models = [answering(model, tmp_path / "painted", "real", "sdxl"), answering(model, tmp_path / "put_in", "fake", "faceswap")]
     with served(models, tmp_path, 7994) as (url, _):
@@ -464,6 +495,9 @@ def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
         expected = Detector(model).judge_file(red)
         assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
         assert expected.sha256 in page.inner_text("#verdict"), "the file itself, not a picture made of it"
+        with page.expect_download() as download:
+            page.click("#report")
+        assert f"<dt>File</dt><dd>{site}/red.png</dd>" in Path(download.value.path()).read_text(encoding="utf-8")
         assert page.locator("#picture img").evaluate("image => image.naturalWidth") == 300
         page.fill("#address textarea, #address input", f"{site}/page.html")
         page.press("#address textarea, #address input", "Enter")

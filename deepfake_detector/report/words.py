@@ -58,6 +58,16 @@ def weaknesses(
     return found or ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
 
 
+def bad_at(manifest: dict[str, Any]) -> list[str]:
+    """The same by what a model carries of itself, also of one that was only taught something, or never measured."""
+    if scores := manifest.get("scores"):
+        return weaknesses(scores, [], None, manifest)
+    if "shown" in (training := manifest["training"]):
+        learnt, base = _list(f"{one['n']} {one['label']} pictures of {one['name']}" for one in training["shown"]), training["adapted_from"]
+        return [f"It is {base}, which has also learnt {learnt}. Nothing else of it was measured: where {base} is weak, so is it."]
+    return ["Of its own test pictures this model carries no measurements."]
+
+
 def _on_the_unseen(training: dict[str, Any]) -> list[str]:
     """How far it gets with what is new, where its settings were chosen by that."""
     area = next((one["unseen_auroc"] for one in training.get("settings_tried", ()) if one["settings"] == training["settings"]), 1.0)

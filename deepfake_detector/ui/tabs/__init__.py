@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deepfake_detector.ui.warming import WAITING, Warming
 
 if TYPE_CHECKING:
-    from gradio import Checkbox, Markdown, State
+    from gradio import Checkbox, FileData, Markdown, State
+
+    from deepfake_detector.panel import Panel
+    from deepfake_detector.types import Verdict
 
 KEPT = 2 * 3600  # seconds that it is kept for, less where the visitor leaves
 
 
+class Upload(NamedTuple):
+    """Where a file lies, and the name that it came by, or its address: Gradio takes signs out of names."""
+
+    path: str
+    name: str
+
+    @classmethod
+    def of(cls, payload: FileData | None) -> Upload | None:
+        return payload and cls(payload.path, payload.orig_name or Path(payload.path).name)
+
+
 @dataclass
 class Held:
-    """What a visitor's box holds by now: an answer about what it held before must not stand beside it."""
+    """What a visitor's box holds by now: an answer about what it held before must not stand beside it.
 
-    path: str | None = None
+    `judged` is who was asked about it and what they answered, until a report of that is made.
+    """
+
+    upload: Upload | None = None
+    judged: tuple[Panel, Verdict] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import video
 from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import KEPT, Held, Visitor, asking_who_answers
+from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -24,33 +25,43 @@ MAX_SECONDS = 600  # of a longer film 16 frames say too little
 def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
-    def clear(path: str | None, held: Held) -> tuple[str, str]:
+    class NamedVideo(gr.Video):
+        """Hands on the upload with the name that it came by."""
+
+        def preprocess(self, payload):
+            return Upload.of(payload)
+
+        def get_block_name(self) -> str:
+            return "video"
+
+    def clear(upload: Upload | None, held: Held) -> tuple[Any, ...]:
         """As for a picture: what was said of another, or is still being found, must not stand beside it."""
-        held.path = path
-        return "", ""
+        held.upload = upload
+        return "", "", gr.DownloadButton(visible=False)
 
-    def judge(path: str | None, own: Panel | None, held: Held) -> Iterator[tuple[Any, Any]]:
-        for shown in about(path, own) if path == held.path else ():
-            yield shown if path == held.path else (gr.skip(), gr.skip())
+    def judge(upload: Upload | None, own: Panel | None, held: Held) -> Iterator[tuple[Any, ...]]:
+        for shown in about(upload, own) if upload and upload == held.upload else ():
+            yield shown if upload == held.upload else (gr.skip(),) * 3
 
-    def about(path: str | None, own: Panel | None) -> Iterator[tuple[str, str]]:
-        if path is None:
-            return
+    def about(upload: Upload, own: Panel | None) -> Iterator[tuple[str, str, Any]]:
+        none = gr.DownloadButton(visible=False)
         try:
-            check(path)
+            check(upload.path)
             panel = own or detector.get()
-            verdict = panel.judge_file(path)
+            verdict = panel.judge_file(upload.path)
         except (DetectorError, OSError) as error:
-            yield problem(f"This file can't be judged: {error}"), ""
+            yield problem(f"This file can't be judged: {error}"), "", none
             return
         shown = card(verdict)
-        yield shown, ""  # the verdict first: the moments take longer
+        yield shown, "", none  # the verdict first: the moments take longer
         with suppress(DetectorError, OSError):  # the verdict stands without
-            yield shown, moments(panel, path, verdict)
+            drawn = moments(panel, upload.path, verdict)
+            with kept(verdict, panel.bundles, upload.name, drawn=drawn) as file:
+                yield shown, drawn, gr.DownloadButton(value=file, visible=True)
 
     with gr.Row():
         with gr.Column():  # which a phone sets one below the other
-            clip = gr.Video(
+            clip = NamedVideo(
                 label="A video of up to ten minutes and 200 MB: drop or pick one",
                 sources=["upload"],
                 height=420,
@@ -60,8 +71,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             )
         with gr.Column():
             answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
+            report = gr.DownloadButton(BUTTON, size="sm", visible=False, elem_id="clip_report")
             shown_moments = gr.HTML(label="Where it is suspicious", elem_id="clip_moments")
-    held, places = gr.State(Held(), time_to_live=KEPT), [answer, shown_moments]
+    held, places = gr.State(Held(), time_to_live=KEPT), [answer, shown_moments, report]
     private = {"api_visibility": "private", "trigger_mode": "multiple"}
     cleared = clip.change(clear, [clip, held], places, queue=False, show_progress="hidden", **private)
     asked = [clip, visitor.taught, held]

@@ -6,6 +6,7 @@ import base64
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -20,7 +21,8 @@ from deepfake_detector.types import FAKE, REAL
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, corrected
 from deepfake_detector.ui.heat_map import attention_map, heat_map
-from deepfake_detector.ui.tabs import KEPT, Held, Visitor, asking_who_answers
+from deepfake_detector.ui.kept_report import BUTTON, kept
+from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -43,55 +45,69 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         """Hands on the uploaded file itself: gr.Image would decode it first, and fail in its own words on what it can't."""
 
         def preprocess(self, payload):
-            return payload and payload.path
+            return Upload.of(payload)
+
+        def postprocess(self, value):
+            shown = super().postprocess(value.path if isinstance(value, Upload) else value)
+            if isinstance(value, Upload):
+                shown.orig_name = value.name  # the address that it came from
+            return shown
 
         def get_block_name(self) -> str:
             return "image"
 
-    def judge(path: str | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
-        if path is None or path != held.path:
-            return (gr.skip(),) * 4
+    def judge(upload: Upload | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
+        if upload is None or upload != held.upload:
+            return (gr.skip(),) * 5
+        judged = None
         try:
-            content, shared = read_file(path), detector.get()
-            said, teachable = card((own or shared).judge(content), content), shared.first.bundle.recall is not None
+            content, shared = read_file(upload.path), detector.get()
+            panel = own or shared
+            judged = panel, (verdict := panel.judge(content))
+            said, teachable = card(verdict, content), shared.first.bundle.recall is not None
         except (DetectorError, OSError) as error:
             said, teachable = problem(f"This file can't be judged: {error}"), False
-        return (said, "", gr.Row(visible=teachable), "") if path == held.path else (gr.skip(),) * 4
+        if upload != held.upload:
+            return (gr.skip(),) * 5
+        held.judged = judged
+        return said, "", gr.Row(visible=teachable), "", gr.DownloadButton(visible=False)
 
-    def judge_again(path: str | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
+    def judge_again(upload: Upload | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
         """What was taught may have another answer; the old one stays where the file is gone by now."""
-        return judge(path, own, held) if path and Path(path).exists() else (gr.skip(),) * 4
+        return judge(upload, own, held) if upload and Path(upload.path).exists() else (gr.skip(),) * 5
 
-    def clear(path: str | None, held: Held) -> tuple[str, str, Any, str]:
+    def clear(upload: Upload | None, held: Held) -> tuple[Any, ...]:
         """Before another picture is judged: what was said of the one before must not stand beside it, nor what is still being found."""
-        held.path = path
-        return "", "", gr.Row(visible=False), ""
+        held.upload, held.judged = upload, None
+        return "", "", gr.Row(visible=False), "", gr.DownloadButton(visible=False)
 
-    def correct(label: int | None, path: str | None, so_far: Corrections) -> tuple[Any, str]:
-        if path is None:
+    def correct(label: int | None, upload: Upload | None, so_far: Corrections) -> tuple[Any, str]:
+        if upload is None:
             return gr.skip(), ""
         try:
-            with uploads.holding([path]):
-                return corrected(detector.get().first, path, label, so_far)
+            with uploads.holding([upload.path]):
+                return corrected(detector.get().first, upload.path, label, so_far)
         except (DetectorError, OSError) as error:
             return gr.skip(), str(error)
 
-    def parts(path: str | None, own: Panel | None, held: Held) -> Any:
-        if path is None or path != held.path:
-            return gr.skip()
-        try:
-            content, panel = read_file(path), own or detector.get()
+    def parts(upload: Upload | None, held: Held) -> Iterator[tuple[str, Any]]:
+        """What is drawn below the verdict, and the report, which has that in it."""
+        if upload is None or upload != held.upload or held.judged is None:
+            return  # the verdict's place says why, or the picture was judged before and is gone by now
+        (panel, verdict), held.judged = held.judged, None
+        with suppress(DetectorError, OSError):
+            content = read_file(upload.path)
             by_parts = heat_map(content, panel.parts(content), panel.first.bundle.thresholds)
             drawn = by_parts or attention_map(content, panel.looked_at(content))
-        except (DetectorError, OSError):
-            return gr.skip()  # the verdict's place says why, or the picture was judged before and is gone by now
-        return drawn if path == held.path else gr.skip()
+            with kept(verdict, panel.bundles, upload.name, content, drawn) as file:
+                if upload == held.upload:
+                    yield drawn, gr.DownloadButton(value=file, visible=True)
 
     def fetch(url: str) -> Iterator[tuple[Any, str, Any]]:
         left = "" if _holds_it(url.strip()) else gr.skip()  # Gradio keeps what a box held last, and no picture is to stay
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             try:
-                yield str(fetched(url.strip(), Path(folder))), "", left
+                yield fetched(url.strip(), Path(folder)), "", left
             except (DetectorError, OSError) as error:
                 yield gr.skip(), f'<p role="alert">{escape(str(error))}</p>', left  # the picture that is there, and its verdict, stay
 
@@ -121,19 +137,21 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
                 }
                 known[None] = gr.Button("Take that back", size="sm", min_width=100)
             noted = gr.Markdown(elem_id="noted")
+            report = gr.DownloadButton(BUTTON, size="sm", visible=False, elem_id="report")
             parts_shown = gr.HTML(label="Each part by itself", elem_id="parts")
     # Below both, so that on a phone the verdict stands right under the picture.
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
-    shown = [answer, parts_shown, correction, noted]
+    shown = [answer, parts_shown, correction, noted, report]
     held, private = gr.State(Held(), time_to_live=KEPT), {"api_visibility": "private", "trigger_mode": "multiple"}
     cleared = picture.change(clear, [picture, held], shown, queue=False, show_progress="hidden", **private)
     # "multiple": what comes while another is judged would otherwise be passed over, and never be judged.
+    drawing = {"show_progress": "minimal", "show_progress_on": parts_shown}
     asked, slowly = [picture, visitor.taught, held], {"concurrency_limit": 2, **private}
     for event, how in ((cleared.then, judge), (visitor.taught.change, judge_again)):
         judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
         judged.then(**asking_who_answers(detector, visitor))
         # The verdict first: the parts take longer. On a phone it stands below the picture, out of sight.
-        judged.then(None, js=_INTO_SIGHT).then(parts, asked, parts_shown, show_progress="minimal", **slowly)
+        judged.then(None, js=_INTO_SIGHT).then(parts, [picture, held], [parts_shown, report], **drawing, **slowly)
     for label, button in known.items():
         button.click(
             partial(correct, label),
@@ -146,7 +164,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     address.submit(fetch, address, [picture, address_said, address], api_visibility="private", concurrency_limit=2, show_progress="full")
 
 
-def fetched(url: str, folder: Path) -> Path:
+def fetched(url: str, folder: Path) -> Upload:
     """The picture at this address, or in it, as a file in `folder`; raises UnusablePicture saying why none came."""
     if not url:
         raise UnusablePicture("There is no address. Paste one, such as https://example.org/picture.jpg.")
@@ -154,7 +172,7 @@ def fetched(url: str, folder: Path) -> Path:
         raise UnusablePicture("That is a file on your own device, which this server can't see. Drop the file above, or pick it there.")
     file = folder / "fetched.jpg"  # whatever it is: a browser looks at the bytes
     file.write_bytes(_held_by(url) if _holds_it(url) else _asked_for(url))
-    return file
+    return Upload(str(file), f"{url.partition(',')[0]},…" if _holds_it(url) else url)
 
 
 def _holds_it(address: str) -> bool:
