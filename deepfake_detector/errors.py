@@ -28,11 +28,6 @@ class UnusablePicture(DetectorError):
     """One file can't be judged; the message is the reason, without the file's name."""
 
 
-def cause(reason: str) -> str:
-    """A reason without its advice, which follows a semicolon: for where that is advice about another case than the one at hand."""
-    return reason.partition(";")[0]
-
-
 class PictureTooSmall(UnusablePicture):
     """A picture with too few pixels to be judged."""
 
@@ -83,3 +78,8 @@ class TrainingError(DetectorError):
 
 class BundleError(DetectorError):
     """A trained model on disk is missing, damaged or of another kind."""
+
+
+def cause(reason: str) -> str:
+    """A reason without its advice, which follows a semicolon: for where that is advice about another case than the one at hand."""
+    return reason.partition(";")[0]
