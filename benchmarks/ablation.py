@@ -32,6 +32,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words  # noqa: E402
+
 from deepfake_detector import split, table  # noqa: E402
 from deepfake_detector.heads import two_looks  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
@@ -48,6 +50,7 @@ FEW = 4  # of so many pairs one is kept
 COLUMNS = ("unseen generator", "both unseen", "matched", "matched, source too")
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="append", required=True, metavar="NAME=PATH[,PATH]", help="the default's first (repeatable)")

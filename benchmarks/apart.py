@@ -21,10 +21,12 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words  # noqa: E402
 from ablation import PENALTY, Fit  # noqa: E402
 from looks import say, tables  # noqa: E402
 
 from deepfake_detector import families  # noqa: E402
+from deepfake_detector.errors import TrainingError  # noqa: E402
 from deepfake_detector.heads import two_looks  # noqa: E402
 from deepfake_detector.types import Embeddings  # noqa: E402
 from deepfake_detector.vectors import Vectors  # noqa: E402
@@ -45,11 +47,12 @@ CHANGES: dict[str, dict[str, Any]] = {
 PARTS = {"without the one on corners alone": [0, 2], "without the one on both looks": [0, 1]}
 
 
+@in_words
 def main() -> None:
     data, others = tables(__doc__)
     painted = data.rows["generator"].map(families.is_repainted).to_numpy(bool)
     if not painted.any():
-        raise SystemExit("No table has photographs painted anew; `extract_embeddings.py --dataset repainted` makes them.")
+        raise TrainingError("No table has photographs painted anew; `extract_embeddings.py --dataset repainted` makes them.")
     two_looks.standardiser = centred
     fits = {words: Apart(np.ones(len(data), bool), changed=changed) for words, changed in CHANGES.items()}
     none = replace(fits["as it is"], use=~painted)

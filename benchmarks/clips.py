@@ -19,27 +19,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.embed import read_file  # noqa: E402
-from deepfake_detector.errors import DetectorError, UnusablePicture  # noqa: E402
+from deepfake_detector.errors import UnusablePicture  # noqa: E402
 from deepfake_detector.filmed import CLIP, POOR, film_somehow, frame  # noqa: E402
 from deepfake_detector.images import open_picture  # noqa: E402
 from deepfake_detector.types import LABEL_NAMES  # noqa: E402
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--poor", action="store_true", help="small clips, coded with much loss")
     arguments = parser.parse_args()
-    try:
-        samples = scan(arguments.data).samples
-    except DetectorError as error:
-        parser.error(str(error))
-    for sample in tqdm(samples, unit="picture"):
+    for sample in tqdm(scan(arguments.data).samples, unit="picture"):
         try:
             content = read_file(sample.path)
             picture = open_picture(content).image

@@ -24,6 +24,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words  # noqa: E402
+
 from deepfake_detector.crops.detectors import Face  # noqa: E402
 from deepfake_detector.images import open_picture  # noqa: E402
 from deepfake_detector.self_blend import faces  # noqa: E402
@@ -32,6 +34,7 @@ SMALLEST = 64  # pixels of a face's longer side
 COLUMNS = ("path", "label", "generator", "group", "split")
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, metavar="PHOTOS")

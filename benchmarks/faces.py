@@ -18,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words
+
 from deepfake_detector.crops import detectors
 from deepfake_detector.crops.detectors import Face, haar, mediapipe, mtcnn
 from deepfake_detector.errors import WeightsUnavailable
@@ -28,6 +30,7 @@ SCENES = ("imagenet", "bsds500")  # some with people in them
 SMALLEST = (16, 24, 32, 48, 64)
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path)
@@ -36,6 +39,8 @@ def main() -> None:
     pictures = {}
     for source in (*FACES, *SCENES):
         files = sorted(arguments.images.glob(f"*/*/{source}/*"))
+        if not files:
+            parser.error(f"There should be pictures of {', '.join(FACES + SCENES)} in {arguments.images}/*/*/SOURCE. {source} has none.")
         chosen = random.Random(0).sample(files, min(arguments.each, len(files)))
         pictures[source] = [open_picture(file.read_bytes()).image for file in chosen]
     print(f"{'':34} {'faces found (boxes a picture)':>56}  {'scenes with a box (boxes)':>26}")

@@ -18,12 +18,15 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words  # noqa: E402
+
 from deepfake_detector import table  # noqa: E402
 from deepfake_detector.intervals import paired_difference  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.train import train  # noqa: E402
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+")

@@ -24,6 +24,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from _input import in_words
 from PIL import Image
 from wild import fetched
 
@@ -34,6 +35,7 @@ KINDS = {"mobile_stylegan": 1.0, "mobile_stylegan_truncated": 0.5}  # ψ
 STYLE, DRAWN_FOR_MEAN = 512, 4096
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", type=Path, help="where the package is kept")

@@ -27,6 +27,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words  # noqa: E402
+
 from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.detect import DEFAULT_MODEL, Detector  # noqa: E402
 from deepfake_detector.embed import read_file  # noqa: E402
@@ -37,6 +39,7 @@ from deepfake_detector.types import FAKE, REAL, Part, Sample  # noqa: E402
 Box = tuple[int, int, int, int]
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", metavar="DATA")

@@ -20,6 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words  # noqa: E402
 from ablation import COLUMNS, Fit, measure, reduction  # noqa: E402
 
 from deepfake_detector import table  # noqa: E402
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 
+@in_words
 def main() -> None:
     data, others = tables(__doc__)
     for words, fit in recipes(data):

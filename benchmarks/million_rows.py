@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _input import in_words
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -75,6 +76,7 @@ def measured(what: str, arguments: list[str], folder: str) -> None:
     print(f"{what:32} {seconds:7.0f} s {busy:9.0f} s {peak:7.2f} GiB   {f'AUROC {area[1]}' if area else ''}", flush=True)
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)

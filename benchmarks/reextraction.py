@@ -18,10 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from _input import in_words
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from _input import in_words
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -28,6 +30,7 @@ SHARDS = 2.63e12  # bytes
 FLOP = {"clip_vit_b16": 35e9, "clip_vit_l14": 162e9}  # a picture
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")

@@ -18,6 +18,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from _input import in_words  # noqa: E402
 from adapting import by_chance  # noqa: E402
 
 from deepfake_detector import bundle, split, table  # noqa: E402
@@ -28,6 +29,7 @@ from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings  # noqa:
 SHOWN = ((0, 0), (10, 0), (30, 0), (0, 10), (0, 30), (10, 10), (30, 30))  # real and fake pictures
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table")

@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from _input import in_words  # noqa: E402
+
 from deepfake_detector.cache import Cache  # noqa: E402
 from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.detect import DEFAULT_MODEL, Detector  # noqa: E402
@@ -24,6 +26,7 @@ from deepfake_detector.panel import FACE_SWAPS, Panel  # noqa: E402
 from deepfake_detector.types import LABEL_NAMES, Verdict  # noqa: E402
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")

@@ -16,14 +16,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words
+
 from deepfake_detector import crops, tracking
 from deepfake_detector.errors import NoFace
 from deepfake_detector.pooling import pool_tracks
-from deepfake_detector.video import Clip, Sampling, is_video
+from deepfake_detector.video import EXTENSIONS, Clip, Sampling, is_video
 
 OVERLAPS = (0.1, 0.2, 0.3, 0.5)
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
@@ -31,10 +34,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[8, 16, 64])
     arguments = parser.parse_args()
     crop = crops.load(arguments.crop)
+    clips = sorted(file for file in arguments.videos.rglob("*") if is_video(str(file)))
+    if not clips:
+        parser.error(f"Expected a folder with clips ({' '.join(EXTENSIONS)}) in it. There are none in {arguments.videos}.")
     print(crop.name)
     overlaps = "  ".join(f"at {o}" for o in OVERLAPS)
     print(f"{'clip':36} {'frames':>6} {'with a face':>11} {'boxes':>5}  {overlaps}  (persons+passing, at an overlap of)")
-    for path in sorted(file for file in arguments.videos.rglob("*") if is_video(str(file))):
+    for path in clips:
         for frames in arguments.frames:
             clip = Clip(str(path), Sampling(frames))
             boxes = [boxes_in(crop, clip, nth) for nth in range(len(clip.times))]

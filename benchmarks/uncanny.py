@@ -21,6 +21,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _input import in_words  # noqa: E402
+
 from deepfake_detector import crops  # noqa: E402
 from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.embed import read_file  # noqa: E402
@@ -94,6 +96,7 @@ def _grain(face: np.ndarray) -> np.ndarray:
     return (face - smooth)[cv2.GaussianBlur(slope, (0, 0), 3) < np.percentile(slope, 40)]
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from _input import in_words
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -34,6 +36,7 @@ def write_random_weights(file: Path) -> None:
     save_file({f"visual.{name}": tensor.contiguous() for name, tensor in tower.state_dict().items()}, file)
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")

@@ -35,12 +35,14 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from _input import in_words
 from PIL import Image, ImageOps
 
 LIST = Path(__file__).with_suffix(".csv")
 TEMPLATE, SIDE = 400, 350
 
 
+@in_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", type=Path, help="where the packages are kept")
