@@ -1,17 +1,23 @@
-"""What benchmarks share: words in place of a traceback where what one is given won't do."""
+"""What benchmarks share: how they read what they are given, and words in place of a traceback where it won't do."""
 
 from __future__ import annotations
 
+import argparse
 import functools
+import random
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from deepfake_detector.errors import DetectorError  # noqa: E402
+from deepfake_detector.errors import DatasetError, DetectorError  # noqa: E402
 from deepfake_detector.files import in_one_line  # noqa: E402
+from deepfake_detector.types import LABEL_NAMES, Sample  # noqa: E402
+
+T = TypeVar("T")
 
 
 def in_words(main: Callable[[], int | None]) -> Callable[[], int | None]:
@@ -37,3 +43,39 @@ def in_words(main: Callable[[], int | None]) -> Callable[[], int | None]:
         raise SystemExit(2)
 
     return run
+
+
+def at_least_one(text: str) -> int:
+    """An option that is a number of things, so 1 or more."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"should be 1 or more. Received: {text}.")
+    return number
+
+
+def pictures(data: str, split: str | None = None) -> list[Sample]:
+    """The labelled pictures of a folder or manifest, or those of one split alone; raises DatasetError where there are none."""
+    from deepfake_detector.datasets.folder import scan
+
+    samples = scan(data).samples
+    of_split = [sample for sample in samples if split in (None, sample.split)]
+    if not of_split:
+        there = ", ".join(sorted({repr(sample.split) for sample in samples}))
+        raise DatasetError(f"{data} has no pictures of the split {split!r}; there are: {there}. Correct --split, or leave it out.")
+    return of_split
+
+
+def half_of_each(data: str, number: int) -> list[Sample]:
+    """So many labelled pictures by lot, as many real as fake."""
+    samples = pictures(data)
+    return [
+        sample
+        for label, name in enumerate(LABEL_NAMES)
+        for sample in by_lot([one for one in samples if one.label == label], max(1, number // 2), f"{name} pictures in {data}")
+    ]
+
+
+def by_lot(found: list[T], number: int, what: str) -> list[T]:
+    """So many of what was found, the same each time; raises DatasetError where there are fewer."""
+    if number > len(found):
+        raise DatasetError(f"Expected at least {number} {what}; there are {len(found)}. Add some, or ask for fewer with --pictures.")
+    return random.Random(0).sample(found, number)

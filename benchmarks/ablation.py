@@ -23,7 +23,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,7 @@ class Fit:
     seed: int = 0
     learnt: Look = as_they_are
     asked: Look = as_they_are
+    not_left_out: set[str] = field(default_factory=set)  # which protocols fill
 
     def __call__(self, data: Embeddings, learn: np.ndarray, score: np.ndarray) -> np.ndarray:
         return self.p_fake(self.head(data, learn), data.X[score])
@@ -130,7 +131,7 @@ def recipes(data: Embeddings) -> list[tuple[str, Fit]]:
     found = [("all of it", Fit(everything))]
     if not pictures.all():
         found += [("without degraded copies", Fit(pictures)), ("copies counting as much as pictures", Fit(everything, copies_whole))]
-    if remade.any() and data.rows["generator"][(labels == FAKE) & ~remade].nunique() > 1:  # so that one can still be left out
+    if remade.any() and len(set(split.kin(data.rows)[(labels == FAKE) & ~remade])) > 1:  # so that one can still be left out
         found += [(f"one of {FEW} pairs", Fit(~remade | few[groups])), ("without pairs", Fit(~remade))]
         generator = data.rows["generator"].to_numpy()
         kinds = sorted(set(generator[remade]))

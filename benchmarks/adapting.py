@@ -19,18 +19,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _input import in_words  # noqa: E402
+from _input import at_least_one, in_words  # noqa: E402
 
 from deepfake_detector import registry, split, table  # noqa: E402
 from deepfake_detector.adapt import adapt  # noqa: E402
 from deepfake_detector.bundle import Bundle  # noqa: E402
 from deepfake_detector.calibration import Calibration  # noqa: E402
+from deepfake_detector.errors import TrainingError  # noqa: E402
 from deepfake_detector.heads import EmbeddingHead  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.recall import remember  # noqa: E402
+from deepfake_detector.train import check_trainable  # noqa: E402
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings, Thresholds  # noqa: E402
 
 REALS, FAKES, BOTH = (10, 30, 100), (10, 30), 30
@@ -49,14 +52,16 @@ COLUMNS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+")
-    parser.add_argument("--draws", type=int, default=5, help="how often the shown pictures are drawn anew (default: %(default)s)")
+    parser.add_argument("--draws", type=at_least_one, default=5, help="how often the shown pictures are drawn anew (default: %(default)s)")
     parser.add_argument("--head", default="two_looks", help="a linear one (default: %(default)s, as models/default)")
     parser.add_argument("--C", type=float, default=1e-3, help="of the head (default: %(default)s, as models/default)")
     arguments = parser.parse_args()
-    if arguments.draws < 1:
-        parser.error(f"--draws should be 1 or more. Received: {arguments.draws}.")
     data = table.read_all(arguments.tables)
+    check_trainable(data, arguments.head)
+    if not registry.load("heads", arguments.head).Head.teachable:
+        parser.error(f"--head should be a linear one, which can be taught more, such as two_looks or logistic. Received: {arguments.head}.")
     training = data.take(split.train_test(data.rows, 0)[0])
+    check_enough(training.rows)
     learning = Learning(training, arguments.head, arguments.C)
 
     print(f"{'real source left out':28}" + "".join(f"{column:>11}" for column in COLUMNS), flush=True)
@@ -70,6 +75,22 @@ def main() -> None:
     for generator in sorted({generator for generator, _, _ in found}):
         say(generator, [areas for name, _, areas in found if name == generator])
     say_means([(draw, areas) for _, draw, areas in found])
+
+
+def check_enough(rows: pd.DataFrame) -> None:
+    """Raise TrainingError unless some of each source and generator can be shown, others asked about, and what is remade told from these."""
+    labels, origin, groups = rows["label"].to_numpy(), rows["generator"].to_numpy(), split.whole_groups(rows)
+    pictures, sources = split.in_their_own_right(rows), sorted(set(origin[labels == REAL]))
+    for label, names, most in ((REAL, sources, max(REALS)), (FAKE, split.generators_to_leave_out(rows), max(FAKES))):
+        counts = {name: np.sum(pictures & (labels == label) & (origin == name)) for name in names}
+        if len(names) < 2 or min(counts.values()) <= most:
+            raise TrainingError(
+                f"Expected more than {most} {LABEL_NAMES[label]} pictures to learn from, of each of two places or more. Received: "
+                f"{', '.join(f'{count} of {name}' for name, count in counts.items())}. Add some."
+            )
+    unpaired = sorted(set(sources) - set(origin[split.paired(labels, groups) & (labels == REAL)]))
+    if unpaired:
+        raise TrainingError(f"Expected fakes remade of photographs of each source, in their groups. None are of {', '.join(unpaired)}.")
 
 
 def both_left_out(training: Embeddings, learning: Learning, draw: int) -> Iterator[tuple[str, int, list[float]]]:

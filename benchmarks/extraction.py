@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import random
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
-from _input import in_words
+from _input import at_least_one, half_of_each, in_words
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -133,18 +132,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--clip-retrieval", metavar="FOLDER", help="where pip put it (default: it is left out)")
-    parser.add_argument("--pictures", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pictures", type=at_least_one, default=128)
+    parser.add_argument("--rounds", type=at_least_one, default=5)
     arguments = parser.parse_args()
+    if arguments.clip_retrieval and not Path(arguments.clip_retrieval, "clip_retrieval").is_dir():
+        parser.error(f"--clip-retrieval should be where pip put it; there is no clip_retrieval in {arguments.clip_retrieval}.")
 
     import torch
     from PIL import Image
 
-    from deepfake_detector.datasets.folder import scan
     from deepfake_detector.encoders._open_clip import load_tower
 
-    by_label = [[s for s in scan(arguments.data).samples if s.label == label] for label in (0, 1)]
-    chosen = [s for part in by_label for s in random.Random(0).sample(part, arguments.pictures // 2)]
+    chosen = half_of_each(arguments.data, arguments.pictures)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         for i, sample in enumerate(chosen):

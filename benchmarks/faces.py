@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _input import in_words
+from _input import at_least_one, in_words
 
 from deepfake_detector.crops import detectors
 from deepfake_detector.crops.detectors import Face, haar, mediapipe, mtcnn
@@ -34,7 +34,7 @@ SMALLEST = (16, 24, 32, 48, 64)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--each", type=int, default=40)
+    parser.add_argument("--each", type=at_least_one, default=40)
     arguments = parser.parse_args()
     pictures = {}
     for source in (*FACES, *SCENES):

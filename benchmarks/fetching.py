@@ -18,6 +18,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from _input import at_least_one
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -51,10 +53,10 @@ def serve(hosts: int, latency: float, say: Connection) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hosts", type=int, default=32)
-    parser.add_argument("--pictures", type=int, default=640)
+    parser.add_argument("--hosts", type=at_least_one, default=32)
+    parser.add_argument("--pictures", type=at_least_one, default=640)
     parser.add_argument("--latency", type=float, default=0.1, help="seconds until a server answers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=at_least_one, default=3)
     arguments = parser.parse_args()
 
     import httpx

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _input import in_words  # noqa: E402
 
-from deepfake_detector import table  # noqa: E402
+from deepfake_detector import registry, table  # noqa: E402
 from deepfake_detector.intervals import paired_difference  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.train import train  # noqa: E402
@@ -30,7 +30,7 @@ from deepfake_detector.train import train  # noqa: E402
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+")
-    parser.add_argument("--heads", nargs="+", default=["logistic", "svm", "keras_mlp"])
+    parser.add_argument("--heads", nargs="+", default=["logistic", "svm", "keras_mlp"], choices=registry.names("heads"))
     arguments = parser.parse_args()
     for path in map(Path, arguments.tables):
         with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from _input import in_words
+from _input import at_least_one, in_words
 from PIL import Image
 from wild import fetched
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("packages", type=Path, help="where the package is kept")
     parser.add_argument("out", type=Path, help="the folder to make")
     parser.add_argument("--real", type=Path, required=True, metavar="FFHQ", help="a folder of photographs of faces")
-    parser.add_argument("--faces", type=int, default=160)
+    parser.add_argument("--faces", type=at_least_one, default=160)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     photographs = sorted(one for one in arguments.real.glob("*") if one.suffix.lower() in {".jpg", ".jpeg", ".png"})

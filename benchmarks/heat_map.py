@@ -27,11 +27,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _input import in_words  # noqa: E402
+from _input import at_least_one, in_words  # noqa: E402
 
 from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.detect import DEFAULT_MODEL, Detector  # noqa: E402
 from deepfake_detector.embed import read_file  # noqa: E402
+from deepfake_detector.errors import DatasetError  # noqa: E402
 from deepfake_detector.images import open_picture  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
 from deepfake_detector.types import FAKE, REAL, Part, Sample  # noqa: E402
@@ -44,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", metavar="DATA")
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--photographs", type=int, default=40)
+    parser.add_argument("--photographs", type=at_least_one, default=40)
     arguments = parser.parse_args()
     samples = scan(arguments.data).samples
     samples = [sample for sample in samples if sample.split == "test"] or samples
@@ -65,6 +66,8 @@ def changed(samples: list[Sample], count: int, rng: np.random.Generator) -> Iter
         by_source[sample.label, sample.generator].append(sample)
     photographs = [sample for label, name in sorted(by_source) if label == REAL for sample in by_source[label, name]]
     photographs = [photographs[i] for i in rng.permutation(len(photographs))[:count]]
+    if len(photographs) < 2:
+        raise DatasetError(f"Expected at least two photographs, to put a part of one into another. Received: {len(photographs)}. Add some.")
     for number, photograph in enumerate(photographs):
         picture = opened(photograph)
         side = min(picture.size) // 2

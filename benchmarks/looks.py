@@ -24,9 +24,11 @@ from _input import in_words  # noqa: E402
 from ablation import COLUMNS, Fit, measure, reduction  # noqa: E402
 
 from deepfake_detector import table  # noqa: E402
+from deepfake_detector.errors import TableError  # noqa: E402
 from deepfake_detector.families import is_remade  # noqa: E402
 from deepfake_detector.heads.two_looks import SHARES, first, second  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
+from deepfake_detector.train import check_trainable  # noqa: E402
 from deepfake_detector.types import FAKE, VIEW, Embeddings  # noqa: E402
 
 if TYPE_CHECKING:
@@ -46,9 +48,15 @@ def tables(description: str) -> tuple[Embeddings, list[Embeddings]]:
     parser.add_argument("tables", nargs="+")
     parser.add_argument("--ask", nargs="+", default=[], metavar="TABLE")
     arguments = parser.parse_args()
+    data = table.read_all(arguments.tables)
+    check_trainable(data, "two_looks")
+    others = [table.read(one) for one in arguments.ask]
+    for name, one in zip(arguments.ask, others, strict=True):
+        if one.spec != data.spec:
+            raise TableError(f"{name} should be by the encoder of the other tables ({data.spec.differences(one.spec)}). Extract again.")
     columns = [*COLUMNS, *(Path(one).stem for one in arguments.ask)]
     print("| head | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns), flush=True)
-    data, *others = reduced(table.read_all(arguments.tables), [table.read(one) for one in arguments.ask])
+    data, *others = reduced(data, others)
     return data, others
 
 

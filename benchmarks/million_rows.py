@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _input import in_words
+from _input import at_least_one, in_words
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -78,12 +78,14 @@ def measured(what: str, arguments: list[str], folder: str) -> None:
 
 @in_words
 def main() -> None:
+    from deepfake_detector import registry
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--rows", type=at_least_one, default=1_000_000)
+    parser.add_argument("--dim", type=at_least_one, default=512)
     parser.add_argument("--float16", action="store_true")
     parser.add_argument("--csv", action="store_true", help="also convert to CSV and back")
-    parser.add_argument("--heads", nargs="*", default=["logistic", "keras_mlp"])
+    parser.add_argument("--heads", nargs="*", default=["logistic", "keras_mlp"], choices=registry.names("heads"))
     parser.add_argument("--folder", default=None, help="where the tables are made, and deleted again")
     parser.add_argument("--write", metavar="TABLE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

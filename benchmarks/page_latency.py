@@ -24,7 +24,7 @@ from _input import in_words
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-PORT = 7980
+PORT, PICTURES = 7980, 13
 
 
 @in_words
@@ -40,7 +40,10 @@ def main() -> None:
     from deepfake_detector.detect import Detector
     from deepfake_detector.embed import read_file
 
-    pictures = random.Random(0).sample(picture_files(arguments.data), 13)
+    found = picture_files(arguments.data)
+    if len(found) < PICTURES:
+        parser.error(f"{arguments.data} should hold at least {PICTURES} pictures; there are {len(found)}. Name a folder with more.")
+    pictures = random.Random(0).sample(found, PICTURES)
     page = f"http://127.0.0.1:{PORT}"
 
     def ask(picture: str) -> None:

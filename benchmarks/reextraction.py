@@ -8,7 +8,6 @@ Needs the encoder's weights in the cache folder.
 from __future__ import annotations
 
 import argparse
-import random
 import re
 import shutil
 import statistics
@@ -18,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _input import in_words
+from _input import at_least_one, by_lot, in_words, pictures
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -29,12 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--encoder", default="clip_vit_b16")
-    parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--pictures", type=at_least_one, default=100)
     arguments = parser.parse_args()
-
-    from deepfake_detector.datasets.folder import scan
-
-    samples = random.Random(0).sample(scan(arguments.data).samples, arguments.pictures)
+    samples = by_lot(pictures(arguments.data), arguments.pictures, f"labelled pictures in {arguments.data}")
     with tempfile.TemporaryDirectory() as folder:
         for i, sample in enumerate(samples):
             target = Path(folder) / "d" / ("fake" if sample.label else "real") / sample.generator / f"{i}{Path(sample.path).suffix}"

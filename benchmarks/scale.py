@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _input import in_words
+from _input import at_least_one, in_words, pictures
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -34,21 +34,21 @@ FLOP = {"clip_vit_b16": 35e9, "clip_vit_l14": 162e9}  # a picture
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--pictures", type=int, default=48)
-    parser.add_argument("--encoders", nargs="+", default=["clip_vit_b16", "clip_vit_l14"])
+    parser.add_argument("--pictures", type=at_least_one, default=48)
+    parser.add_argument("--encoders", nargs="+", default=[*FLOP], choices=FLOP)
     parser.add_argument("--weights", action="append", default=[], metavar="ENCODER=FILE")
     arguments = parser.parse_args()
+    given = dict(one.partition("=")[::2] for one in arguments.weights)
+    if not all(given.values()):
+        parser.error(f"--weights is ENCODER=FILE. Received: {', '.join(arguments.weights)}.")
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the rates are those of a core
-
-    from deepfake_detector.datasets.folder import scan
-
-    listing = scan(arguments.data)
-    samples = random.Random(0).sample(listing.samples, min(arguments.pictures, len(listing.samples)))
+    found = pictures(arguments.data)
+    samples = random.Random(0).sample(found, min(arguments.pictures, len(found)))
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
         read = reading(samples)
         for name in arguments.encoders:
-            stages(name, dict(pair.split("=", 1) for pair in arguments.weights), samples, Path(folder), read)
+            stages(name, given, samples, Path(folder), read)
 
 
 def reading(samples: list) -> float:
@@ -73,12 +73,15 @@ def stages(name: str, given: dict[str, str], samples: list, folder: Path, read: 
 
     from deepfake_detector import registry
     from deepfake_detector.embed import Embedder, read_file
+    from deepfake_detector.errors import DatasetError
 
     torch.set_num_threads(1)
     module = registry.load("encoders", name)
     encoder = module.Encoder("cpu", given.get(name) or _random_weights(name, folder))
     embedder = Embedder(encoder)
     prepared = [p.prepared for s in samples[:8] if (p := embedder.prepare(s, lambda s: read_file(s.path))).prepared is not None]
+    if not prepared:
+        raise DatasetError(f"None of the first {len(samples[:8])} pictures by lot can be read, {samples[0].path} for one. Replace them.")
     batch = np.concatenate(prepared)[:8]
     encoder.encode(batch[:1])  # loads the weights
     rate = len(batch) / statistics.median(spent(lambda: encoder.encode(batch)) for _ in range(3))

@@ -17,6 +17,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from _input import at_least_one
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -71,7 +73,7 @@ def resident() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rows", type=at_least_one, default=20_000)
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as place:
@@ -95,7 +97,7 @@ def main() -> None:
         def progress(one: int) -> None:
             nonlocal seen
             seen += one
-            if one and seen % (pictures // 10) == 0:
+            if one and seen % max(1, pictures // 10) == 0:
                 print(f"{seen:8} pictures, {time.perf_counter() - began:6.0f} s: {resident():6.0f} MiB", flush=True)
 
         with Cache(folder / "cache.sqlite") as cache:

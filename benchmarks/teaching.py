@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from _input import in_words  # noqa: E402
+from _input import at_least_one, in_words  # noqa: E402
 from adapting import by_chance  # noqa: E402
 
 from deepfake_detector import bundle, split, table  # noqa: E402
@@ -34,10 +34,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "default")
-    parser.add_argument("--draws", type=int, default=50, help="how often the shown pictures are drawn anew (default: %(default)s)")
+    parser.add_argument("--draws", type=at_least_one, default=50, help="how often the shown pictures are drawn anew (default: %(default)s)")
     arguments = parser.parse_args()
-    if arguments.draws < 1:
-        parser.error(f"--draws should be 1 or more. Received: {arguments.draws}.")
     model, data = bundle.load(arguments.model), table.read_all([arguments.table])
     model.check(data.spec, data.crop, arguments.table)
     label = data.rows["label"].to_numpy()

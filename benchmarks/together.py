@@ -17,10 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from _input import in_words  # noqa: E402
+from _input import in_words, pictures  # noqa: E402
 
 from deepfake_detector.cache import Cache  # noqa: E402
-from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.detect import DEFAULT_MODEL, Detector  # noqa: E402
 from deepfake_detector.panel import FACE_SWAPS, Panel  # noqa: E402
 from deepfake_detector.types import LABEL_NAMES, Verdict  # noqa: E402
@@ -36,7 +35,7 @@ def main() -> None:
     cache = Cache(arguments.cache)
     panel = Panel([Detector(model, cache) for model in (DEFAULT_MODEL, FACE_SWAPS)])
     for data in arguments.data:
-        samples = {s.path: s for s in scan(data).samples if not arguments.split or s.split == arguments.split}
+        samples = {sample.path: sample for sample in pictures(data, arguments.split)}
         counts: dict[tuple[str, int, bool], Counter[str]] = {}
         for path, outcome in panel.judge_files(samples):
             if not isinstance(outcome, Verdict):

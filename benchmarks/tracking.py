@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _input import in_words
+from _input import at_least_one, in_words
 
 from deepfake_detector import crops, tracking
 from deepfake_detector.errors import NoFace
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
     parser.add_argument("--crop", default="faces")
-    parser.add_argument("--frames", type=int, nargs="+", default=[8, 16, 64])
+    parser.add_argument("--frames", type=at_least_one, nargs="+", default=[8, 16, 64])
     arguments = parser.parse_args()
     crop = crops.load(arguments.crop)
     clips = sorted(file for file in arguments.videos.rglob("*") if is_video(str(file)))

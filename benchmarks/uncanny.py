@@ -21,15 +21,14 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _input import in_words  # noqa: E402
+from _input import in_words, pictures  # noqa: E402
 
 from deepfake_detector import crops  # noqa: E402
-from deepfake_detector.datasets.folder import scan  # noqa: E402
 from deepfake_detector.embed import read_file  # noqa: E402
 from deepfake_detector.errors import UnusablePicture  # noqa: E402
 from deepfake_detector.images import open_picture  # noqa: E402
 from deepfake_detector.metrics import auroc  # noqa: E402
-from deepfake_detector.types import FAKE, REAL  # noqa: E402
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL  # noqa: E402
 
 SIDE = 256
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
@@ -106,8 +105,8 @@ def main() -> None:
     asked = arguments.sources.split(",") if arguments.sources else None
     crop = crops.load("largest_face:align")
     labels, sources, found = [], [], []
-    for sample in scan(arguments.data).samples:
-        if (arguments.split and sample.split != arguments.split) or (asked and sample.generator not in asked):
+    for sample in pictures(arguments.data, arguments.split):
+        if asked and sample.generator not in asked:
             continue
         try:
             [region] = crop(open_picture(read_file(sample.path)).image)
@@ -118,6 +117,9 @@ def main() -> None:
         labels.append(sample.label)
         sources.append(sample.generator)
     truth, source, values = np.array(labels), np.array(sources), np.array(found)
+    if len(set(labels)) < 2:
+        counts = " and ".join(f"{labels.count(label)} {name}" for label, name in enumerate(LABEL_NAMES))
+        parser.error(f"{arguments.data} should show faces in real and in fake pictures; there are {counts} ones with a face. Add some.")
     photographs = sorted(set(source[truth == REAL]))
     print(", ".join(f"{name} {np.sum(source == name)}" for name in sorted(set(source))))
     pairs = list(itertools.combinations(photographs, 2))

@@ -8,7 +8,6 @@ The answers mean nothing; the sizes, the columns, the training and the time do. 
 from __future__ import annotations
 
 import argparse
-import random
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _input import in_words
+from _input import at_least_one, half_of_each, in_words
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -40,13 +39,9 @@ def write_random_weights(file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--pictures", type=at_least_one, default=64)
     arguments = parser.parse_args()
-
-    from deepfake_detector.datasets.folder import scan
-
-    by_label = [[s for s in scan(arguments.data).samples if s.label == label] for label in (0, 1)]
-    chosen = [s for part in by_label for s in random.Random(0).sample(part, arguments.pictures // 2)]
+    chosen = half_of_each(arguments.data, arguments.pictures)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "vit_l14.safetensors"
         write_random_weights(weights)

@@ -39,6 +39,7 @@ from _input import in_words
 from PIL import Image, ImageOps
 
 LIST = Path(__file__).with_suffix(".csv")
+COLUMNS = {"package", "file", "sha256", "label", "name"}
 TEMPLATE, SIDE = 400, 350
 
 
@@ -53,9 +54,11 @@ def main() -> None:
         parser.error(f"--list should be a CSV as {LIST.name} is. There is no file {arguments.list}.")
     arguments.packages.mkdir(parents=True, exist_ok=True)
     name_of_list = arguments.list.name
-    with arguments.list.open(newline="") as file:
-        listed = sorted(csv.DictReader(file), key=itemgetter("package"))
-    for package, of_package in groupby(listed, key=itemgetter("package")):
+    with arguments.list.open(newline="", errors="replace") as file:
+        listed = list(csv.DictReader(file))
+    if not listed or not listed[0].keys() >= COLUMNS:
+        parser.error(f"--list should be a CSV with the columns {', '.join(sorted(COLUMNS))}, as {LIST.name} is. {arguments.list} is none.")
+    for package, of_package in groupby(sorted(listed, key=itemgetter("package")), key=itemgetter("package")):
         rows = {row["file"]: row for row in of_package}
         for name, content in members(fetched(package, arguments.packages), set(rows)):
             row = rows.pop(name)

@@ -46,3 +46,25 @@ def test_a_place_that_is_missing_is_named(refused, name):
     said = refused(name, *ARGUMENTS.get(name, ["missing.csv"]))
     assert said.startswith(f"{name}.py: error: ")
     assert "missing.csv" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("reextraction DATA", "Expected at least 100 labelled pictures"),
+        ("extraction DATA", "Expected at least 64 real pictures"),
+        ("heat_map DATA --photographs 1", "at least two photographs"),
+        ("page_latency DATA/real/camera_0/000.jpg", "can't be read: Not a directory"),
+        ("together DATA --split test", "no pictures of the split 'test'; there are: ''"),
+        ("adapting TABLE", "embeddings of clip_vit_b16_looks alone"),
+        ("adapting TABLE --head logistic", "more than 100 real pictures to learn from"),
+        ("adapting TABLE --head knn", "--head should be a linear one"),
+        ("looks TABLE", "embeddings of clip_vit_b16_looks alone"),
+        ("ablation --table all=TABLE", "No fake shares its group with a real picture"),
+        ("wild packages out --list TABLE", "--list should be a CSV with the columns file, label"),
+        ("fetching --rounds 0", "should be 1 or more"),
+    ],
+)
+def test_what_is_too_little_or_of_another_kind_is_refused(refused, dataset, embeddings_csv, line, words):
+    name, *arguments = line.replace("DATA", str(dataset)).replace("TABLE", str(embeddings_csv)).split()
+    assert words in refused(name, *arguments)
