@@ -9,13 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from deepfake_detector.errors import DatasetError, DetectorError  # noqa: E402
+from deepfake_detector.errors import DatasetError, DetectorError, UnusablePicture  # noqa: E402
 from deepfake_detector.files import in_one_line  # noqa: E402
 from deepfake_detector.types import LABEL_NAMES, Sample  # noqa: E402
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 T = TypeVar("T")
 
@@ -23,7 +26,7 @@ T = TypeVar("T")
 def in_words(main: Callable[[], int | None]) -> Callable[[], int | None]:
     """A script's `main` that ends as the command lines do where its input won't do: in one line, with exit status 2.
 
-    That is where something is raised on purpose, where a file or folder that was named can't be used, or a program that was started failed.
+    That is where something is raised on purpose, a file or folder can't be used, or a program that was started failed.
     """
 
     @functools.wraps(main)
@@ -33,7 +36,7 @@ def in_words(main: Callable[[], int | None]) -> Callable[[], int | None]:
         except DetectorError as error:
             said = str(error)
         except OSError as error:
-            if not any(one in str(error.filename or "") for one in sys.argv[1:]):  # a fault of the script's own
+            if not error.filename:
                 raise
             said = f"{error.filename}: {error.strerror}. Correct the path, or choose another."
         except subprocess.CalledProcessError as error:
@@ -79,3 +82,14 @@ def by_lot(found: list[T], number: int, what: str) -> list[T]:
     if number > len(found):
         raise DatasetError(f"Expected at least {number} {what}; there are {len(found)}. Add some, or ask for fewer with --pictures.")
     return random.Random(0).sample(found, number)
+
+
+def opened(path: str | Path) -> Image:
+    """A file's picture; raises UnusablePicture with the file's name."""
+    from deepfake_detector.embed import read_file
+    from deepfake_detector.images import open_picture
+
+    try:
+        return open_picture(read_file(str(path))).image
+    except (OSError, UnusablePicture) as error:
+        raise UnusablePicture(f"{path} can't be used ({error}). Replace it, or leave it out.") from error

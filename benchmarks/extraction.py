@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
-from _input import at_least_one, half_of_each, in_words
+from _input import at_least_one, half_of_each, in_words, opened
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -139,11 +139,12 @@ def main() -> None:
         parser.error(f"--clip-retrieval should be where pip put it; there is no clip_retrieval in {arguments.clip_retrieval}.")
 
     import torch
-    from PIL import Image
 
     from deepfake_detector.encoders._open_clip import load_tower
 
     chosen = half_of_each(arguments.data, arguments.pictures)
+    for sample in chosen:
+        opened(sample.path)  # now, as the loops would stop at one that can't be read
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         for i, sample in enumerate(chosen):
@@ -159,8 +160,7 @@ def main() -> None:
             for batch_size in PEER_BATCHES:
                 runs[f"clip-retrieval, batches of {batch_size}"] = clip_retrieval(arguments.clip_retrieval, folder, tower, batch_size)
 
-        with Image.open(files[0]) as file:
-            picture = file.convert("RGB")
+        picture = opened(files[0])
         alone = {name: one.alone(picture) for name, one in ours.items()}
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         processor: dict[str, list[float]] = {name: [] for name in runs}

@@ -24,10 +24,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _input import in_words  # noqa: E402
+from _input import in_words, opened  # noqa: E402
 
 from deepfake_detector.crops.detectors import Face  # noqa: E402
-from deepfake_detector.images import open_picture  # noqa: E402
 from deepfake_detector.self_blend import faces  # noqa: E402
 
 SMALLEST = 64  # pixels of a face's longer side
@@ -66,7 +65,7 @@ def main() -> None:
 
 def read(file: Path) -> tuple[np.ndarray, Face] | None:
     """A photograph, (height, width, 3), and its largest face, or None."""
-    picture = open_picture(file.read_bytes()).image
+    picture = opened(file)
     face = next((one for one in faces(picture) if one.side >= SMALLEST), None)  # the largest is the first
     return (np.array(picture), face) if face else None
 

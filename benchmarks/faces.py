@@ -18,12 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _input import at_least_one, in_words
+from _input import at_least_one, in_words, opened
 
 from deepfake_detector.crops import detectors
 from deepfake_detector.crops.detectors import Face, haar, mediapipe, mtcnn
 from deepfake_detector.errors import WeightsUnavailable
-from deepfake_detector.images import open_picture
 
 FACES = ("ffhq", "unsplash_men", "sd21", "sdxl")  # one face a picture, or more
 SCENES = ("imagenet", "bsds500")  # some with people in them
@@ -42,7 +41,7 @@ def main() -> None:
         if not files:
             parser.error(f"There should be pictures of {', '.join(FACES + SCENES)} in {arguments.images}/*/*/SOURCE. {source} has none.")
         chosen = random.Random(0).sample(files, min(arguments.each, len(files)))
-        pictures[source] = [open_picture(file.read_bytes()).image for file in chosen]
+        pictures[source] = [opened(file) for file in chosen]
     print(f"{'':34} {'faces found (boxes a picture)':>56}  {'scenes with a box (boxes)':>26}")
     print(f"{'':34} " + " ".join(f"{source:>13}" for source in pictures) + "   ms")
     found = {}

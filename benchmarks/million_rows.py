@@ -69,7 +69,7 @@ def measured(what: str, arguments: list[str], folder: str) -> None:
         said.seek(0)
         words = said.read()
     if step.returncode:
-        sys.exit(f"{what} failed:\n{words}")
+        raise subprocess.CalledProcessError(step.returncode, [what], stderr=words)
     area = re.search(r"AUROC (\d\.\d+)", words)
     peak = usage.ru_maxrss / 2**20
     busy = usage.ru_utime + usage.ru_stime

@@ -39,7 +39,11 @@ def main() -> None:
     from deepfake_detector.datasets.folder import picture_files
     from deepfake_detector.detect import Detector
     from deepfake_detector.embed import read_file
+    from deepfake_detector.errors import DetectorError
 
+    for model in arguments.model:
+        if not Path(model).is_dir():  # the server would only say that it could not start
+            parser.error(f"--model should be a folder that train_classifier.py made; there is none at {model}.")
     found = picture_files(arguments.data)
     if len(found) < PICTURES:
         parser.error(f"{arguments.data} should hold at least {PICTURES} pictures; there are {len(found)}. Name a folder with more.")
@@ -48,7 +52,9 @@ def main() -> None:
 
     def ask(picture: str) -> None:
         with open(picture, "rb") as file:
-            httpx.post(f"{page}/api/judge", files={"file": file}, timeout=60).raise_for_status()
+            answer = httpx.post(f"{page}/api/judge", files={"file": file}, timeout=60)
+        if answer.is_error:
+            raise DetectorError(f"The page has no verdict on {picture}: {answer.json()['error']}")
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from _input import at_least_one, in_words
 
 from deepfake_detector import crops, tracking
-from deepfake_detector.errors import NoFace
+from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.video import EXTENSIONS, Clip, Sampling, is_video
 
@@ -42,7 +42,11 @@ def main() -> None:
     print(f"{'clip':36} {'frames':>6} {'with a face':>11} {'boxes':>5}  {overlaps}  (persons+passing, at an overlap of)")
     for path in clips:
         for frames in arguments.frames:
-            clip = Clip(str(path), Sampling(frames))
+            try:
+                clip = Clip(str(path), Sampling(frames))
+            except UnusablePicture as error:
+                print(f"{path.name} is left out: {error}", file=sys.stderr)
+                break
             boxes = [boxes_in(crop, clip, nth) for nth in range(len(clip.times))]
             cells = []
             for tracking.MIN_OVERLAP in OVERLAPS:
@@ -60,7 +64,7 @@ def boxes_in(crop: crops.PictureCrop, clip: Clip, nth: int) -> np.ndarray:
     """(faces, 4) in the nth frame."""
     try:
         return np.array([region.box for region in crop(clip.picture(nth).image)])
-    except NoFace:
+    except UnusablePicture:  # it shows no face, or is damaged
         return tracking.NOBODY
 
 

@@ -68,3 +68,10 @@ def test_a_place_that_is_missing_is_named(refused, name):
 def test_what_is_too_little_or_of_another_kind_is_refused(refused, dataset, embeddings_csv, line, words):
     name, *arguments = line.replace("DATA", str(dataset)).replace("TABLE", str(embeddings_csv)).split()
     assert words in refused(name, *arguments)
+
+
+def test_a_picture_that_cannot_be_read_is_named(refused, tmp_path):
+    file = tmp_path / "photographs" / "camera" / "1.jpg"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"\xff\xd8\xff\xe0 cut off")
+    assert f"{file} can't be used (" in refused("face_swaps", str(tmp_path / "photographs"), "out")
