@@ -86,11 +86,18 @@ def placed(calibration: Calibration, own: Thresholds, given: Thresholds) -> Cali
     asks_less = {"real": own.real >= given.real, "fake": own.fake <= given.fake}
     if all(asks_less[side] for side in sides):
         return calibration
-    before, after = (log_odds(np.array([getattr(one, side) for side in sides])) for one in (own, given))
+    before, after = _odds_within(own, sides, 1), _odds_within(given, sides, -1)
     stretch = float((after[1] - after[0]) / (before[1] - before[0])) if len(sides) == 2 else 1.0
     if stretch <= 0:
         raise TrainingError("Of pictures it is never unsure, and of the same as frames of clips it has to be. Leave --clips out.")
     return Calibration(stretch * calibration.slope, float(stretch * (calibration.offset - before[0]) + after[0]))
+
+
+def _odds_within(thresholds: Thresholds, sides: list[str], way: int) -> np.ndarray:
+    """(k,) log-odds of the thresholds, a hair further out (1) or in (-1), as a picture next to one may not pass it by rounding."""
+    p = np.array([getattr(thresholds, side) for side in sides])
+    hair = 4 * np.finfo(float).eps / (p * (1 - p))
+    return np.log(p) - np.log1p(-p) + way * hair * [-1 if side == "real" else 1 for side in sides]
 
 
 def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false_negative_rate: float) -> Thresholds:
