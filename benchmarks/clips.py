@@ -4,10 +4,12 @@
     python evaluate.py --model models/default --data OUT/clips --dataset videos --frames 2
     python evaluate.py --model models/default --data OUT/stills
     python evaluate.py --model models/default --data OUT/jpegs
+    python evaluate.py --model models/default --data OUT/webps
 
 DATA is a folder that extract_embeddings.py takes. Coding, its loss, the size and the way of the pan are drawn for each (see
 deepfake_detector/filmed.py), with --poor out of small sizes and much loss. OUT/clips has the clips, OUT/stills a frame of each as a PNG,
-which says nothing of having been in one, and OUT/jpegs the same saved as JPEG 90. What can't be read is told, and left out.
+which says nothing of having been in one, OUT/jpegs the same saved as JPEG 90, and OUT/webps as WebP 80. What can't be read is told, and
+left out.
 """
 
 from __future__ import annotations
@@ -47,10 +49,10 @@ def main() -> None:
         digest = hashlib.sha256(content).hexdigest()
         clip, shown = film_somehow(picture, int(digest[:8], 16), POOR if arguments.poor else CLIP)
         still = frame(clip, shown)
-        for kind, ending in (("clips", ".mkv"), ("stills", ".png"), ("jpegs", ".jpg")):
+        for kind, ending, quality in (("clips", ".mkv", 0), ("stills", ".png", 0), ("jpegs", ".jpg", 90), ("webps", ".webp", 80)):
             file = arguments.out / kind / LABEL_NAMES[sample.label] / sample.generator / f"{digest[:16]}{ending}"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(clip) if kind == "clips" else still.save(file, quality=90)  # which a PNG has no use for
+            file.write_bytes(clip) if kind == "clips" else still.save(file, quality=quality)  # which a PNG has no use for
 
 
 if __name__ == "__main__":
