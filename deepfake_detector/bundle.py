@@ -69,9 +69,9 @@ class Bundle:
         return Recall.load(self.remembered) if isinstance(self.remembered, Path) else self.remembered
 
     @cached_property
-    def of_clips(self) -> Calibration | None:
-        """The calibration for frames of clips, which coding moves; None where none was learnt, and that of pictures serves."""
-        return Calibration(**_numbers(self.manifest["clips"]["calibration"])) if "clips" in self.manifest else None
+    def of_clips(self) -> list[Calibration]:
+        """The calibrations for frames of clips, by the coding that they look like; none where that of pictures serves."""
+        return [Calibration(**_numbers(one["calibration"])) for one in self.manifest.get("clips", {}).values()]
 
     @property
     def looks_for(self) -> Sought:
@@ -95,9 +95,14 @@ class Bundle:
         `of_clips` says which are frames of clips; others that look as if they had been are taken for such, too.
         """
         scores = self.head.p_fake(X)
-        if self.of_clips is None:
-            return self.calibration(scores)
-        return np.where(of_clips | self.taken_for_frames(X), self.of_clips(scores), self.calibration(scores))
+        p_fake = self.calibration(scores)
+        if self.of_clips:
+            margins = self._margins(X)
+            frames, like = of_clips | (margins > 0).any(axis=1), margins.argmax(axis=1)
+            for i, calibration in enumerate(self.of_clips):
+                own = frames & (like == i)
+                p_fake[own] = calibration(scores[own])
+        return p_fake
 
     def p_fake_of(self, data: Embeddings) -> np.ndarray:
         """(n,) the same of a table, whose rows say which are frames of clips."""
@@ -105,7 +110,11 @@ class Bundle:
 
     def taken_for_frames(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) bool, of which pictures the answer is one about a frame of a clip, by their looks."""
-        return self.looks_filmed(X) if self.looks_filmed and self.of_clips else np.zeros(len(X), bool)
+        return (self._margins(X) > 0).any(axis=1)
+
+    def _margins(self, X: Vectors) -> np.ndarray:
+        """(n, k) how much each looks like a frame of each coding."""
+        return self.looks_filmed.margins(X) if self.looks_filmed else np.full((len(X), 1), -np.inf)
 
     def has_learnt(self, rows: pd.DataFrame) -> np.ndarray:
         """(n,) bool, of which rows it is known to have learnt the file, or the photograph that it was made of."""
@@ -293,7 +302,7 @@ def load(folder: str | Path) -> Bundle:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error
     except Exception as error:  # what reads them (zip, keras, skops, safetensors, numpy) raises almost anything
         raise BundleError(f"The model at {folder} is damaged ({type(error).__name__}: {error}). Train it again.") from error
-    filmed = [len(bundle.looks_filmed.weight)] if bundle.looks_filmed else []
+    filmed = [bundle.looks_filmed.weight.shape[1]] if bundle.looks_filmed else []
     for width in (head.width_, *([bundle.family.width] if bundle.family else []), *filmed):
         if width != bundle.spec.dim:
             raise BundleError(f"The head at {folder} takes {width} numbers, its encoder gives {bundle.spec.dim}. Train the model again.")
@@ -323,7 +332,10 @@ def _check_fields(manifest: dict[str, Any]) -> None:
     if type(manifest["encoder"]["dim"]) is not int:
         raise TypeError(f"encoder.dim should be a whole number, and is {manifest['encoder']['dim']!r}")
     thresholds = _numbers(manifest["thresholds"])
-    calibrations = [one["calibration"] for one in (manifest, manifest.get("clips")) if one is not None]
+    clips = manifest.get("clips", {})
+    if "looks_filmed" in manifest and [*clips] != manifest["looks_filmed"]["codings"]:
+        raise ValueError(f"calibrations for {[*clips]}, and answers to what looks like {manifest['looks_filmed']['codings']}")
+    calibrations = [one["calibration"] for one in (manifest, *clips.values())]
     if thresholds["real"] > thresholds["fake"] or any(Calibration(**_numbers(one)).slope < 0 for one in calibrations):
         raise ValueError(f"thresholds {thresholds} that cross, or a calibration that turns the head round")
 

@@ -150,7 +150,7 @@ VIEWS: dict[str, View] = {
 }
 
 
-FRAMES = r"(?:clip|poor)\d+|h264"  # the names of views that are frames of clips
+FRAMES = r"(?:(?:clip|poor)\d+|h264)(?:\+\w+)*"  # the names of views that are frames of clips, whatever befell these since
 _DRAWN: dict[str, View] = {"augment": augment, "clip": filmed_somehow, "poor": functools.partial(filmed_somehow, coding=POOR)}
 
 

@@ -1,14 +1,16 @@
-"""Whether a picture looks as if it had been a frame of a clip: a still out of a film says nothing of that itself.
+"""Whether a picture looks as if it had been a frame of a clip, and how coded: a still out of a film says nothing of that itself.
 
-What coding leaves of a picture is plain in an embedding, whatever it shows: a linear answer, learnt from the training pictures beside
-themselves as frames of clips, and measured on sources and generators that it has not learnt from.
+What coding leaves of a picture is plain in an embedding, whatever it shows: linear answers, one for each coding, learnt from the training
+pictures beside themselves as frames of clips, and measured on sources and generators that they have not learnt from.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ from deepfake_detector.vectors import Vectors, batches
 
 log = logging.getLogger(__name__)
 
-MISTAKEN = 0.003  # the share of other pictures, degraded copies among them, that may look so: their fakes come to look less suspicious
+MISTAKEN = 0.003  # the share of other pictures, copies too, that may look like each coding: their fakes come to look less suspicious
 _ENOUGH = 0.5  # of those that were filmed it has to know, or it is left out
 _MOST = 5000  # rows of either kind that are learnt from: more of them teach little
 _C = 1e-3
@@ -29,61 +31,97 @@ _FILE = "filmed.safetensors"
 
 @dataclass(frozen=True)
 class LooksFilmed:
-    """`weight` (dim,) and `offset` decide; of sources and generators left out `found` of what was filmed, and `mistaken` of the rest."""
+    """A linear answer for each of k codings, `weight` (k, dim) and `offset` (k,): what any of them finds looks filmed.
 
+    Of sources and generators left out, all together find `found` of what was coded in each way, and `mistaken` of the rest. Codings that
+    can't be found are in `found` alone.
+    """
+
+    codings: tuple[str, ...]
     weight: np.ndarray
-    offset: float
-    found: float
+    offset: np.ndarray
+    found: dict[str, float]
     mistaken: float
 
-    def __call__(self, X: Vectors) -> np.ndarray:
-        """(n, dim), in memory or on disk → (n,) bool."""
-        looks = np.empty(len(X), bool)
-        for which, part in batches(X):
-            looks[which] = part @ self.weight + self.offset > 0
-        return looks
+    def margins(self, X: Vectors) -> np.ndarray:
+        """(n, dim), in memory or on disk → (n, k): above 0 where it looks so coded, and the more so, the greater."""
+        return _margins(X, self.weight, self.offset)
 
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save
 
         (folder / _FILE).write_bytes(save({"weight": self.weight}))
 
-    def to_json(self) -> dict[str, float]:
-        return {"offset": self.offset, "found": self.found, "mistaken": self.mistaken}
+    def to_json(self) -> dict[str, Any]:
+        return {"codings": [*self.codings], "offset": self.offset.tolist(), "found": self.found, "mistaken": self.mistaken}
 
     @classmethod
-    def load(cls, folder: Path, facts: dict[str, float]) -> LooksFilmed:
+    def load(cls, folder: Path, facts: dict[str, Any]) -> LooksFilmed:
         """What `save` and `to_json` gave; raises one of many errors for anything else."""
         from safetensors.numpy import load_file
 
-        return cls(load_file(folder / _FILE)["weight"], **{name: float(value) for name, value in facts.items()})
+        weight, offset, codings = load_file(folder / _FILE)["weight"], np.array(facts["offset"], float), tuple(facts["codings"])
+        if weight.ndim != 2 or not len(weight) == len(codings) == offset.size or not np.isfinite(offset).all():
+            raise ValueError(f"weights of shape {weight.shape} and offsets {offset} for {codings}")
+        return cls(codings, weight, offset, {name: float(share) for name, share in facts["found"].items()}, float(facts["mistaken"]))
 
 
-def fit(data: Embeddings, filmed: Embeddings, seed: int) -> LooksFilmed | None:
-    """Learn from pictures and the same as frames of clips; None, and the log says so, where these can't be told apart."""
-    frames = (data.rows["split"] == VIEW) & data.rows["path"].str.contains(rf"#(?:{degrade.FRAMES})$")
+def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | None, np.ndarray]:
+    """Learn from pictures and the same as frames of clips, whose paths end with `#` and the coding.
+
+    Beside the answers the number of the coding that each frame looks most like, (n,), to answers that have not learnt its source or
+    generator. A coding that leaves nothing to be told by is not looked for; None, 0 for each, and the log says so, where none leaves any.
+    """
+    copies = (data.rows["split"] == VIEW) & data.rows["path"].str.contains(rf"#(?:{degrade.FRAMES})$")
     if "video" in data.rows:
-        frames |= data.rows["video"] != ""
-    parts = [_some(one, seed) for one in (data.take(~frames.to_numpy(bool)), filmed)]
-    X, was_filmed = np.concatenate([X for X, _ in parts]), np.repeat([0, 1], [len(X) for X, _ in parts])
-    rows = pd.concat([rows for _, rows in parts], ignore_index=True)
+        copies |= data.rows["video"] != ""
+    pictures = data.take(~copies.to_numpy(bool))
+    codings, coding = np.unique(filmed.rows["path"].str.rpartition("#")[2], return_inverse=True)
+    parts = [_some(one, seed) for one in (pictures, *(filmed.take(coding == i) for i in range(len(codings))))]
+    X, kind = np.concatenate([X for X, _ in parts]), np.repeat(range(len(parts)), [len(X) for X, _ in parts])  # 0 is no frame
+    rows = pd.concat([*(rows for _, rows in parts), filmed.rows], ignore_index=True)
     place = pd.factorize(rows["label"].astype(str) + rows["generator"])[0]
-    weights, scores = split.balanced(was_filmed, place, split.amounts(rows)), np.empty(len(rows))
-    fold = np.random.default_rng(seed).permutation(place.max() + 1)[place] % split.FOLDS
+    fold, of_frames = np.split(np.random.default_rng(seed).permutation(place.max() + 1)[place] % split.FOLDS, [len(X)])
+    if any(len(np.unique(kind[fold != one])) < len(parts) for one in np.unique(fold)):
+        log.info("whether a picture looks filmed is not told: it takes filmed ones of two sources or generators")
+        return None, np.zeros(len(filmed), int)
+    amounts = split.amounts(rows[: len(X)])
+
+    def learn(chosen: np.ndarray, which: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Of the rows chosen, the weights (k, dim) and offsets (k,) that tell each of these codings from pictures."""
+        answers = []
+        for i in which:
+            of = chosen & np.isin(kind, (0, i + 1))
+            was_filmed = (kind[of] > 0).astype(int)
+            answers.append(_learn(X[of], was_filmed, split.balanced(was_filmed, place[: len(X)][of], amounts[of]), seed))
+        weights, offsets = zip(*answers, strict=True)
+        return np.stack(weights), np.array(offsets)
+
+    every = range(len(codings))
+    scores, margins = np.empty((len(X), len(codings))), np.empty((len(filmed), len(codings)))
     for one in np.unique(fold):
-        own = fold == one
-        if len(np.unique(was_filmed[~own])) < 2:
-            log.info("whether a picture looks filmed is not told: it takes filmed ones of two sources or generators")
-            return None
-        weight, offset = _learn(X[~own], was_filmed[~own], weights[~own], seed)
-        scores[own] = X[own] @ weight + offset
-    limit = float(np.quantile(scores[was_filmed == 0], 1 - MISTAKEN, method="higher"))
-    found, mistaken = (float((scores[was_filmed == one] > limit).mean()) for one in (1, 0))
-    log.info("pictures that look filmed: %.1f %% of those that were, %.1f %% of others", 100 * found, 100 * mistaken)
-    if found < _ENOUGH:
-        return None
-    weight, offset = _learn(X, was_filmed, weights, seed)
-    return LooksFilmed(weight, offset - limit, found, mistaken)
+        weight, offset = learn(fold != one, every)
+        scores[fold == one] = _margins(X[fold == one], weight, offset)
+        margins[of_frames == one] = _margins(filmed.X[of_frames == one], weight, offset)
+    limits = np.quantile(scores[kind == 0], 1 - MISTAKEN, axis=0, method="higher")
+    margins -= limits
+    told = [i for i in every if (margins[coding == i, i] > 0).mean() >= _ENOUGH]
+    found = {name: float((margins[coding == i][:, told] > 0).any(axis=1).mean()) for i, name in enumerate(codings)}
+    mistaken = float((scores[kind == 0][:, told] > limits[told]).any(axis=1).mean())
+    known = ", ".join(f"{share:.1%} of {name}" for name, share in found.items())
+    log.info("pictures that look filmed: %s, %.1f %% of others", known, 100 * mistaken)
+    if not told:
+        return None, np.zeros(len(filmed), int)
+    weight, offset = learn(np.ones(len(X), bool), told)
+    looks = LooksFilmed(tuple(str(codings[i]) for i in told), weight, offset - limits[told], found, mistaken)
+    return looks, margins[:, told].argmax(axis=1)
+
+
+def _margins(X: Vectors, weight: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    margins = np.empty((len(X), len(weight)))
+    for which, part in batches(X):
+        margins[which] = part @ weight.T + offset
+    return margins
 
 
 def _some(data: Embeddings, seed: int) -> tuple[np.ndarray, pd.DataFrame]:

@@ -21,6 +21,7 @@ from deepfake_detector.calibration import (
     Calibration,
     Scores,
     allowed_errors,
+    fewest_for,
     fit_calibration,
     fit_thresholds,
     percentiles,
@@ -76,14 +77,22 @@ class Sides:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head, what turns its scores into verdicts, and what these promise (as the manifest says it); of clips, where that was learnt."""
+    """A head, what turns its scores into verdicts, and what these promise; both, as the manifest has them, for each coding of clips."""
 
     head: EmbeddingHead
     calibration: Calibration
     thresholds: Thresholds
     promise: dict[str, Any]
-    clips: Calibration | None = None
-    promise_of_clips: dict[str, Any] | None = None
+    clips: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Pictures as frames of clips, and (n,) which of the `codings` each looks like."""
+
+    data: Embeddings
+    codings: tuple[str, ...]
+    looks_like: np.ndarray
 
 
 def train(
@@ -98,7 +107,7 @@ def train(
     """Fit the head on the training side; calibrate and choose thresholds on scores of held-out folds within that side.
 
     `choose` first chooses the head's settings on generators and sources held out within that side. `clips` have the same pictures, or some
-    of them, as frames of clips, each table otherwise coded; by all these answers about clips are calibrated.
+    of them, as frames of clips: by these answers about clips are calibrated, for each coding by itself as far as it shows in a frame.
     The test side is looked at once, to report. Raises TrainingError for a table that can't be learnt from.
     """
     module = registry.load("heads", head_name)
@@ -110,11 +119,11 @@ def train(
     filmed = _to_calibrate_by(clips, training) if clips else None
     chosen, tried = choose_settings(module, head_name, training, seed) if choose else ({}, [])
     watched = (testing.X, testing.rows["label"].to_numpy(np.float32))
-    fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched, filmed)
+    looks, frames = _looks(filmed, training, seed) if filmed is not None else (None, None)
+    fitted = fit_calibrated(functools.partial(module.Head, seed=seed, **chosen), training, seed, watched, frames)
     told, alike = alike_in(sides)
     facts = {"seed": seed, "settings": chosen, "settings_tried": tried, "look_alikes": told, "command": command}
     family = family_head.fit(training, seed)
-    looks = None if filmed is None else looks_filmed.fit(training, filmed, seed)
     recall = remember(fitted.head, training, seed) if fitted.head.teachable else None
     return replace(finished(name, head_name, fitted, sides, facts, family=family, recall=recall, looks=looks), look_alikes=alike)
 
@@ -158,7 +167,7 @@ def finished(
     }
     manifest = {"promise": fitted.promise, "training": told | facts, "versions": versions()}
     if fitted.clips:
-        manifest["clips"] = {"calibration": asdict(fitted.clips), "promise": fitted.promise_of_clips}
+        manifest["clips"] = fitted.clips
     bundle = Bundle(
         name,
         fitted.head,
@@ -182,22 +191,24 @@ def fit_calibrated(
     training: Embeddings,
     seed: int,
     watched: tuple[Vectors, np.ndarray] | None = None,
-    filmed: Embeddings | None = None,
+    frames: Frames | None = None,
 ) -> Fitted:
     """All that is learnt from the training side: a head, its calibration and its thresholds.
 
-    `watched` (X, y) is only looked at for the curves. The `filmed` pictures, of the training side, are scored as these are.
+    `watched` (X, y) is only looked at for the curves. The `frames`, of pictures of the training side, are scored as these are.
     """
     rows = training.rows
     folds = (split.group_folds(rows, seed), split.real_source_folds(rows), split.generator_folds(rows))
-    scored = [_held_out_scores(head_of, training, one, filmed) for one in folds]
+    scored = [_held_out_scores(head_of, training, one, frames and frames.data) for one in folds]
     calibration, thresholds, promise = fit_promise(*_held_out(rows, *(scores for scores, _ in scored)))
     log.info("fitting the head on %d pictures", len(training))
     head = head_of().learn(training.X, rows, watched)
-    if filmed is None:
-        return Fitted(head, calibration, thresholds, promise)
-    of_clips = _held_out(filmed.rows, *(scores for _, scores in scored))
-    return Fitted(head, calibration, thresholds, promise, *fit_promise_of_clips(*of_clips, thresholds))
+    clips = {}
+    for i, coding in enumerate(frames.codings if frames else ()):
+        own = frames.looks_like == i
+        of_clips = _held_out(frames.data.rows[own].reset_index(drop=True), *(scores[own] for _, scores in scored))
+        clips[coding] = dict(zip(("calibration", "promise"), fit_promise_of_clips(*of_clips, thresholds), strict=True))
+    return Fitted(head, calibration, thresholds, promise, clips)
 
 
 def _held_out(rows: pd.DataFrame, known: np.ndarray, new_source: np.ndarray, new_generator: np.ndarray) -> list[Scores]:
@@ -239,14 +250,14 @@ def fit_promise(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores) 
 
 def fit_promise_of_clips(
     real: Scores, new_real: Scores, fake: Scores, new_fake: Scores, thresholds: Thresholds
-) -> tuple[Calibration, dict[str, Any]]:
-    """The calibration under which these thresholds promise of clips what they do of pictures, and that promise.
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The calibration under which these thresholds promise of clips what they do of pictures, and that promise, as the manifest has them.
 
     What a clip's coding leaves in its frames moves all scores: without, a third of the photographs that were filmed would be called fake.
     """
     calibration, own, promise = fit_promise(real, new_real, fake, new_fake)
     del promise["percentiles"]  # nothing is shown beside a clip's answer
-    return placed(calibration, own, thresholds), promise
+    return asdict(placed(calibration, own, thresholds)), promise
 
 
 def judged(rows: pd.DataFrame, groups: np.ndarray, scores: np.ndarray, asked: np.ndarray) -> Scores:
@@ -352,8 +363,8 @@ def check_filmed(filmed: Embeddings, data: Embeddings) -> None:
     """Raise TrainingError for a table that is not of the same pictures as frames of clips, embedded in the same way."""
     if filmed.spec != data.spec or not re.fullmatch(rf"{re.escape(data.crop)}\+(?:{FRAMES})", filmed.crop):
         raise TrainingError(
-            f"The pictures as frames of clips should be embedded by {data.spec.name} with the crop {data.crop}+clip0, or poor0; the table "
-            f"given has those of {filmed.spec.name} with {filmed.crop}."
+            f"The pictures as frames of clips should be embedded by {data.spec.name} with the crop {data.crop}+clip0, or poor0, or "
+            f"clip0+jpeg90; the table given has those of {filmed.spec.name} with {filmed.crop}."
         )
     if not filmed.rows["sha256"].isin(data.rows["sha256"]).any():
         raise TrainingError(
@@ -362,15 +373,37 @@ def check_filmed(filmed: Embeddings, data: Embeddings) -> None:
 
 
 def _to_calibrate_by(clips: Sequence[Embeddings], training: Embeddings) -> Embeddings:
-    """Those of the training side, each frame of a picture by itself; without photographs remade to learn from, where there are other fakes.
+    """Those of the training side, named by their coding, too; without photographs remade to learn from, where there are other fakes.
 
     Coding leaves next to nothing of such traces: kept, they would have it that no score about a clip means anything.
     """
-    filmed = joined([replace(one, rows=one.rows.assign(path=one.rows["path"] + "#" + one.crop.rpartition("+")[2])) for one in clips])
+    codings = [one.crop.removeprefix(f"{training.crop}+") for one in clips]
+    named = [one.rows.assign(path=one.rows["path"] + f"#{coding}") for one, coding in zip(clips, codings, strict=True)]
+    filmed = joined([replace(one, rows=rows) for one, rows in zip(clips, named, strict=True)])
     own = filmed.rows["sha256"].isin(training.rows["sha256"]).to_numpy()
     fake = own & (filmed.rows["label"] == FAKE).to_numpy()
     remade = fake & filmed.rows["generator"].map(is_remade).to_numpy(bool)
     return filmed.take(own if (remade == fake).all() else own & ~remade)
+
+
+def _looks(filmed: Embeddings, training: Embeddings, seed: int) -> tuple[LooksFilmed | None, Frames]:
+    """What tells such frames from pictures, and which coding each looks like; of no one's own where that can't be told.
+
+    Raises TrainingError, before the heads are learnt, where an answer that can be promised of pictures can't be of clips.
+    """
+    looks, like = looks_filmed.fit(training, filmed, seed)
+    frames = Frames(filmed, looks.codings if looks else ("any",), like)
+    for i, coding in enumerate(frames.codings):
+        for label, rate, answer in ((REAL, FALSE_POSITIVE_RATE, "fake"), (FAKE, FALSE_NEGATIVE_RATE, "real")):
+            of_clips, of_pictures = (
+                rows.loc[rows["label"] == label, "group"].nunique() for rows in (filmed.rows[like == i], training.rows)
+            )
+            if of_clips < (fewest := fewest_for(rate)) <= of_pictures:
+                raise TrainingError(
+                    f"That it may say {answer} of clips takes frames of {fewest} {LABEL_NAMES[label]} pictures at the very least, each in "
+                    f"a group of its own, for each coding ({coding}); to learn from {of_clips} look so. Give --clips tables of more."
+                )
+    return looks, frames
 
 
 def counts(data: Embeddings) -> dict[str, dict[str, int]]:

@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from sklearn.datasets import load_sample_image
 
 from deepfake_detector import bundle, cli, looks_filmed, table
-from deepfake_detector.calibration import Calibration, placed
+from deepfake_detector.calibration import Calibration, Scores, fit_calibration, fit_thresholds, placed
 from deepfake_detector.degrade import view
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import BundleError, TrainingError
@@ -23,7 +23,7 @@ from deepfake_detector.filmed import filmed
 from deepfake_detector.heads.logistic import Head
 from deepfake_detector.metrics import log_odds
 from deepfake_detector.report.words import of_clips_too
-from deepfake_detector.train import fit_calibrated, train
+from deepfake_detector.train import Frames, fit_calibrated, train
 from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Thresholds
 from tests.clips import draw_clip
 from tests.conftest import script
@@ -83,7 +83,7 @@ def test_answers_about_clips_keep_the_promise_and_those_about_pictures_stay():
     assert missed <= 0.10
     p = model.p_fake(np.concatenate([new.X, on_film.X]), of_clips=np.repeat([False, True], len(new)))
     np.testing.assert_array_equal(p, np.concatenate([model.p_fake(new.X), model.p_fake(on_film.X, True)]))
-    promise = model.manifest["clips"]["promise"]
+    promise = model.manifest["clips"]["any"]["promise"]
     assert promise["real_pictures_from"] == "sources not learnt from"
     assert promise["pictures"]["real"] == model.manifest["promise"]["pictures"]["real"]
 
@@ -94,7 +94,7 @@ def test_the_promise_holds_for_each_coding_that_clips_were_given_in():
     alone = train(drawn(0), "logistic", "m", clips=[drawn(0, moved=MOVED, crop="whole+clip0")]).bundle
     poor = drawn(1, moved=moved["poor0"])
     assert called(model, poor, True)[0] < 0.12 < 0.25 < called(alone, poor, True)[0]
-    of_both, of_one = (one.manifest["clips"]["promise"] for one in (model, alone))
+    of_both, of_one = (one.manifest["clips"]["any"]["promise"] for one in (model, alone))
     assert of_both["pictures"]["real"] == 2 * of_one["pictures"]["real"], "each frame stands for itself"
     assert of_both["groups"] == of_one["groups"], "though both are of one picture"
 
@@ -118,7 +118,7 @@ def test_filmed_pictures_are_scored_by_heads_that_have_not_learnt_them():
     for given, count in ((film, len(film)), (strangers, 0)):
         asked.clear()
         if count:
-            fit_calibrated(Watched, some, 0, filmed=given)
+            fit_calibrated(Watched, some, 0, frames=Frames(given, ("any",), np.zeros(len(given), int)))
             pairs = list(zip(asked[::2], asked[1::2], strict=True))
             assert all(of == also for of, also in pairs), "of each fold the same pictures, by the same head"
             assert sum(n for (_, n), _ in pairs) >= count
@@ -137,10 +137,10 @@ def test_photographs_remade_to_learn_from_are_not_asked_about_on_film():
         replace(one, rows=pd.concat([one.rows, again], ignore_index=True), X=np.concatenate([one.X, one.X[photographs] + left]))
         for one, left in ((learnt, traces), (film, 0))
     )
-    asked = train(learnt, "logistic", "m", clips=[film]).bundle.manifest["clips"]["promise"]
+    asked = train(learnt, "logistic", "m", clips=[film]).bundle.manifest["clips"]["any"]["promise"]
     assert asked["pictures"]["fake"] == 360, "four fifths of what generators made"
     alone = learnt.take(np.isin(learnt.rows["generator"], ["ffhq", "imagenet", "phone", "flux2_vae_recon"]))
-    assert train(alone, "logistic", "m", clips=[film_of(alone)]).bundle.manifest["clips"]["promise"]["pictures"]["fake"] > 100
+    assert train(alone, "logistic", "m", clips=[film_of(alone)]).bundle.manifest["clips"]["any"]["promise"]["pictures"]["fake"] > 100
 
 
 def film_of(data: Embeddings) -> Embeddings:
@@ -154,8 +154,8 @@ def test_it_is_saved_with_the_model_and_damage_is_refused(tmp_path):
     place = tmp_path / "manifest.json"
     bundle.save(named, tmp_path / "m")
     manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
-    assert Calibration(**manifest["clips"]["calibration"]) == model.of_clips != model.calibration
-    for broken in ({"calibration": {"slope": -1.0, "offset": 0.0}}, {"calibration": {"slope": 1.0}}, []):
+    assert [Calibration(**manifest["clips"]["any"]["calibration"])] == model.of_clips != [model.calibration]
+    for broken in ({"any": {"calibration": {"slope": -1.0, "offset": 0.0}}}, {"any": {"calibration": {"slope": 1.0}}}, []):
         shutil.copytree(tmp_path / "m", tmp_path / "broken", dirs_exist_ok=True)
         place = tmp_path / "broken" / "manifest.json"
         place.write_text(json.dumps(manifest | {"clips": broken}))
@@ -163,9 +163,9 @@ def test_it_is_saved_with_the_model_and_damage_is_refused(tmp_path):
             bundle.load(tmp_path / "broken")
 
 
-@pytest.mark.parametrize("crop", ["whole", "whole+augment0", "faces+clip0"])
+@pytest.mark.parametrize("crop", ["whole", "whole+augment0", "whole+jpeg90+clip0", "faces+clip0"])
 def test_a_table_of_something_else_is_refused(crop):
-    with pytest.raises(TrainingError, match=r"with the crop whole\+clip0, or poor0; the table given has those of x with"):
+    with pytest.raises(TrainingError, match=r"with the crop whole\+clip0, or poor0, or clip0\+jpeg90; the table given has those of x"):
         train(drawn(0), "logistic", "m", clips=[drawn(0, crop=crop)])
 
 
@@ -189,6 +189,28 @@ def test_the_thresholds_of_pictures_answer_of_clips_as_their_own_would(own, give
         np.testing.assert_array_equal(own.calls_real(before), given.calls_real(after))
 
 
+def test_no_picture_passes_a_threshold_by_rounding():
+    """An own threshold lies right beside the picture that it was chosen by."""
+    rng, passed = np.random.default_rng(0), 0
+    for _ in range(50):
+        real, fake = (Scores(1 / (1 + np.exp(-rng.normal(off, 2, 100))), np.arange(100)) for off in (0, rng.uniform(1, 8)))
+        given = Thresholds(rng.uniform(0.01, 0.5), rng.uniform(0.5, 0.99))
+        calibration = fit_calibration(real, fake)
+        before = [calibration(one.p_fake) for one in (real, fake)]
+        own = fit_thresholds(*(replace(one, p_fake=p) for one, p in zip((real, fake), before, strict=True)), 0.05, 0.1)
+        after = [placed(calibration, own, given)(one.p_fake) for one in (real, fake)]
+        passed += given.calls_fake(after[0]).sum() > own.calls_fake(before[0]).sum()
+        passed += given.calls_real(after[1]).sum() > own.calls_real(before[1]).sum()
+    assert passed == 0
+
+
+def test_sure_thresholds_keep_their_place():
+    """Beyond 1 - 1e-7, too, where log-odds of scores end."""
+    own, given, sure = Thresholds(0.5, 1 - 1e-9), Thresholds(0.2, 0.8), Calibration(2.0, 0.0)
+    scores = np.array([1 - 1e-5, 1 - 2e-5, 1 - 5e-5])
+    np.testing.assert_array_equal(given.calls_fake(placed(sure, own, given)(scores)), own.calls_fake(sure(scores)))
+
+
 def test_what_asks_for_less_stays_calibrated_and_what_can_not_be_promised_is_said():
     calibration = Calibration(0.7, -1.0)
     assert placed(calibration, Thresholds(0.2, 0.7), Thresholds(0.1, 0.8)) == calibration
@@ -206,13 +228,25 @@ def test_clips_and_their_parts_are_judged_so_and_pictures_are_not(model, tmp_pat
     place = tmp_path / "m" / "manifest.json"
     manifest = json.loads(place.read_text())
     slope, offset = manifest["calibration"]["slope"], manifest["calibration"]["offset"]
-    place.write_text(json.dumps(manifest | {"clips": {"calibration": {"slope": slope, "offset": offset - 1.0}, "promise": {}}}))
+    place.write_text(json.dumps(manifest | {"clips": {"any": {"calibration": {"slope": slope, "offset": offset - 1.0}, "promise": {}}}}))
     before, after = Detector(model), Detector(tmp_path / "m")
     odds = [log_odds(np.array([p for _, p in detector.judge_file(clip).frames])) for detector in (before, after)]
     told = odds[0] < 6  # the others are rounded to 1
     assert told.sum() > 8
     np.testing.assert_allclose(odds[1][told], odds[0][told] - 1, atol=0.01)
     assert before.judge_file(picture).p_fake == after.judge_file(picture).p_fake
+
+
+def test_too_few_are_refused_before_a_head_is_learnt():
+    film = drawn(0, moved=MOVED, crop="whole+clip0")
+    for few, answer, fewest in ((film.rows["label"] == 1, "fake", 59), (film.rows["label"] == 0, "real", 29)):
+        with (
+            patch("deepfake_detector.train.fit_calibrated", side_effect=AssertionError("learnt")),
+            pytest.raises(
+                TrainingError, match=f"may say {answer} of clips takes frames of {fewest} .*to learn from [12] look so. Give --clips"
+            ),
+        ):
+            train(drawn(0), "logistic", "m", clips=[film.take(few.to_numpy() | (np.arange(len(film)) % 500 == 0))])
 
 
 def test_the_scripts_make_and_use_the_table(dataset, embeddings_csv, tmp_path):
@@ -222,20 +256,24 @@ def test_the_scripts_make_and_use_the_table(dataset, embeddings_csv, tmp_path):
     done = script("train_classifier.py", embeddings_csv, "--head", "logistic", "--clips", filmed_csv, "--out", out, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Of clips the same" in done.stdout
-    assert bundle.load(out).of_clips is not None
+    assert bundle.load(out).of_clips
 
 
-def with_mark(data: Embeddings, crop: str = "whole") -> Embeddings:
-    """The same pictures as if coding left a mark in their last number, beside moving them."""
+def with_mark(data: Embeddings, crop: str = "whole", place: int = 7, moved: float = MOVED) -> Embeddings:
+    """The same pictures as if coding left a mark in their last number, or another, beside moving them."""
     mark = np.zeros(8, np.float32)
-    mark[[0, 7]] = MOVED, 9
+    mark[[0, place]] = moved, 9
     return replace(data, X=data.X + mark, crop=crop)
+
+
+def named(data: Embeddings, coding: str = "clip0") -> Embeddings:
+    return replace(data, rows=data.rows.assign(path=data.rows["path"] + f"#{coding}"))
 
 
 def test_stills_out_of_clips_are_known_by_their_looks_and_judged_as_frames(tmp_path):
     model = train(drawn(0), "logistic", "m", clips=[with_mark(drawn(0), "whole+clip0")]).bundle
     looks = model.looks_filmed
-    assert looks.found > 0.95
+    assert looks.found["clip0"] > 0.95
     assert looks.mistaken <= 0.005
     new, stills = drawn(1), with_mark(drawn(1))
     assert model.taken_for_frames(stills.X).mean() > 0.95
@@ -249,19 +287,60 @@ def test_stills_out_of_clips_are_known_by_their_looks_and_judged_as_frames(tmp_p
     np.testing.assert_array_equal(again.p_fake(stills.X), model.p_fake(stills.X))
     assert again.looks_filmed.to_json() == looks.to_json()
     assert any("judged as one" in line for line in of_clips_too(again.manifest))
+    place = tmp_path / "m" / "manifest.json"
+    manifest = json.loads(place.read_text())
+    place.write_text(json.dumps(manifest | {"looks_filmed": looks.to_json() | {"offset": [0.0, 0.0]}}))
+    with pytest.raises(BundleError, match="damaged"):
+        bundle.load(tmp_path / "m")
+    place.write_text(json.dumps(manifest | {"clips": {"poor0": manifest["clips"]["clip0"]}}))
+    with pytest.raises(BundleError, match="damaged"):
+        bundle.load(tmp_path / "m")
+    place.write_text(json.dumps(manifest))
     (tmp_path / "m" / "filmed.safetensors").unlink()
     with pytest.raises(BundleError, match="damaged"):
         bundle.load(tmp_path / "m")
+
+
+def test_stills_that_were_saved_again_are_known_where_such_were_given():
+    """Saving a still leaves another mark than coding alone, and neither is told by the other."""
+    film = with_mark(drawn(0), "whole+clip0")
+    saved = with_mark(drawn(0), "whole+clip0+jpeg90", place=6)
+    both, alone = (train(drawn(0), "logistic", "m", clips=given).bundle for given in ([film, saved], [film]))
+    stills = with_mark(drawn(1), place=6)
+    assert set(both.looks_filmed.found) == {"clip0", "clip0+jpeg90"}
+    assert min(both.looks_filmed.found.values()) > 0.95
+    assert both.looks_filmed.mistaken <= 0.01
+    assert alone.taken_for_frames(stills.X).mean() < 0.1 < 0.9 < both.taken_for_frames(stills.X).mean()
+    assert called(both, stills, False)[0] < 0.1 < 0.3 < called(alone, stills, False)[0]
+    assert both.taken_for_frames(with_mark(drawn(1)).X).mean() > 0.9
+    assert both.taken_for_frames(drawn(1).X).mean() < 0.02
+    assert "as clip0+jpeg90" in of_clips_too(both.manifest | {"looks_filmed": both.looks_filmed.to_json()})[1]
+    unlike = train(drawn(0), "logistic", "m", clips=[film, replace(film_of(drawn(0)), crop="whole+poor0")]).bundle.looks_filmed
+    assert len(unlike.weight) == 1
+    assert unlike.found["poor0"] < 0.05 < 0.95 < unlike.found["clip0"], "what leaves no mark is not looked for"
+
+
+def test_each_coding_that_shows_is_answered_about_by_its_own_calibration():
+    """A poor coding, of which little can be told, takes nothing from the answers about others."""
+    clip, poor = with_mark(drawn(0), "whole+clip0"), with_mark(drawn(0), "whole+poor0", place=6, moved=MOVED + 2)
+    both, alone = (train(drawn(0), "logistic", "m", clips=given).bundle for given in ([poor, clip], [clip]))
+    assert [*both.manifest["clips"]] == ["clip0", "poor0"]
+    new, of_poor = with_mark(drawn(1)), with_mark(drawn(1), place=6, moved=MOVED + 2)
+    np.testing.assert_allclose(both.p_fake(new.X, of_clips=True), alone.p_fake(new.X, of_clips=True), atol=0.02)
+    assert max(called(both, of_poor, True)) < 0.12 < 0.5 < max(called(alone, of_poor, True))
+    mixed = np.concatenate([new.X, drawn(1).X, of_poor.X])
+    apart = [both.p_fake(new.X), both.p_fake(drawn(1).X), both.p_fake(of_poor.X)]
+    np.testing.assert_array_equal(both.p_fake(mixed), np.concatenate(apart))
 
 
 def test_copies_that_are_frames_are_not_taken_for_pictures_that_were_never_filmed():
     data, copies = drawn(0), with_mark(drawn(0))
     copies.rows["path"], copies.rows["split"] = copies.rows["path"] + "#clip0", VIEW
     both = Embeddings(pd.concat([data.rows, copies.rows], ignore_index=True), np.concatenate([data.X, copies.X]), SPEC, "whole")
-    assert looks_filmed.fit(both, with_mark(drawn(0), "whole+clip0"), 0).found > 0.95
+    assert looks_filmed.fit(both, named(with_mark(drawn(0))), 0)[0].found["clip0"] > 0.95
     both.rows["video"] = np.where(both.rows["split"] == VIEW, "a.mp4", "")
     both.rows["split"] = ""
-    assert looks_filmed.fit(both, with_mark(drawn(0), "whole+clip0"), 0).found > 0.95, "nor are frames of a data set's own clips"
+    assert looks_filmed.fit(both, named(with_mark(drawn(0))), 0)[0].found["clip0"] > 0.95, "nor are frames of a data set's own clips"
 
 
 def test_what_filming_does_not_change_is_not_told_by_looks(caplog):
@@ -275,7 +354,9 @@ def test_test_pictures_are_not_learnt_from_as_frames_either():
     data.rows["split"] = np.where(np.arange(len(data)) % 5 == 0, "test", "train")
     film = with_mark(data, "whole+clip0")
     seen = []
-    with patch.object(looks_filmed, "fit", side_effect=lambda pictures, frames, seed: seen.append(frames.rows) or None):
+    with patch.object(
+        looks_filmed, "fit", side_effect=lambda pictures, frames, seed: seen.append(frames.rows) or (None, np.zeros(len(frames), int))
+    ):
         train(data, "logistic", "m", clips=[film])
     [frames] = seen
     assert set(frames["split"]) == {"train"}

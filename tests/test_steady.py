@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from deepfake_detector import bundle
 from deepfake_detector.calibration import Calibration
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import NoFace, UnusablePicture
+from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.types import Thresholds
 from deepfake_detector.ui.verdict_card import card
 from deepfake_detector.video import Clip
@@ -93,3 +95,18 @@ def test_of_a_clip_that_is_mostly_damaged_nothing_is_answered(detector, tmp_path
     assert (verdict.verdict == "unsure") == bool(withheld)
     assert f"{whole} of 16 frames were judged" in verdict.notes[0]
     assert ("The answer would be" in card(verdict)) == bool(withheld)
+
+
+def test_the_copy_of_a_still_is_judged_by_the_calibration_that_the_still_was(detector, files):
+    """Saved again it may no longer look as if it had been a frame: another calibration would turn an answer round, or let one stand."""
+    still, copy = (detector.embedder.embed_one(file.read_bytes()) for file in files)
+    towards = np.concatenate([one.remembered.vectors for one in (still, copy)])
+    weight = (towards[0] - towards[1])[None]
+    looks = LooksFilmed(("clip0",), weight, -weight @ towards.mean(axis=0), {"clip0": 1.0}, 0.0)
+    never_real = {"clip0": {"calibration": {"slope": 0.1, "offset": -9.0}}}
+    detector.bundle = replace(detector.bundle, looks_filmed=looks, manifest=detector.bundle.manifest | {"clips": never_real})
+    assert detector.bundle.taken_for_frames(towards).tolist() == [True, False]
+    detector.saved_again = SimpleNamespace(embed_one=lambda content: copy)
+    verdict = detector.judge(files[0].read_bytes())
+    assert verdict.verdict == "real", "by the calibration of frames its copy is, too; by that of pictures it would be fake"
+    assert len(verdict.notes) == 1

@@ -119,12 +119,13 @@ def of_clips_too(manifest: dict[str, Any]) -> list[str]:
     """That the promise is one about clips as well, where answers about these are calibrated."""
     if "clips" not in manifest:
         return []
-    real, fake = (manifest["clips"]["promise"]["pictures"][label] for label in LABEL_NAMES)
+    real, fake = (sum(one["promise"]["pictures"][label] for one in manifest["clips"].values()) for label in LABEL_NAMES)
     too = [f"Of clips the same: answers about them are calibrated by {real:,} frames of clips of real pictures and {fake:,} of fakes."]
     if looks := manifest.get("looks_filmed"):
+        known = _list(f"{share:.1%} as {coding}" for coding, share in looks["found"].items())
         too.append(
-            f"A picture that looks as if it had been such a frame is judged as one: {looks['found']:.1%} of those that were do, and "
-            f"{looks['mistaken']:.1%} of others, of sources and generators that this was not learnt from."
+            f"A picture that looks as if it had been such a frame is judged as one. Of frames do {known}, and {looks['mistaken']:.1%} of "
+            "other pictures, of sources and generators that this was not learnt from."
         )
     return too
 
