@@ -168,6 +168,8 @@ def finished(
     manifest = {"promise": fitted.promise, "training": told | facts, "versions": versions()}
     if fitted.clips:
         manifest["clips"] = fitted.clips
+    if looks:
+        manifest["looks_filmed"] = looks.to_json()
     bundle = Bundle(
         name,
         fitted.head,
