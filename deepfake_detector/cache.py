@@ -60,14 +60,15 @@ class Cache:
         try:
             self._db = database.connect(self.path, _SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise CacheError(self._advice(error)) from error
+            raise CacheError(self._advice(error, opened=False)) from error
 
-    def _advice(self, error: Exception) -> str:
-        """What to do about it; never to delete what may be somebody's photograph, which a mistyped command names."""
+    def _advice(self, error: Exception, opened: bool = True) -> str:
+        """What to do about it; never to delete what may be somebody's photograph or history, which a mistyped command names."""
         is_database, another = database.is_one(self.path), "another file with --cache or $DEEPFAKE_DETECTOR_EMBEDDINGS"
-        if is_database is False:
-            return f"{self.path} is no embedding cache, but a file of another kind, and was left as it is. Choose {another}."
-        delete = ", or delete this one: it holds nothing that can't be computed again" if is_database else ""
+        if is_database is False or isinstance(error, database.Foreign):
+            kind = error if isinstance(error, database.Foreign) else "a file of another kind"
+            return f"{self.path} is no embedding cache, but {kind}, and was left as it is. Choose {another}."
+        delete = ", or delete this one: it holds nothing that can't be computed again" if is_database and opened else ""
         return f"The embedding cache {self.path} can't be used ({error}). Check the disk and its permissions, choose {another}{delete}."
 
     def get(self, key: bytes) -> Remembered | None:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -152,6 +153,37 @@ def test_who_names_a_photograph_for_the_cache_is_not_told_to_delete_it(tmp_path)
     with pytest.raises(CacheError, match="can't be used.*choose another file") as told:
         Cache(tmp_path)
     assert "delete" not in str(told.value), "a folder may hold anything"
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal", "wal in use"])
+@pytest.mark.parametrize("table", ["moz_places (id INTEGER PRIMARY KEY, url TEXT)", "embeddings (id INTEGER PRIMARY KEY, embedding BLOB)"])
+def test_another_programs_database_is_refused_and_left_as_it_is(tmp_path, mode, table):
+    place = tmp_path / "history.sqlite"
+    with closing(sqlite3.connect(place)) as theirs:
+        theirs.execute(f"PRAGMA journal_mode = {mode.partition(' ')[0]}")
+        theirs.execute(f"CREATE TABLE {table}")
+        if mode != "wal in use":
+            theirs.close()
+        before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+        expected = r"history.sqlite is no embedding cache, .* expected the table embeddings \(key, .*\), found \w+, .*Choose another file"
+        with pytest.raises(CacheError, match=expected) as told:
+            Cache(place)
+        assert "delete" not in str(told.value)
+        after = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+        assert after.keys() == before.keys()
+        assert [name for name in before if before[name] != after[name] and not name.endswith("-shm")] == []  # that holds locks
+
+
+def test_nobody_is_told_to_delete_a_database_that_could_not_be_looked_into(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepfake_detector.database.PATIENCE", 0.1)
+    place = tmp_path / "history.sqlite"
+    with closing(sqlite3.connect(place)) as theirs:
+        theirs.execute("PRAGMA locking_mode = EXCLUSIVE")
+        theirs.execute("PRAGMA journal_mode = WAL")
+        theirs.execute("CREATE TABLE moz_places (id INTEGER PRIMARY KEY, url TEXT)")
+        with pytest.raises(CacheError, match="locked.*choose another file") as told:
+            Cache(place)
+        assert "delete this one" not in str(told.value)
 
 
 WRITER = """
