@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 import threading
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from deepfake_detector import colours
-from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE, Picture, begins_as_video, check_not_blank, kind_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _LOOKED_AT = 4096  # bytes
 _FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
 READING = "frames 2"  # how frames are read: 1 knew neither HDR nor pixels that are not square, and took smeared frames for whole ones
 _HDR = "HDR, shown as on a standard screen"
+LEAST_EVERY = 0.001  # seconds: no clip has frames so close, and to look for more of them would take for ever
+_FORGIVEN = 1e-6  # seconds that floats may be off by, as 1/25 is
 _COMPLETE = 0.95  # a file that holds this share of the length that it states is whole
 _UPRIGHT = {  # signs of the display matrix (a, b, c, d), which maps (x, y) to (ax + cy, bx + dy) → what Pillow calls that
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
@@ -52,18 +55,35 @@ class Sampling:
     frames: int = 16
     every: float | None = None
 
+    def __post_init__(self):
+        if self.frames < 1:
+            raise DetectorError(f"--frames should be at least 1; received {self.frames}.")
+        if self.every is not None and not LEAST_EVERY <= self.every < float("inf"):
+            raise DetectorError(f"--every should be a number of seconds, {LEAST_EVERY} or more; received {self.every}.")
+
     def choose(self, times: list[float], end: float) -> list[int]:
         """Indices into the rising presentation times: the frame on display at each wanted moment, each at most once."""
         if self.every is None and len(times) <= self.frames:
             return list(range(len(times)))
-        start = times[0]
         if self.every is None:
-            wanted = [start + (i + 0.5) * (end - start) / self.frames for i in range(self.frames)]
-        else:
-            count = max(1, -int(-(end - start) / self.every // 1))
-            wanted = [start + i * self.every for i in range(count)]
-        # A millionth of a second forgives what floats make of 1/25.
-        return sorted({max(0, bisect_right(times, moment + 1e-6) - 1) for moment in wanted})
+            length = end - times[0]
+            return sorted({_on_display(times, times[0] + (i + 0.5) * length / self.frames) for i in range(self.frames)})
+        return self._regularly(times, end)
+
+    def _regularly(self, times: list[float], end: float) -> list[int]:
+        """By the frames, not by the moments: there may be billions of these where times jump."""
+        moments = max(1, math.ceil((end - times[0]) / self.every))
+        chosen, nth = [], 0
+        while nth < moments:
+            chosen.append(_on_display(times, times[0] + nth * self.every))
+            if chosen[-1] + 1 == len(times):
+                break
+            nth = max(nth + 1, math.ceil((times[chosen[-1] + 1] - times[0] - _FORGIVEN) / self.every))
+        return sorted(set(chosen))
+
+
+def _on_display(times: list[float], moment: float) -> int:
+    return max(0, bisect_right(times, moment + _FORGIVEN) - 1)
 
 
 def is_video(path: str) -> bool:

@@ -208,7 +208,11 @@ def test_that_clips_are_neither_audited_nor_degraded_is_said(clips, tmp_path, mo
 
 @pytest.mark.parametrize(
     ("option", "reason"),
-    [(("--frames", "0"), "at least 1"), (("--every", "-1"), "above 0"), (("--dataset", "nosuch"), "there are: .*celeb_df")],
+    [
+        (("--frames", "0"), "at least 1"),
+        (("--every", "1e-320"), "0.001 or more; received 1e-320"),
+        (("--dataset", "nosuch"), "there are: .*celeb_df"),
+    ],
 )
 def test_options_that_make_no_sense(tmp_path, option, reason):
     done = script("extract_embeddings.py", tmp_path, *option, "--encoder", "colour_histogram", cwd=tmp_path)

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from time import monotonic
 
 import av
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deepfake_detector import colours
-from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.video import Clip, Sampling, is_video, length
 from tests.clips import copy_clip, draw_clip, draw_hdr, draw_sound, shade
 
@@ -61,6 +62,19 @@ def test_evenly_means_evenly_in_time():
     assert Sampling(3).choose([0.0], 0.04) == [0]
     assert Sampling(1).choose([0.0, 1.0], 2.0) == [1]
     assert Sampling(every=0.04).choose([i * 0.04 for i in range(1000)], 40.0) == list(range(1000))
+
+
+@pytest.mark.parametrize("wrong", [{"frames": 0}, *({"every": every} for every in (0, -1, 1e-320, 1e-7, float("inf"), float("nan")))])
+def test_a_sampling_that_makes_no_sense_is_refused(wrong):
+    [(option, value)] = wrong.items()
+    with pytest.raises(DetectorError, match=f"--{option} should be (.* or more|at least 1); received {value}"):
+        Sampling(**wrong)
+
+
+def test_where_times_jump_choosing_takes_no_longer_than_there_are_frames():
+    began = monotonic()
+    assert Sampling(every=0.001).choose([0.0, 0.0005, 1.0, 20_000.0], 20_000.04) == [0, 1, 2, 3]
+    assert monotonic() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -132,10 +132,6 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 def sampling_of(arguments: argparse.Namespace):
     from deepfake_detector.video import Sampling
 
-    if arguments.frames < 1:
-        raise DetectorError(f"--frames should be at least 1; received {arguments.frames}.")
-    if arguments.every is not None and not 0 < arguments.every < float("inf"):
-        raise DetectorError(f"--every should be a number of seconds above 0; received {arguments.every}.")
     return Sampling(arguments.frames, arguments.every)
 
 
