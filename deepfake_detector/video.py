@@ -36,6 +36,7 @@ READING = "frames 2"  # how frames are read: 1 knew neither HDR nor pixels that 
 _HDR = "HDR, shown as on a standard screen"
 LEAST_EVERY = 0.001  # seconds: no clip has frames so close, and to look for more of them would take for ever
 _FORGIVEN = 1e-6  # seconds that floats may be off by, as 1/25 is
+_UNEVEN = "its times jump, or a few frames stay for most of it: frames were taken evenly by number, not by time"
 _COMPLETE = 0.95  # a file that holds this share of the length that it states is whole
 _UPRIGHT = {  # signs of the display matrix (a, b, c, d), which maps (x, y) to (ax + cy, bx + dy) → what Pillow calls that
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
@@ -69,6 +70,10 @@ class Sampling:
             length = end - times[0]
             return sorted({_on_display(times, times[0] + (i + 0.5) * length / self.frames) for i in range(self.frames)})
         return self._regularly(times, end)
+
+    def choose_by_number(self, count: int) -> list[int]:
+        """Indices into so many frames, more than are wanted: evenly, whatever their times."""
+        return [int((i + 0.5) * count / self.frames) for i in range(self.frames)]
 
     def _regularly(self, times: list[float], end: float) -> list[int]:
         """By the frames, not by the moments: there may be billions of these where times jump."""
@@ -225,6 +230,9 @@ class Clip:
         if states and here < _COMPLETE * states:
             self.notes = (f"cut off: {here:.1f} of {states:.1f} seconds are there",)
         chosen = sampling.choose(times, float(end * unit))
+        if sampling.every is None and 2 * len(chosen) < min(sampling.frames, len(times)):
+            chosen = sampling.choose_by_number(len(times))
+            self.notes = (*self.notes, _UNEVEN)
         groups = {group_of[stamps[i]] for i in chosen}
         # A frame shown before the keyframe that it follows in the file also refers to the group before.
         groups |= {group_of[stamps[i]] - 1 for i in chosen if stamps[i] < starts[group_of[stamps[i]]]}

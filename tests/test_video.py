@@ -64,6 +64,17 @@ def test_evenly_means_evenly_in_time():
     assert Sampling(every=0.04).choose([i * 0.04 for i in range(1000)], 40.0) == list(range(1000))
 
 
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".ts", ".flv"])
+def test_where_times_jump_by_hours_frames_from_before_and_after_are_taken(tmp_path, ending):
+    path = str(draw_clip(tmp_path / f"a{ending}", [*STEADY[:25], *(4 * 3_600_000 + time for time in STEADY[25:])], bf="0"))
+    clip = Clip(path, Sampling(5))
+    assert numbers(clip) == [number % 20 for number in (5, 15, 25, 35, 45)]
+    assert [time > 14_000 for time in clip.times] == [False, False, True, True, True]
+    assert clip.notes[-1].startswith("its times jump, or a few frames stay")
+    assert len(Clip(path, Sampling(every=0.2)).times) == pytest.approx(10, abs=2)
+    assert len(Clip(path, Sampling(50)).times) == 50
+
+
 @pytest.mark.parametrize("wrong", [{"frames": 0}, *({"every": every} for every in (0, -1, 1e-320, 1e-7, float("inf"), float("nan")))])
 def test_a_sampling_that_makes_no_sense_is_refused(wrong):
     [(option, value)] = wrong.items()
