@@ -36,6 +36,7 @@ READING = "frames 2"  # how frames are read: 1 knew neither HDR nor pixels that 
 _HDR = "HDR, shown as on a standard screen"
 LEAST_EVERY = 0.001  # seconds: no clip has frames so close, and to look for more of them would take for ever
 _FORGIVEN = 1e-6  # seconds that floats may be off by, as 1/25 is
+_ANEW = 1  # times that go back by more than so many seconds begin anew
 _UNEVEN = "its times jump, or a few frames stay for most of it: frames were taken evenly by number, not by time"
 _COMPLETE = 0.95  # a file that holds this share of the length that it states is whole
 _UPRIGHT = {  # signs of the display matrix (a, b, c, d), which maps (x, y) to (ax + cy, bx + dy) → what Pillow calls that
@@ -161,7 +162,8 @@ class Clip:
 
     def identity(self, nth: int) -> str:
         """What stands for the content of the nth chosen frame, without decoding it."""
-        return hashlib.sha256(f"frame 1|{self.sha256}|{self._stamps[nth]}".encode()).hexdigest()
+        counted = 2 if self._joints else 1  # where times begin anew, 1 knew the last frame alone of those that share one
+        return hashlib.sha256(f"frame {counted}|{self.sha256}|{self._stamps[nth]}".encode()).hexdigest()
 
     def picture(self, nth: int) -> Picture:
         """The nth chosen frame, to be asked for once; from any thread, best in order. Raises UnusablePicture for a damaged or blank one."""
@@ -202,9 +204,10 @@ class Clip:
             of_all = not stream.duration
             group_of: dict[int, int] = {}  # timestamp → the number of the keyframe that it follows in the file
             starts: dict[int, int] = {}  # that keyframe's own timestamp
-            end, group, last = 0, 0, 0.0
+            self._joints = end = group = 0
+            last = 0.0
             try:
-                for packet in container.demux() if of_all else container.demux(stream):
+                for packet, self._joints in _packets(container, stream, of_all):
                     stamp = _stamp(packet)
                     if stamp is None:
                         continue
@@ -229,6 +232,8 @@ class Clip:
         here = max(last, float(end * unit)) if of_all else seconds
         if states and here < _COMPLETE * states:
             self.notes = (f"cut off: {here:.1f} of {states:.1f} seconds are there",)
+        if self._joints:
+            self.notes = (*self.notes, f"by its times it is {self._joints + 1} recordings, joined; its times are counted on over them")
         chosen = sampling.choose(times, float(end * unit))
         if sampling.every is None and 2 * len(chosen) < min(sampling.frames, len(times)):
             chosen = sampling.choose_by_number(len(times))
@@ -296,7 +301,7 @@ def _frames(
 
     group, seen, fed = 0, False, False
     try:
-        for packet in container.demux(stream):
+        for packet, _ in _packets(container, stream):
             if _stamp(packet) is None:
                 continue
             group += packet.is_keyframe and seen
@@ -312,6 +317,25 @@ def _frames(
         pass
     if fed:
         yield from decode(None)
+
+
+def _packets(container: InputContainer, stream: VideoStream, of_all: bool = False) -> Iterator[tuple[av.Packet, int]]:
+    """The stream's packets, or those of all streams, and how often its times have begun anew, as where recordings were joined.
+
+    They are made to go on there, or frames of several parts would share their times.
+    """
+    joints, shift, last, end = 0, 0, None, 0
+    for packet in container.demux() if of_all else container.demux(stream):
+        if packet.stream is stream and (packet.dts is not None or packet.pts is not None):
+            if packet.dts is not None:
+                if last is not None and packet.dts < last - _ANEW / packet.time_base:
+                    joints, shift = joints + 1, end - packet.dts
+                last = packet.dts
+                packet.dts += shift
+            if packet.pts is not None:
+                packet.pts += shift
+            end = max(end, _stamp(packet) + (packet.duration or 1))
+        yield packet, joints
 
 
 def _stamp(of: av.Packet | av.VideoFrame) -> int | None:

@@ -75,6 +75,20 @@ def test_where_times_jump_by_hours_frames_from_before_and_after_are_taken(tmp_pa
     assert len(Clip(path, Sampling(50)).times) == 50
 
 
+def test_where_times_begin_anew_the_frames_of_all_recordings_are_taken(tmp_path):
+    parts = [draw_clip(tmp_path / f"{name}.ts", times, g="10") for name, times in (("a", STEADY), ("b", STEADY[:45]))]
+    (tmp_path / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    clip = Clip(str(tmp_path / "joined.ts"), Sampling(100))
+    assert numbers(clip) == [number % 20 for part in (STEADY, STEADY[:45]) for number in range(len(part))]
+    assert clip.times == sorted(set(clip.times))
+    assert clip.seconds == pytest.approx(3.8, abs=0.2)
+    assert clip.notes == ("by its times it is 2 recordings, joined; its times are counted on over them",)
+    alone = Clip(str(parts[1]), Sampling(100))
+    alone.sha256 = clip.sha256
+    known = {alone.identity(nth) for nth in range(45)}  # as a cache may hold them of the last recording
+    assert not {clip.identity(nth) for nth in range(95)} & known
+
+
 @pytest.mark.parametrize("wrong", [{"frames": 0}, *({"every": every} for every in (0, -1, 1e-320, 1e-7, float("inf"), float("nan")))])
 def test_a_sampling_that_makes_no_sense_is_refused(wrong):
     [(option, value)] = wrong.items()
