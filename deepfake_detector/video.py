@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -191,8 +191,8 @@ class Clip:
             self._wanted.discard(self._stamps[nth])
             self._ready.pop(self._stamps[nth], None)
 
-    def _list(self, sampling: Sampling) -> tuple[list[int], list[float], set[int], float]:
-        """Read the packets' times → (the chosen frames' timestamps, their seconds, the groups of packets to decode for them, `seconds`)."""
+    def _list(self, sampling: Sampling) -> tuple[list[int], list[float], dict[int, set[int]], float]:
+        """Read the packets' times → (the chosen frames' timestamps, their seconds, which of them each group is decoded for, `seconds`)."""
         import av
 
         container, stream = _open(self._path)
@@ -238,24 +238,31 @@ class Clip:
         if sampling.every is None and 2 * len(chosen) < min(sampling.frames, len(times)):
             chosen = sampling.choose_by_number(len(times))
             self.notes = (*self.notes, _UNEVEN)
-        groups = {group_of[stamps[i]] for i in chosen}
-        # A frame shown before the keyframe that it follows in the file also refers to the group before.
-        groups |= {group_of[stamps[i]] - 1 for i in chosen if stamps[i] < starts[group_of[stamps[i]]]}
+        groups: dict[int, set[int]] = {}
+        for stamp in (stamps[i] for i in chosen):
+            group = group_of[stamp]
+            # A frame shown before the keyframe that it follows in the file also refers to the group before.
+            for one in (group, group - 1) if stamp < starts[group] else (group,):
+                groups.setdefault(one, set()).add(stamp)
         return [stamps[i] for i in chosen], [times[i] for i in chosen], groups, seconds
 
     def _decode(self) -> Iterator[tuple[int, av.VideoFrame | None]]:
-        """The chosen frames in the order of the decoder, None for a damaged one; groups of packets without any are not decoded."""
-        container, stream = _open(self._path)
-        with container:
-            decoder = stream.codec_context
-            decoder.thread_type = "AUTO"
-            for frame, whole in _frames(container, stream, decoder, self._groups):
-                stamp = _stamp(frame)
-                if stamp in self._wanted:
-                    self._wanted.discard(stamp)
-                    yield stamp, frame if whole else None
-                if not self._wanted:
-                    return
+        """The chosen frames in the order of the decoder, None for a damaged one; a group of packets is decoded up to its last."""
+        for with_lead in (False, True):
+            container, stream = _open(self._path)
+            with container:
+                decoder = stream.codec_context
+                decoder.thread_type = "AUTO"
+                for frame, whole in _frames(container, stream, decoder, self._is_needed, with_lead):
+                    stamp = _stamp(frame)
+                    if stamp in self._wanted:
+                        self._wanted.discard(stamp)
+                        yield stamp, frame if whole else None
+                    if not self._wanted:
+                        return
+
+    def _is_needed(self, group: int) -> bool:
+        return not self._wanted.isdisjoint(self._groups.get(group, ()))
 
 
 def _open(path: str) -> tuple[InputContainer, VideoStream]:
@@ -282,9 +289,15 @@ def _open(path: str) -> tuple[InputContainer, VideoStream]:
 
 
 def _frames(
-    container: InputContainer, stream: VideoStream, decoder: av.CodecContext, groups: set[int]
+    container: InputContainer, stream: VideoStream, decoder: av.CodecContext, is_needed: Callable[[int], bool], with_lead: bool
 ) -> Iterator[tuple[av.VideoFrame, bool]]:
-    """The frames of those groups, and whether each is whole. FFmpeg names the one that is hit; all up to the next keyframe build on it."""
+    """The frames of each group of packets from its first to when it is no longer needed, and whether each is whole.
+
+    It ends where a group lacks a frame, unless it is asked for each group together with that before. For what a file calls a keyframe may
+    only be where a refresh of the picture begins, which is complete with the next one.
+
+    FFmpeg names the frame that is hit; all up to the next keyframe build on it.
+    """
     import av
 
     whole = True
@@ -299,20 +312,23 @@ def _frames(
             whole = (whole or frame.key_frame) and not frame.is_corrupt
             yield frame, whole
 
-    group, seen, fed = 0, False, False
+    group, seen = 0, False
+    fed: set[int] = set()
     try:
         for packet, _ in _packets(container, stream):
             if _stamp(packet) is None:
                 continue
             group += packet.is_keyframe and seen
             seen = seen or not packet.is_discard and packet.size > 0
-            if group in groups:
+            if is_needed(group) or with_lead and is_needed(group + 1):
                 yield from decode(packet)
-                fed = True
+                fed.add(group)
             elif fed:
                 yield from decode(None)
+                if not with_lead and any(map(is_needed, fed)):
+                    return
                 decoder.flush_buffers()
-                whole, fed = True, False
+                whole, fed = True, set()
     except (av.error.FFmpegError, IndexError):  # the end of a broken file
         pass
     if fed:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_detector import colours
+from deepfake_detector import colours, video
 from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.video import Clip, Sampling, is_video, length
 from tests.clips import copy_clip, draw_clip, draw_hdr, draw_sound, shade
 
 STEADY = list(range(0, 2000, 40))  # 25 a second
+OPEN = {"g": "7", "bf": "3", "x264-params": "open-gop=1"}
+REFRESHED = {"intra-refresh": "1", "g": "20", "bf": "0", "sc_threshold": "0"}  # keyframes by name alone, but for the first
 UNEVEN = [0, 10, 20, 30, 1000, 1500, 1510, 3000]
 
 
@@ -154,11 +156,34 @@ def test_no_frame_is_decoded_twice_and_groups_without_a_chosen_one_not_at_all(tm
     assert len(Clip(path, Sampling(1))._groups) == 1
 
 
-def test_the_frames_are_those_that_plain_decoding_gives(tmp_path):
-    path = str(draw_clip(tmp_path / "a.mp4", STEADY, g="7", bf="3", **{"x264-params": "open-gop=1"}))
+def test_a_group_is_decoded_no_further_than_its_last_frame_that_is_asked_for(tmp_path, monkeypatch):
+    decoded = []
+    real = video._frames
+
+    def counting(*asked):
+        for frame, whole in real(*asked):
+            decoded.append(frame)
+            yield frame, whole
+
+    monkeypatch.setattr(video, "_frames", counting)
+    path = str(draw_clip(tmp_path / "a.mp4", list(range(0, 20_000, 40)), g="250", sc_threshold="0"))
+    assert numbers(Clip(path, Sampling(2))) == [125 % 20, 375 % 20]
+    in_a_row = 32  # what the decoder's threads may be ahead
+    assert len(decoded) <= 2 * (126 + in_a_row)
+    decoded.clear()
+    clip = Clip(path, Sampling(2))
+    clip.forget(0)
+    assert grey(clip.picture(1).image) == pytest.approx(shade(375), abs=4)
+    assert len(decoded) <= 126 + in_a_row
+
+
+@pytest.mark.parametrize(("chosen", "options"), [(9, OPEN), (40, OPEN), (3, REFRESHED), (16, REFRESHED)])
+def test_the_frames_are_those_that_plain_decoding_gives(tmp_path, chosen, options):
+    path = str(draw_clip(tmp_path / "a.mp4", list(range(0, 8000, 40)), **options))
     with av.open(path) as container:
         plain = {frame.time: np.asarray(frame.to_image()) for frame in container.decode(video=0)}
-    clip = Clip(path, Sampling(9))
+    clip = Clip(path, Sampling(chosen))
+    assert len(clip.times) == chosen
     for nth, time in enumerate(clip.times):
         np.testing.assert_array_equal(np.asarray(clip.picture(nth).image), plain[time])
 
