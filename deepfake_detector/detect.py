@@ -115,8 +115,11 @@ class Detector:
 
         Of a clip the frames that `sampling` chooses are judged, and their scores pooled.
         """
+        return self.judge_embedded(self.embedder.embed(shots(paths, str, sampling), lambda shot: shot.read()))
+
+    def judge_embedded(self, embedded: Iterable[Embedded[Shot[str]]]) -> Iterator[tuple[str, Verdict | str]]:
+        """As `judge_files`, by what became of their shots."""
         began = time.perf_counter()
-        embedded = self.embedder.embed(shots(paths, str, sampling), lambda shot: shot.read())
         for _, of_one in itertools.groupby(embedded, key=lambda one: one.item.number):
             parts = list(of_one)
             shot = parts[0].item

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import logging
 import os
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -26,6 +27,7 @@ from deepfake_detector.cache import Cache, Remembered, cache_key
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import CacheError, UnusablePicture
 from deepfake_detector.images import Picture, check_file_size, open_picture, reading
+from deepfake_detector.once import Once
 
 log = logging.getLogger(__name__)
 
@@ -135,18 +137,22 @@ class Embedder:
 
         `read` gives an item's content and may raise OSError or UnusablePicture; it is called from the worker threads.
         """
+        return self.embed_prepared((functools.partial(self.prepare, item, read) for item in items), timing)
+
+    def embed_prepared(self, prepared: Iterable[Callable[[], Prepared[Item]]], timing: Timing | None = None) -> Iterator[Embedded[Item]]:
+        """As `embed`, of the items that these prepare; they are called from the worker threads."""
         timing = timing if timing is not None else Timing()
         _ = self.encoder.spec  # where it needs a weights file that is missing, say so before any thread starts
         ahead: deque[Future[Prepared[Item]]] = deque()
         waiting: deque[Prepared[Item]] = deque()
         misses: dict[bytes, list[Prepared[Item]]] = {}  # of `waiting`: each distinct unknown picture, then its twins
         with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
-            source = iter(items)
+            source = iter(prepared)
             try:
                 while True:
                     while len(ahead) < 2 * self.batch_size + self.workers:
                         try:
-                            ahead.append(pool.submit(self.prepare, next(source), read))
+                            ahead.append(pool.submit(next(source)))
                         except StopIteration:
                             break
                     if not ahead:
@@ -245,6 +251,28 @@ class Embedder:
             timing.cached += one.result.cached
             timing.errors += one.result.error is not None
             yield one.result
+
+
+def embed_by_each(embedders: Sequence[Embedder], items: Iterable[Item], read: Callable[[Item], Content]) -> list[Iterator[Embedded[Item]]]:
+    """What became of each item by each embedder, in order; it is read and decoded once for all of them.
+
+    Best drawn from in step: what another has yet to encode is held, as its encoder takes it.
+    """
+
+    def prepare(item: Item) -> list[Prepared[Item]]:
+        opened = Once(lambda: undecoded(read(item)))
+        decode = Once(lambda: opened().decode())
+        return [embedder.prepare(item, lambda _: replace(opened(), decode=decode)) for embedder in embedders]
+
+    shared = itertools.tee((Once(functools.partial(prepare, item)) for item in items), len(embedders))
+    return [
+        embedder.embed_prepared(map(functools.partial(_nth, nth), own))
+        for nth, (embedder, own) in enumerate(zip(embedders, shared, strict=True))
+    ]
+
+
+def _nth(nth: int, prepared: Once[list[Prepared[Item]]]) -> Callable[[], Prepared[Item]]:
+    return lambda: prepared()[nth]
 
 
 def read_file(path: str) -> bytes:

@@ -11,7 +11,9 @@ from pathlib import Path
 from deepfake_detector import provenance
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.detect import MODELS, Detector
+from deepfake_detector.embed import embed_by_each
 from deepfake_detector.errors import UnusablePicture, cause
+from deepfake_detector.frames import shots
 from deepfake_detector.types import Declaration, Looked, Part, Verdict
 from deepfake_detector.video import Sampling
 
@@ -71,9 +73,12 @@ class Panel:
         return outcome
 
     def judge_files(self, paths: Iterable[str], sampling: Sampling | None = None) -> Iterator[tuple[str, Verdict | str]]:
-        """Many files, batched, in order → (path, verdict), or (path, reason) for one that none of the models can judge."""
-        asked = itertools.tee(paths, len(self._all))
-        streams = [detector.judge_files(own, sampling) for detector, own in zip(self._all, asked, strict=True)]
+        """Many files, batched, in order → (path, verdict), or (path, reason) for one that none of the models can judge.
+
+        Each is read and decoded once for all of them, but for a picture that is judged again as saved again.
+        """
+        embedded = embed_by_each([detector.embedder for detector in self._all], shots(paths, str, sampling), lambda shot: shot.read())
+        streams = [detector.judge_embedded(own) for detector, own in zip(self._all, embedded, strict=True)]
         for outcomes in zip(*streams, strict=True):
             path = outcomes[0][0]
             try:

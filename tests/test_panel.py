@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from deepfake_detector import bundle, provenance
+from deepfake_detector.cache import Cache
 from deepfake_detector.detect import DEFAULT_MODEL, Detector
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.panel import FACE_SWAPS, Panel
 from deepfake_detector.ui.tabs.model import describe_all
 from deepfake_detector.ui.verdict_card import card
+from deepfake_detector.video import Clip
+from tests.clips import draw_clip
 from tests.conftest import answering, process, script
 
 
@@ -67,6 +70,28 @@ def test_a_folder_is_judged_in_order_and_a_bad_file_costs_itself_alone(panel_of,
     assert [path for path, outcome in outcomes if isinstance(outcome, str)] == [paths[7]]
     with pytest.raises(UnusablePicture, match="not a picture"):
         panel.judge_file(paths[7])
+
+
+def test_a_frame_is_decoded_once_for_all_models_whatever_the_cache_knows(model, tmp_path, monkeypatch):
+    decoded = []
+    picture = Clip.picture
+    monkeypatch.setattr(Clip, "picture", lambda clip, nth: decoded.append(nth) or picture(clip, nth))
+    clip = str(draw_clip(tmp_path / "a.mp4", list(range(0, 1000, 40))))
+    folders = [answering(model, tmp_path / f"model{n}", answer) for n, answer in enumerate(("real", "fake"))]
+    alone = [Detector(folder).judge_file(clip) for folder in folders]
+    decoded.clear()
+    together = Panel([Detector(folder) for folder in folders]).judge_file(clip)
+    assert sorted(decoded) == list(range(16))
+    assert [(one.p_fake, one.frames, one.notes) for one in (*together.others, together)] == [
+        (one.p_fake, one.frames, one.notes) for one in alone
+    ]
+    with Cache(tmp_path / "cache.sqlite") as cache:
+        Detector(folders[0], cache).judge_file(clip)
+        decoded.clear()
+        half_known = Panel([Detector(folders[0], cache), Detector(folders[1])]).judge_file(clip)
+    assert sorted(decoded) == list(range(16))
+    assert [half_known.cached, *(one.cached for one in half_known.others)] == [False, True]
+    assert half_known.frames == together.frames
 
 
 @pytest.mark.parametrize("first", ["faces", "whole"])
