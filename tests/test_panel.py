@@ -20,6 +20,7 @@ from deepfake_detector.ui.verdict_card import card
 from deepfake_detector.video import Clip
 from tests.clips import draw_clip
 from tests.conftest import answering, process, script
+from tests.signing import signed_file
 
 
 @pytest.fixture
@@ -94,11 +95,16 @@ def test_a_frame_is_decoded_once_for_all_models_whatever_the_cache_knows(model, 
     assert half_known.frames == together.frames
 
 
+def asking_faces(model: Path) -> Path:
+    """The model, which then has no answer about what is drawn here."""
+    manifest = json.loads((model / "manifest.json").read_text())
+    (model / "manifest.json").write_text(json.dumps(manifest | {"crop": "faces:detector=mtcnn:padding=0.3:min=32"}))
+    return model
+
+
 @pytest.mark.parametrize("first", ["faces", "whole"])
 def test_a_model_that_finds_no_face_is_passed_over(model, tmp_path, picture, first):
-    whole, faces = answering(model, tmp_path / "whole", "real"), answering(model, tmp_path / "faces", "real")
-    manifest = json.loads((faces / "manifest.json").read_text())
-    (faces / "manifest.json").write_text(json.dumps(manifest | {"crop": "faces:detector=mtcnn:padding=0.3:min=32"}))
+    whole, faces = answering(model, tmp_path / "whole", "real"), asking_faces(answering(model, tmp_path / "faces", "real"))
     panel = Panel([Detector(folder) for folder in ([faces, whole] if first == "faces" else [whole, faces])])
     verdict = panel.judge(picture.read_bytes())
     assert (verdict.verdict, verdict.model, verdict.others) == ("real", "whole", ())
@@ -107,6 +113,17 @@ def test_a_model_that_finds_no_face_is_passed_over(model, tmp_path, picture, fir
     assert in_batch.notes == verdict.notes
     with pytest.raises(UnusablePicture, match="no face of at least 32 pixels"):
         Panel([Detector(faces)]).judge(picture.read_bytes())
+
+
+def test_no_note_is_lost_where_the_files_own_word_decides(model, tmp_path):
+    whole, faces = answering(model, tmp_path / "whole", "real"), asking_faces(answering(model, tmp_path / "faces", "real"))
+    clip = signed_file(tmp_path / "signed.mp4", draw_clip(tmp_path / "clip.mp4", [0, 40, 80]).read_bytes(), kind="video/mp4")
+    verdict = Panel([Detector(whole), Detector(faces)]).judge_file(clip)
+    assert verdict.by_the_file
+    shown = card(verdict)
+    for note in ("3 frames were judged", "faces has no answer: no face of at least 32 pixels found"):
+        assert note in verdict.notes
+        assert shown.count(note) == 1
 
 
 def test_named_pipes_are_refused_and_nobody_waits_for_them(model, picture, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from deepfake_detector.embed import read_file
@@ -50,7 +51,8 @@ def card(verdict: Verdict, content: bytes | None = None, timed: bool = True) -> 
     time = {"Time": f"{verdict.seconds:.2f} s, {'answered from memory' if verdict.cached else 'encoded just now'}"} if timed else {}
     details = {**time, "SHA-256": verdict.sha256}
     if verdict.by_the_file:
-        parts = (_own_words(verdict), f"<p>{_SEEN}</p>", others, f"<dl>{_rows(details)}</dl>")
+        of_none = [note for note in verdict.notes if not any(note in other.notes for other in verdict.others)]  # each shows its own
+        parts = (_own_words(verdict), f"<p>{_SEEN}</p>", others, f"<dl>{_rows(_note(of_none) | details)}</dl>")
     else:
         steps = _NEXT if verdict.verdict == "unsure" else ""
         parts = (_answer(verdict, content), steps, f"<dl>{_rows(_about(verdict) | details)}</dl>", _own_words(verdict), others)
@@ -108,11 +110,15 @@ def _about(verdict: Verdict) -> dict[str, str]:
     given |= {answer: f"never {answer}" for answer in verdict.thresholds.never}
     return {
         "Probability of fake": f"{100 * verdict.p_fake:.1f} %, if half of all pictures were fake",
-        **({"Note": "; ".join(verdict.notes)} if verdict.notes else {}),
+        **_note(verdict.notes),
         **_family(verdict.family),
         "Thresholds": f"{given['real']}, {given['fake']}",
         "Model": f"{verdict.model} on {verdict.encoder}",
     }
+
+
+def _note(notes: Sequence[str]) -> dict[str, str]:
+    return {"Note": "; ".join(notes)} if notes else {}
 
 
 def _rows(details: dict[str, str]) -> str:
