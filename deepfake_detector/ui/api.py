@@ -48,15 +48,57 @@ class _Refused(Exception):
         self.status = status
 
 
-class _Room:
-    """So many may be in it at once; who comes when it is full is refused with these words."""
+class _Upload:
+    """A file on its way here: since when, how much of it has come, and what ends it."""
 
-    def __init__(self, most: int, words: str):
-        self._most, self._words, self._inside = most, words, 0
+    def __init__(self):
+        from anyio import CancelScope
+
+        self.began, self.came, self.scope = time.monotonic(), 0, CancelScope()
+
+    def rate(self) -> float:
+        """Bytes a second."""
+        return self.came / max(time.monotonic() - self.began, 0.001)
+
+
+class _Uploads:
+    """So many may be on their way at once; where one more comes, the slowest of them makes room for it.
+
+    Whoever would keep others out has to send faster than they do. Who sends what is not asked: behind a proxy all have one address.
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        self._under_way: list[_Upload] = []  # the oldest first, which goes first where several have sent nothing
+
+    @contextmanager
+    def place(self) -> Iterator[_Upload]:
+        """Raises _Refused in place of what it encloses once another has taken the place."""
+        if len(self._under_way) >= self._most:
+            slowest = min(self._under_way, key=_Upload.rate)
+            self._under_way.remove(slowest)
+            slowest.scope.cancel()
+        upload = _Upload()
+        self._under_way.append(upload)
+        try:
+            with upload.scope:
+                yield upload
+        finally:
+            if upload in self._under_way:
+                self._under_way.remove(upload)
+        if upload.scope.cancelled_caught:
+            raise _Refused(408, "Too many files are being sent, and this came the slowest. Send it again in a minute, or a smaller copy.")
+
+
+class _Room:
+    """So many files may be judged or wait for it."""
+
+    def __init__(self, most: int):
+        self._most, self._inside = most, 0
 
     def check(self) -> None:
         if self._inside >= self._most:
-            raise _Refused(503, f"{self._words} Ask again in a minute.")
+            raise _Refused(503, "Too many files are waiting to be judged. Ask again in a minute.")
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -74,8 +116,8 @@ def routes(detector: Warming) -> list[Route]:
     With `?parts=1` a picture's answer also has its `parts` as the page draws them, each with its box and `p_fake`, or where the model
     `looked`, boxes with rows of shares.
 
-    405 another method, 408 a file that comes too slowly, 413 a request that is too large, 415 and 422 no file or one that can't be judged,
-    or a parameter that is not known, 503 a server without a model, or with too much to do.
+    405 another method, 408 a file that comes too slowly, or the slowest of too many, 413 a request that is too large, 415 and 422 no file
+    or one that can't be judged, or a parameter that is not known, 503 a server without a model, or with too much to do.
     """
     from anyio import CapacityLimiter, to_thread
     from starlette.requests import ClientDisconnect
@@ -83,15 +125,15 @@ def routes(detector: Warming) -> list[Route]:
     from starlette.routing import Route
 
     limiter = CapacityLimiter(AT_ONCE)
-    sending = _Room(SENDING, "Too many files are being sent.")
-    judging = _Room(AT_ONCE + WAITING, "Too many files are waiting to be judged.")  # that are here: one that comes slowly keeps none out
+    sending = _Uploads(SENDING)
+    judging = _Room(AT_ONCE + WAITING)  # of files that are here: one that comes slowly keeps none out
 
     async def judge(request: Request) -> Response:
         try:
             parts_asked_for = _parts_asked_for(request.query_params)
             judging.check()  # before a file is sent for nothing
-            with sending.place():
-                form = await _received(request)
+            with sending.place() as upload:
+                form = await _received(request, upload)
             try:
                 file, name = _file_in(form)
                 _check_parts(parts_asked_for, name)
@@ -111,7 +153,7 @@ def routes(detector: Warming) -> list[Route]:
     return [Route(PATH, judge, methods=["POST"]), Route(PATH, ask_for_a_file, methods=["GET", "PUT", "PATCH", "DELETE"])]
 
 
-async def _received(request: Request) -> FormData:
+async def _received(request: Request, upload: _Upload) -> FormData:
     """The uploaded form, to be closed by whoever asked. Raises _Refused or ClientDisconnect."""
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
@@ -123,29 +165,26 @@ async def _received(request: Request) -> FormData:
     if int(request.headers.get("content-length") or 0) > most:
         raise _too_large()
     try:
-        return await Request(request.scope, _in_time(request.receive, most)).form(max_files=1, max_fields=1)
+        return await Request(request.scope, _in_time(request.receive, upload, most)).form(max_files=1, max_fields=1)
     except HTTPException as error:  # a form that is damaged, or has more files than one
         raise _Refused(422, f"The form can't be read ({error.detail}). {_ASK}") from error
     except UnicodeError as error:  # it names a charset that texts are never in
         raise _Refused(422, f"The form can't be read ({error}). {_ASK}") from error
 
 
-def _in_time(receive: Receive, most: int) -> Receive:
+def _in_time(receive: Receive, upload: _Upload, most: int) -> Receive:
     """The same messages, as long as they come in time and are no more than so many bytes; raises _Refused otherwise."""
     from anyio import fail_after
 
-    began, came = time.monotonic(), 0
-
     async def receive_next() -> Message:
-        nonlocal came
-        left = began + _PATIENCE + came / _SLOWEST - time.monotonic()
+        left = upload.began + _PATIENCE + upload.came / _SLOWEST - time.monotonic()
         try:
             with fail_after(min(_PATIENCE, max(left, 0))):
                 message = await receive()
         except TimeoutError as error:
             raise _Refused(408, "The file comes too slowly. Send it again, or a smaller copy, over a faster connection.") from error
-        came += len(message.get("body", b""))
-        if came > most:  # a request need not say how long it is
+        upload.came += len(message.get("body", b""))
+        if upload.came > most:  # a request need not say how long it is
             raise _too_large()
         return message
 
