@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -754,6 +755,42 @@ def test_no_upload_outlives_its_time():
     assert uploads.CHECKED_EVERY + uploads.KEPT <= 600
 
 
+def test_what_was_shown_is_forgotten_in_memory_too_and_what_was_taught_is_not(browser, model, tmp_path):
+    hasty = (
+        "import runpy; from deepfake_detector.ui import uploads; uploads.CHECKED_EVERY, uploads.KEPT = 1, 5; "
+        f"runpy.run_path({str(ROOT / 'app.py')!r}, run_name='__main__')"
+    )
+    with served([model], tmp_path, 7999, ["-c", hasty]) as (url, _):
+        page, visitors = browser.new_page(), []
+        page.on("request", lambda request: visitors.extend(re.findall(r"/heartbeat/(\w+)", request.url)))
+        page.goto(url)
+
+        def held() -> str:
+            """All that is kept of the visitor's page, as Gradio itself would give it away as a link."""
+            urllib.request.urlopen(f"{url}gradio_api/deep_link?session_hash={visitors[0]}", timeout=20).close()
+            [link] = tmp_path.rglob("state.json")
+            kept = link.read_text()
+            link.unlink()
+            return kept
+
+        teach(page, [draw(tmp_path / "archive" / f"photo_{i:02}.png", 1, 7000 + i) for i in range(12)])
+        page.get_by_role("tab", name="Picture").click()
+        page.set_input_files("#picture input[type=file]", draw(tmp_path / "mine.png", 1, 7500))
+        verdict_of(page)
+        shown = held()
+        assert "mine.png" in shown
+        assert "data-p-fake" in shown
+        page.wait_for_timeout(8000)
+        left = held()
+        assert len(left) > 1000
+        for word in ("mine.png", "data-p-fake", "photo_00.png"):
+            assert word not in left
+        page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+        page.set_input_files("#picture input[type=file]", draw(tmp_path / "another.png", 1, 7501))
+        page.locator("#verdict", has_text="colours, taught archive").wait_for()
+        page.close()
+
+
 def upload(port: int, content: bytes, sent: int) -> socket.socket:
     """Send the first bytes of a picture as a browser does → the connection, for whoever is to hang up."""
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="mine.png"\r\n\r\n'
@@ -788,7 +825,7 @@ def test_an_upload_that_was_cut_off_is_removed_in_time_and_the_examples_stay(tmp
     monkeypatch.setattr(uploads, "KEPT", 0)
     with uploads.folder() as folder:
         build.build(Warming(None))
-        with uploads.sweeping(folder):
+        with uploads.sweeping(folder, lambda: None):
             half = folder / "tmp0123"
             half.write_bytes(b"half a picture")
             deadline = time.monotonic() + 20

@@ -6,13 +6,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector import registry
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
-from deepfake_detector.ui import api, uploads
+from deepfake_detector.ui import api, sessions, uploads
 from deepfake_detector.ui.tabs import KEPT, Visitor, asking_who_answers
 from deepfake_detector.ui.warming import Warming
 
@@ -72,7 +73,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
         with uploads.folder() as folder:
             page = build(detector)
             detector.start()
-            with uploads.sweeping(folder):
+            with uploads.sweeping(folder, partial(sessions.forget, page)):
                 page.launch(
                     server_name=host,
                     server_port=port,

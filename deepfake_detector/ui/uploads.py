@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,8 +44,8 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def sweeping(own: Path) -> Iterator[None]:
-    """Remove every minute what is old in the folder, also what is in no list of gradio's: an upload that was cut off.
+def sweeping(own: Path, forget: Callable[[], None]) -> Iterator[None]:
+    """Remove every minute what is old in the folder, also what is in no list of gradio's: an upload that was cut off; and `forget` more.
 
     What is there already is the page's own, such as its examples, and stays.
     """
@@ -54,6 +54,7 @@ def sweeping(own: Path) -> Iterator[None]:
     def sweep() -> None:
         while not ended.wait(CHECKED_EVERY):
             remove_old(own, spared, KEPT)
+            forget()
 
     threading.Thread(target=sweep, name="uploads", daemon=True).start()
     try:
