@@ -31,6 +31,9 @@ def served(models: list[Path], folder: Path, port: int, start: Sequence[str | Pa
                 try:
                     urllib.request.urlopen(url, timeout=1).close()
                     break
+                except urllib.error.HTTPError as asked:  # for a password
+                    asked.close()
+                    break
                 except (urllib.error.URLError, OSError):
                     assert server.poll() is None, (folder / "log").read_text()
                     assert time.monotonic() < deadline

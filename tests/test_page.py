@@ -170,6 +170,32 @@ def test_what_is_dropped_while_another_is_judged_gets_its_own_answer(page, tmp_p
     assert sha[quick] in page.inner_text("#verdict")
 
 
+def test_a_page_with_a_password_asks_for_it_by_every_way_in(browser, model, tmp_path):
+    (tmp_path / "password").write_text("only for you\n")
+    picture = draw(tmp_path / "mine.png", 1, 5300)
+    with served([model], tmp_path, 7998, [ROOT / "app.py", "--password-file", tmp_path / "password"]) as (url, _):
+
+        def status(way: str, *given: str) -> str:
+            asked = ["curl", "-sS", "-o", os.devnull, "-w", "%{http_code}", *given, f"{url}{way}"]
+            return subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True).stdout
+
+        sent, right = ("-F", f"file=@{picture}"), ("-u", ":only for you")
+        for way in ("", "config", "gradio_api/info", "gradio_api/file=x", "gradio_api/queue/status", "login"):
+            assert [status(way), status(way, "-u", ":guessed")] == ["401"] * 2, way
+        for way in ("api/judge", "gradio_api/upload", "gradio_api/queue/join"):
+            assert [status(way, *sent), status(way, *sent, "-u", ":guessed")] == ["401"] * 2, way
+        assert [status("", *right), status("api/judge", *sent, *right)] == ["200"] * 2
+        context = browser.new_context(http_credentials={"username": "me", "password": "only for you"})
+        page = context.new_page()
+        page.goto(url)
+        page.set_input_files("#picture input[type=file]", picture)
+        assert verdict_of(page)[1] == str(Detector(model).judge_file(picture).p_fake)
+        with page.expect_download() as download:
+            page.click("#report")
+        assert "<h1>Report on mine.png</h1>" in Path(download.value.path()).read_text(encoding="utf-8")
+        context.close()
+
+
 def test_the_examples_have_names_and_answer(page):
     page.get_by_role("button", name="Example: still life").wait_for()
     page.get_by_role("button", name="Example: landscape").click()

@@ -17,6 +17,7 @@ def app(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default=None, help="the address to listen on (default: this machine alone; 0.0.0.0 for everyone)")
     parser.add_argument("--port", type=int, default=None, help="the port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's servers")
+    parser.add_argument("--password-file", metavar="FILE", help="let in only who gives the password in this file, also by the API")
     add_known(parser)
     add_engine(parser)
     return run(_app, parser, argv)
@@ -25,8 +26,10 @@ def app(argv: list[str] | None = None) -> int:
 def _app(arguments: argparse.Namespace) -> int:
     from functools import partial
 
+    from deepfake_detector.ui import password
     from deepfake_detector.ui.build import serve
 
     check_known(arguments)
+    asked_for = None if arguments.password_file is None else password.read(arguments.password_file)
     load = partial(panel_of, arguments, open_cache(arguments))
-    return serve(load, host=arguments.host, port=arguments.port, share=arguments.share)
+    return serve(load, host=arguments.host, port=arguments.port, share=arguments.share, password=asked_for)

@@ -14,6 +14,7 @@ from deepfake_detector import registry
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
 from deepfake_detector.ui import api, sessions, uploads
+from deepfake_detector.ui.password import Locked
 from deepfake_detector.ui.tabs import KEPT, Visitor, asking_who_answers
 from deepfake_detector.ui.warming import Warming
 
@@ -59,15 +60,18 @@ def build(detector: Warming) -> gradio.Blocks:
     return page
 
 
-def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, share: bool) -> int:
-    """Serve the page until interrupted or told to end, loading the models meanwhile.
+def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, share: bool, password: str | None = None) -> int:
+    """Serve the page until interrupted or told to end, loading the models meanwhile; with a password to those alone who give it.
 
     Raises DetectorError when the address can't be used.
     """
+    from starlette.middleware import Middleware
+
     if port is not None and not 0 < port < 2**16:
         raise DetectorError(f"--port should be 1 to {2**16 - 1}; received {port}.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill ends it as Ctrl-C does: with the uploads removed
     detector = Warming(load)
+    locked = [] if password is None else [Middleware(Locked, password=password)]
     try:
         _try_address(host, port)
         with uploads.folder() as folder:
@@ -83,7 +87,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     max_file_size=MAX_UPLOAD,
                     footer_links=[],
                     ssr_mode=False,  # a Space may ask for it, and then Node, which knows no API, would stand before it
-                    app_kwargs={"routes": api.routes(detector)},
+                    app_kwargs={"routes": api.routes(detector), "middleware": locked},
                     show_error=True,
                 )
     except OSError as error:
