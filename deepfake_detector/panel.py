@@ -65,9 +65,9 @@ class Panel:
         """One picture's bytes → where the first looks; raises UnusablePicture."""
         return self.first.looked_at(content)
 
-    def judge_file(self, path: str | Path) -> Verdict:
+    def judge_file(self, path: str | Path, sampling: Sampling | None = None) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
-        [(_, outcome)] = self.judge_files([str(path)])
+        [(_, outcome)] = self.judge_files([str(path)], sampling)
         if isinstance(outcome, str):
             raise UnusablePicture(outcome)
         return outcome

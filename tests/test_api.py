@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -88,11 +89,11 @@ def test_parts_or_where_a_model_looked_are_told_when_asked_for(client, panel, tm
     assert told("1", clip)["error"].startswith("parts are of pictures, and 'clip.mp4' is a clip by its ending.")
 
 
-@pytest.mark.parametrize("asked", ["frames=3", "parts=1&frames=3", "Parts=1", "=1", "model=default&every=2"])
+@pytest.mark.parametrize("asked", ["every=3", "parts=1&every=3", "Parts=1", "=1", "model=default&every=2"])
 def test_what_else_is_asked_for_is_refused_and_what_is_known_is_named(client, asked):
     answer = client.post(f"{api.PATH}?{asked}", files={"file": ("a.jpg", noise())})
     assert answer.status_code == 422
-    assert answer.json()["error"].endswith("the only one is parts, 1 for each part of a picture by itself.")
+    assert answer.json()["error"].endswith("parts, 1 for each part of a picture by itself, and frames, how many of a clip to judge.")
     assert repr(asked.removeprefix("parts=1&").partition("=")[0]) in answer.json()["error"]
 
 
@@ -100,6 +101,28 @@ def test_a_clip_is_judged_by_its_frames(client, tmp_path):
     clip = draw_clip(tmp_path / "clip.mp4", [0, 40, 80, 120])
     answer = post(client, "clip.mp4", clip.read_bytes()).json()
     assert len(answer["frames"]) == 4
+
+
+def test_so_many_frames_of_a_clip_are_judged_as_are_asked_for(client, tmp_path):
+    clip = draw_clip(tmp_path / "clip.mp4", list(range(0, 1000, 40))).read_bytes()
+
+    def judged(asked: str) -> int:
+        return len(client.post(f"{api.PATH}?{asked}", files={"file": ("clip.mp4", clip)}).json()["frames"])
+
+    assert [judged(asked) for asked in ("", "frames=1", "frames=20", "frames=20&parts=0", "frames=144")] == [16, 1, 20, 20, 25]
+
+
+@pytest.mark.parametrize("wrong", ["0", "145", "-3", "16.0", "1e1", "%2016", "016", "many", "", "%D9%A3"])
+def test_a_number_of_frames_that_is_none_is_refused_before_the_file_is_sent(client, wrong):
+    answer = client.post(f"{api.PATH}?frames={wrong}", content=b"no form")
+    assert answer.status_code == 422
+    assert answer.json()["error"] == f"frames should be a whole number from 1 to 144; received {unquote(wrong)!r}."
+
+
+def test_a_picture_has_no_number_of_frames(client):
+    answer = client.post(f"{api.PATH}?frames=16", files={"file": ("a.jpg", noise())})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("frames are of clips, and 'a.jpg' is none by its ending. Leave frames out")
 
 
 def test_what_the_file_declares_is_told(client):
@@ -215,7 +238,7 @@ def test_more_than_may_wait_are_turned_away(monkeypatch):
         def warm(self):
             pass
 
-        def judge_file(self, path):
+        def judge_file(self, path, sampling):
             if not asked.done():
                 asked.set_result(None)
             assert go.wait(60)
@@ -237,7 +260,7 @@ def test_more_than_may_wait_are_turned_away(monkeypatch):
 def alone() -> Panel:
     """A panel of which only the answering counts."""
     verdict = Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0)
-    return SimpleNamespace(warm=lambda: None, judge_file=lambda path: verdict)
+    return SimpleNamespace(warm=lambda: None, judge_file=lambda path, sampling: verdict)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -110,11 +110,19 @@ class _Room:
             self._inside -= 1
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked for beside a verdict: a picture's parts, or certain frames of a clip."""
+
+    parts: bool
+    sampling: video.Sampling | None
+
+
 def routes(detector: Warming) -> list[Route]:
     """What answers `POST /api/judge`: 200 with what `predict --json` prints of a file, or another status with `error` in words.
 
     With `?parts=1` a picture's answer also has its `parts` as the page draws them, each with its box and `p_fake`, or where the model
-    `looked`, boxes with rows of shares.
+    `looked`, boxes with rows of shares. With `?frames=N` so many frames of a clip are judged.
 
     405 another method, 408 a file that comes too slowly, or the slowest of too many, 413 a request that is too large, 415 and 422 no file
     or one that can't be judged, or a parameter that is not known, 503 a server without a model, or with too much to do.
@@ -130,15 +138,15 @@ def routes(detector: Warming) -> list[Route]:
 
     async def judge(request: Request) -> Response:
         try:
-            parts_asked_for = _parts_asked_for(request.query_params)
+            wanted = _wanted(request.query_params)
             judging.check()  # before a file is sent for nothing
             with sending.place() as upload:
                 form = await _received(request, upload)
             try:
                 file, name = _file_in(form)
-                _check_parts(parts_asked_for, name)
+                _check(wanted, name)
                 with judging.place():
-                    return JSONResponse(await to_thread.run_sync(_answer, detector, file, name, parts_asked_for, limiter=limiter))
+                    return JSONResponse(await to_thread.run_sync(_answer, detector, file, name, wanted, limiter=limiter))
             finally:
                 await form.close()
         except _Refused as refused:
@@ -205,23 +213,29 @@ def _file_in(form: FormData) -> tuple[BinaryIO, str]:
     return upload.file, spelt_out(Path(upload.filename or "").name)
 
 
-def _parts_asked_for(parameters: QueryParams) -> bool:
+def _wanted(parameters: QueryParams) -> _Wanted:
     """Raises _Refused for anything else that is asked for."""
-    if unknown := [name for name in parameters if name != "parts"]:
+    if unknown := [name for name in parameters if name not in ("parts", "frames")]:
         names = ", ".join(map(repr, unknown))
-        raise _Refused(422, f"There is no parameter {names}; the only one is parts, 1 for each part of a picture by itself.")
-    value = parameters.get("parts")
-    if value not in (None, "0", "1"):
-        raise _Refused(422, f"parts should be 1, or 0 for none; received {value!r}.")
-    return value == "1"
+        known = "parts, 1 for each part of a picture by itself, and frames, how many of a clip to judge"
+        raise _Refused(422, f"There is no parameter {names}; there are {known}.")
+    parts, frames = parameters.get("parts"), parameters.get("frames")
+    if parts not in (None, "0", "1"):
+        raise _Refused(422, f"parts should be 1, or 0 for none; received {parts!r}.")
+    if frames not in (None, *map(str, range(1, clip.MOST_FRAMES + 1))):
+        raise _Refused(422, f"frames should be a whole number from 1 to {clip.MOST_FRAMES}; received {frames!r}.")
+    return _Wanted(parts == "1", video.Sampling(int(frames)) if frames else None)
 
 
-def _check_parts(asked_for: bool, name: str) -> None:
-    if asked_for and video.is_video(name):
+def _check(wanted: _Wanted, name: str) -> None:
+    """Raises _Refused for what a file of this name has not."""
+    if wanted.parts and video.is_video(name):
         raise _Refused(422, f"parts are of pictures, and {name!r} is a clip by its ending. Leave parts out: its answer has each frame's.")
+    if wanted.sampling and not video.is_video(name):
+        raise _Refused(422, f"frames are of clips, and {name!r} is none by its ending. Leave frames out, or give a clip its ending.")
 
 
-def _answer(detector: Warming, uploaded: BinaryIO, name: str, parts_asked_for: bool) -> dict[str, Any]:
+def _answer(detector: Warming, uploaded: BinaryIO, name: str, wanted: _Wanted) -> dict[str, Any]:
     """What the file's verdict is, as JSON has it; raises _Refused."""
     try:
         panel = detector.get()
@@ -235,8 +249,8 @@ def _answer(detector: Warming, uploaded: BinaryIO, name: str, parts_asked_for: b
         try:
             if ending:
                 clip.check(file.name)
-            answer = {"file": name} | panel.judge_file(file.name).to_json()
-            return answer | _parts(panel, read_file(file.name)) if parts_asked_for else answer
+            answer = {"file": name} | panel.judge_file(file.name, wanted.sampling).to_json()
+            return answer | _parts(panel, read_file(file.name)) if wanted.parts else answer
         except UnusablePicture as error:
             raise _Refused(422, str(error)) from error
         except DetectorError as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLE, ORDER = "Video", 20
 MAX_SECONDS = 600  # of a longer film 16 frames say too little
+MOST_FRAMES = 144  # of a clip: what a server of two cores judges in two minutes
 
 
 def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
