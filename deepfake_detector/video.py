@@ -293,6 +293,8 @@ def _frames(
 ) -> Iterator[tuple[av.VideoFrame, bool]]:
     """The frames of each group of packets from its first to when it is no longer needed, and whether each is whole.
 
+    Before them comes the first packet of all, in which an encoder may name itself: what old ones wrote is to be decoded otherwise.
+
     It ends where a group lacks a frame, unless it is asked for each group together with that before. For what a file calls a keyframe may
     only be where a refresh of the picture begins, which is complete with the next one.
 
@@ -315,12 +317,12 @@ def _frames(
     group, seen = 0, False
     fed: set[int] = set()
     try:
-        for packet, _ in _packets(container, stream):
+        for nth, (packet, _) in enumerate(_packets(container, stream)):
             if _stamp(packet) is None:
                 continue
             group += packet.is_keyframe and seen
             seen = seen or not packet.is_discard and packet.size > 0
-            if is_needed(group) or with_lead and is_needed(group + 1):
+            if not nth or is_needed(group) or with_lead and is_needed(group + 1):
                 yield from decode(packet)
                 fed.add(group)
             elif fed:

@@ -1,5 +1,6 @@
 """video.py finds frames by their exact times, upright, each decoded once, and says what a broken clip lacks."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from time import monotonic
@@ -186,6 +187,26 @@ def test_the_frames_are_those_that_plain_decoding_gives(tmp_path, chosen, option
     assert len(clip.times) == chosen
     for nth, time in enumerate(clip.times):
         np.testing.assert_array_equal(np.asarray(clip.picture(nth).image), plain[time])
+
+
+def test_frames_after_the_first_group_are_decoded_as_the_first_packet_asks(tmp_path):
+    """There x264 names its version, and what one before 151 coded without loss is to be decoded otherwise."""
+    path, rng = tmp_path / "a.mp4", np.random.default_rng(0)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "0", "g": "10", "sc_threshold": "0"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for _ in range(20):
+            ramp = np.arange(96)[:, None] * 2 + rng.integers(0, 40, (64, 96, 3))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(ramp.astype(np.uint8))))
+        container.mux(stream.encode())
+    path.write_bytes(re.sub(rb"x264 - core \d+", b"x264 - core 148", path.read_bytes()))
+    with av.open(path) as container:
+        plain = {frame.time: np.asarray(frame.to_image()) for frame in container.decode(video=0)}
+    clip = Clip(str(path), Sampling(20))
+    for nth in range(10):
+        clip.forget(nth)
+    for nth in range(10, 20):
+        np.testing.assert_array_equal(np.asarray(clip.picture(nth).image), plain[clip.times[nth]])
 
 
 def test_identity_is_of_content_and_time(tmp_path):
