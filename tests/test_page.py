@@ -225,6 +225,47 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     assert strangers == [], "the page talks to nobody but its own server"
 
 
+def test_a_clip_is_looked_at_as_closely_as_is_asked_for(page, model, address, tmp_path):
+    from deepfake_detector.panel import Panel
+    from deepfake_detector.video import Sampling
+
+    clip = draw_clip(tmp_path / "closely.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(0, 0, 30))
+    page.get_by_role("tab", name="Video").click()
+    choices = page.get_by_role("radiogroup", name="How closely to look")
+    assert choices.get_by_role("radio", checked=True).get_attribute("value") == "16"
+    choices.get_by_role("radio", name="48 frames: three times as long").check()
+    page.set_input_files("#clip input[type=file]", clip)
+    page.locator("#clip_verdict", has_text="48 frames were judged").wait_for(timeout=90_000)
+    expected = Panel([Detector(model)]).judge_file(clip, Sampling(48))
+    assert verdict_of(page, "#clip_verdict") == (expected.verdict, str(expected.p_fake))
+    choices.get_by_role("radio", checked=True).press("ArrowUp")
+    page.locator("#clip_verdict", has_text="16 frames were judged").wait_for()
+    assert "answered from memory" in page.inner_text("#clip_verdict"), "they are among the 48"
+    with page.expect_download() as download:
+        page.click("#clip_report")
+    assert "16 frames were judged" in Path(download.value.path()).read_text(encoding="utf-8")
+    choices.get_by_role("radio", checked=True).press("ArrowUp")
+    page.locator("#clip_verdict", has_text="144 frames were judged").wait_for()
+    for upload in (address[1] / "uploads").rglob("closely.mp4"):
+        upload.unlink()
+    choices.get_by_role("radio", name="16 frames", exact=True).check()
+    page.locator("#clip_verdict", has_text="it is no longer here, since uploads are deleted after 5 minutes; drop it again").wait_for()
+
+
+def test_no_answer_by_other_frames_than_are_asked_for_comes_late(page, tmp_path):
+    clip = draw_clip(tmp_path / "large.mp4", list(range(0, 6400, 40)), size=(1280, 960), preset="ultrafast")
+    page.locator("#status", has_text="Ready").wait_for()
+    page.get_by_role("tab", name="Video").click()
+    many, few = (page.locator(f"#clip_frames input[value='{frames}']") for frames in (144, 16))
+    many.check()
+    page.set_input_files("#clip input[type=file]", clip)
+    page.locator("#clip video").wait_for()
+    few.check()
+    page.locator("#clip_verdict", has_text="16 frames were judged").wait_for()
+    page.wait_for_timeout(2000)  # longer than the others take
+    assert "16 frames were judged" in page.inner_text("#clip_verdict")
+
+
 def test_a_clip_that_the_browser_can_not_play_is_judged_and_said_so(page, model, tmp_path):
     clips = [draw_clip(tmp_path / name, list(range(0, 2000, 40)), size=(160, 96)) for name in ("old.avi", "new.mp4")]
     page.get_by_role("tab", name="Video").click()
@@ -322,17 +363,19 @@ def test_each_persons_most_suspicious_sighting_is_shown(model, tmp_path):
     from deepfake_detector.panel import Panel
     from deepfake_detector.types import Person
     from deepfake_detector.ui.moments import moments
+    from deepfake_detector.video import Sampling
 
-    clip, panel = draw_clip(tmp_path / "clip.mp4", list(range(0, 640, 40)), size=(160, 96)), Panel([Detector(model)])
-    verdict = panel.judge_file(clip)
-    assert moments(panel, str(clip), verdict) == "", "a histogram sees no parts"
+    clip, panel = draw_clip(tmp_path / "clip.mp4", list(range(0, 1600, 40)), size=(160, 96)), Panel([Detector(model)])
+    judged = Sampling(5)
+    verdict = panel.judge_file(clip, judged)
+    assert moments(panel, str(clip), verdict, judged) == "", "a histogram sees no parts"
     (first, _), (last, _) = verdict.frames[0], verdict.frames[-1]
     left, right = (0, 0, 40, 90), (80, 0, 120, 90)  # the clip is red on its left
     people = (
         Person(0, "fake", 0.9, ((first, 0.95, left), (last, 0.85, left))),
         Person(1, "real", 0.1, ((first, 0.05, right), (last, 0.15, right))),
     )
-    shown = moments(panel, str(clip), replace(verdict, model="faces", persons=people, others=()))
+    shown = moments(panel, str(clip), replace(verdict, model="faces", persons=people, others=()), judged)
     assert f"person 1: 95.0 % at {first:.2f} s" in shown
     assert f"person 2: 15.0 % at {last:.2f} s" in shown
     reds = [np.asarray(opened_address(address)).reshape(-1, 3).mean(axis=0) for address in re.findall(r'src="([^"]+)"', shown)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deepfake_detector.images import small
 from deepfake_detector.types import Person, Verdict
 from deepfake_detector.ui.heat_map import heat_map
-from deepfake_detector.video import Clip
+from deepfake_detector.video import Clip, Sampling
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 _MOST_PERSONS = 12
 
 
-def moments(panel: Panel, path: str, verdict: Verdict) -> str:
-    """HTML for a clip that was judged; "" where its models judge no parts and found no faces. Raises UnusablePicture or OSError."""
+def moments(panel: Panel, path: str, verdict: Verdict, sampling: Sampling) -> str:
+    """HTML for a clip of which these frames were judged; "" where its models judge no parts and found no faces.
+
+    Raises UnusablePicture or OSError.
+    """
     asked = {one.model: one for one in (verdict, *verdict.others)}
     whole = asked.get(panel.first.bundle.name)
     at, p_fake = max(whole.frames, key=lambda frame: frame[1]) if whole and not whole.persons else (None, 0.0)
     persons = [person for one in asked.values() for person in one.persons][:_MOST_PERSONS]
     sightings = [max(person.frames, key=lambda frame: frame[1]) for person in persons]
-    frames = _frames(path, {at, *(seconds for seconds, _, _ in sightings)})
+    frames = _frames(path, sampling, {at, *(seconds for seconds, _, _ in sightings)})
     return (_parts(panel, frames[at], at, p_fake) if at is not None else "") + _faces(persons, sightings, frames)
 
 
-def _frames(path: str, wanted: set[float | None]) -> dict[float, Image.Image]:
+def _frames(path: str, sampling: Sampling, wanted: set[float | None]) -> dict[float, Image.Image]:
     """The frames at these seconds, which are among those that were judged."""
-    clip, found = Clip(path), {}
+    clip, found = Clip(path, sampling), {}
     for nth, seconds in enumerate(clip.times):
         if seconds in wanted:
             found[seconds] = clip.picture(nth).image

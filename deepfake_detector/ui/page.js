@@ -6,6 +6,12 @@
     for (const place of document.querySelectorAll(SPOKEN)) if (!place.ariaLive) place.ariaLive = 'polite';
     for (const picture of document.querySelectorAll('.gallery-item img[alt=""]'))
       picture.alt = `Example: ${picture.src.split('/').pop().split('.')[0].replaceAll('_', ' ')}`;
+    // To Gradio each choice is a group of its own, and none has a name: no arrow key would lead from one to the next.
+    for (const choice of document.querySelectorAll('#clip_frames input')) choice.name = 'clip_frames';
+    for (const group of document.querySelectorAll('#clip_frames')) {
+      group.role = 'radiogroup';
+      group.ariaLabel = group.querySelector('[data-testid=block-info]').textContent;
+    }
   };
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});  // a tab is made once it is opened
   name();

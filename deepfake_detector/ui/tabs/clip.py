@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import video
 from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.ui import uploads
 from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
 from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 TITLE, ORDER = "Video", 20
 MAX_SECONDS = 600  # of a longer film 16 frames say too little
 MOST_FRAMES = 144  # of a clip: what a server of two cores judges in two minutes
+# Three times as many have all of the fewer among them, which are remembered then.
+_CLOSENESS = {"16 frames": 16, "48 frames: three times as long": 48, "144 frames: nine times as long": MOST_FRAMES}
 
 
 def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
@@ -35,28 +39,36 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         def get_block_name(self) -> str:
             return "video"
 
-    def clear(upload: Upload | None, held: Held) -> tuple[Any, ...]:
-        """As for a picture: what was said of another, or is still being found, must not stand beside it."""
-        held.upload = upload
+    def clear(upload: Upload | None, frames: int, held: Held) -> tuple[Any, ...]:
+        """As for a picture: what was said of another, or by other frames, or is still being found, must not stand beside it."""
+        held.upload, held.frames = upload, frames
+        if upload:
+            uploads.hold([upload.path])  # which may have been there for minutes, and now waits for its turn
         return "", "", gr.DownloadButton(visible=False)
 
-    def judge(upload: Upload | None, own: Panel | None, held: Held) -> Iterator[tuple[Any, ...]]:
-        for shown in about(upload, own) if upload and upload == held.upload else ():
-            yield shown if upload == held.upload else (gr.skip(),) * 3
+    def judge(upload: Upload | None, frames: int, own: Panel | None, held: Held) -> Iterator[tuple[Any, ...]]:
+        def is_asked_for() -> bool:
+            return (upload, frames) == (held.upload, held.frames)
 
-    def about(upload: Upload, own: Panel | None) -> Iterator[tuple[str, str, Any]]:
+        for shown in about(upload, video.Sampling(frames), own) if upload and is_asked_for() else ():
+            yield shown if is_asked_for() else (gr.skip(),) * 3
+
+    def about(upload: Upload, sampling: video.Sampling, own: Panel | None) -> Iterator[tuple[str, str, Any]]:
         none = gr.DownloadButton(visible=False)
         try:
-            check(upload.path)
-            panel = own or detector.get()
-            verdict = panel.judge_file(upload.path)
+            if not Path(upload.path).exists():
+                raise UnusablePicture(f"it is no longer here, since uploads are deleted after {uploads.KEPT // 60} minutes; drop it again")
+            with uploads.holding([upload.path]):
+                check(upload.path)
+                panel = own or detector.get()
+                verdict = panel.judge_file(upload.path, sampling)
         except (DetectorError, OSError) as error:
             yield problem(f"This file can't be judged: {error}"), "", none
             return
         shown = card(verdict)
         yield shown, "", none  # the verdict first: the moments take longer
         with suppress(DetectorError, OSError):  # the verdict stands without
-            drawn = moments(panel, upload.path, verdict)
+            drawn = moments(panel, upload.path, verdict, sampling)
             with kept(verdict, panel.bundles, upload.name, drawn=drawn) as file:
                 yield shown, drawn, gr.DownloadButton(value=file, visible=True)
 
@@ -70,15 +82,23 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
                 buttons=[],
                 include_audio=True,
             )
+            frames = gr.Radio(
+                list(_CLOSENESS.items()),
+                value=video.Sampling().frames,
+                label="How closely to look",
+                info="More frames show more of its course, and what is seen for a moment only.",
+                elem_id="clip_frames",
+            )
         with gr.Column():
             answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
             report = gr.DownloadButton(BUTTON, size="sm", visible=False, elem_id="clip_report")
             shown_moments = gr.HTML(label="Where it is suspicious", elem_id="clip_moments")
     held, places = gr.State(Held(), time_to_live=KEPT), [answer, shown_moments, report]
     private = {"api_visibility": "private", "trigger_mode": "multiple"}
-    cleared = clip.change(clear, [clip, held], places, queue=False, show_progress="hidden", **private)
-    asked = [clip, visitor.taught, held]
-    judged = cleared.then(judge, asked, places, concurrency_limit=1, show_progress="full", show_progress_on=answer, **private)
+    cleared = gr.on([clip.change, frames.input], clear, [clip, frames, held], places, queue=False, show_progress="hidden", **private)
+    asked = [clip, frames, visitor.taught, held]
+    # Two, so that few frames of one clip don't wait for many of another.
+    judged = cleared.then(judge, asked, places, concurrency_limit=2, show_progress="full", show_progress_on=answer, **private)
     judged.then(**asking_who_answers(detector, visitor))
 
 
