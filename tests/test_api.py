@@ -371,7 +371,7 @@ def test_who_leaves_during_an_upload_leaves_nothing_in_the_log(caplog):
 def test_by_curl_on_the_pages_own_server_and_nothing_stays(model, tmp_path):
     picture = draw(tmp_path / "mine.png", 1, 8765)
     clip = draw_clip(tmp_path / "mine.mp4", [0, 40, 80])
-    with served([model], tmp_path, 7994) as (url, _):
+    with served([model], tmp_path, 7989) as (url, _):
         for file in (picture, clip):
             done = subprocess.run(
                 ["curl", "-sS", "-F", f"file=@{file}", f"{url}api/judge"], capture_output=True, text=True, timeout=60, check=True
