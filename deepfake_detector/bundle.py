@@ -97,10 +97,9 @@ class Bundle:
         scores = self.head.p_fake(X)
         p_fake = self.calibration(scores)
         if self.of_clips:
-            margins = self._margins(X)
-            frames, like = of_clips | (margins > 0).any(axis=1), margins.argmax(axis=1)
+            like = self._like(X, of_clips)
             for i, calibration in enumerate(self.of_clips):
-                own = frames & (like == i)
+                own = like == i
                 p_fake[own] = calibration(scores[own])
         return p_fake
 
@@ -110,11 +109,13 @@ class Bundle:
 
     def taken_for_frames(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) bool, of which pictures the answer is one about a frame of a clip, by their looks."""
-        return (self._margins(X) > 0).any(axis=1)
+        return self._like(X, of_clips=False) >= 0
 
-    def _margins(self, X: Vectors) -> np.ndarray:
-        """(n, k) how much each looks like a frame of each coding."""
-        return self.looks_filmed.margins(X) if self.looks_filmed else np.full((len(X), 1), -np.inf)
+    def _like(self, X: Vectors, of_clips: bool | np.ndarray) -> np.ndarray:
+        """(n,) by which of the calibrations for frames each is answered about, -1 by that for pictures."""
+        if self.looks_filmed:
+            return self.looks_filmed.like(self.looks_filmed.margins(X), of_clips)
+        return np.where(np.broadcast_to(of_clips, len(X)), 0, -1)
 
     def has_learnt(self, rows: pd.DataFrame) -> np.ndarray:
         """(n,) bool, of which rows it is known to have learnt the file, or the photograph that it was made of."""

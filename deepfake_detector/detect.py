@@ -147,7 +147,7 @@ class Detector:
         except UnusablePicture as error:  # its face is no longer found, say
             turned, cached, why = True, False, f"no answer: {cause(str(error))}"
         else:
-            # By the calibration that it was judged by: its copy may no longer look as if it had been a frame.
+            # As a frame if it was judged as one: its copy may no longer look so.
             p_fake = float(self.bundle.p_fake(again.remembered.vectors, of_clips=_FILMED in verdict.notes).max())
             turned, cached = (p_fake >= 0.5) != (verdict.p_fake >= 0.5), again.cached
             why = f"a probability of {p_fake:.2f}"

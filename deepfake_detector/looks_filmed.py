@@ -27,6 +27,7 @@ _ENOUGH = 0.5  # of those that were filmed it has to know, or it is left out
 _MOST = 5000  # rows of either kind that are learnt from: more of them teach little
 _C = 1e-3
 _FILE = "filmed.safetensors"
+_SAVED_AGAIN = "+"  # in the name of a coding: clip0+jpeg90
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,18 @@ class LooksFilmed:
     def margins(self, X: Vectors) -> np.ndarray:
         """(n, dim), in memory or on disk → (n, k): above 0 where it looks so coded, and the more so, the greater."""
         return _margins(X, self.weight, self.offset)
+
+    def like(self, margins: np.ndarray, of_clips: bool | np.ndarray) -> np.ndarray:
+        """(n, k) → (n,) the number of the coding that each looks like, -1 for what looks like none.
+
+        Frames that are known to be `of_clips` were not saved again, and those that look like none were coded in the mildest way.
+        """
+        allowed, of_clips = margins.copy(), np.broadcast_to(of_clips, len(margins))
+        own = [_SAVED_AGAIN not in name for name in self.codings]
+        if any(own):
+            allowed[np.ix_(of_clips, ~np.array(own))] = -np.inf
+        mildest = min(range(len(own)), key=lambda i: (not own[i], self.found[self.codings[i]]))
+        return np.where(allowed.max(axis=1) > 0, allowed.argmax(axis=1), np.where(of_clips, mildest, -1))
 
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save
@@ -69,8 +82,8 @@ class LooksFilmed:
 def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | None, np.ndarray]:
     """Learn from pictures and the same as frames of clips, whose paths end with `#` and the coding.
 
-    Beside the answers the number of the coding that each frame looks most like, (n,), to answers that have not learnt its source or
-    generator. A coding that leaves nothing to be told by is not looked for; None, 0 for each, and the log says so, where none leaves any.
+    Beside the answers the number of the coding that each frame looks like, (n,), to answers that have not learnt its source or generator.
+    A coding that leaves nothing to be told by is not looked for; None, 0 for each, and the log says so, where none leaves any.
     """
     copies = (data.rows["split"] == VIEW) & data.rows["path"].str.contains(rf"#(?:{degrade.FRAMES})$")
     if "video" in data.rows:
@@ -113,8 +126,8 @@ def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | 
     if not told:
         return None, np.zeros(len(filmed), int)
     weight, offset = learn(np.ones(len(X), bool), told)
-    looks = LooksFilmed(tuple(str(codings[i]) for i in told), weight, offset - limits[told], found, mistaken)
-    return looks, margins[:, told].argmax(axis=1)
+    looks = LooksFilmed(tuple(codings[told].tolist()), weight, offset - limits[told], found, mistaken)
+    return looks, looks.like(margins[:, told], of_clips=np.array([_SAVED_AGAIN not in name for name in codings])[coding])
 
 
 def _margins(X: Vectors, weight: np.ndarray, offset: np.ndarray) -> np.ndarray:

@@ -88,7 +88,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Frames:
-    """Pictures as frames of clips, and (n,) which of the `codings` each looks like."""
+    """Pictures as frames of clips, and (n,) which of the `codings` each looks like, -1 for what passes for a picture."""
 
     data: Embeddings
     codings: tuple[str, ...]

@@ -97,7 +97,7 @@ def test_of_a_clip_that_is_mostly_damaged_nothing_is_answered(detector, tmp_path
     assert ("The answer would be" in card(verdict)) == bool(withheld)
 
 
-def test_the_copy_of_a_still_is_judged_by_the_calibration_that_the_still_was(detector, files):
+def test_the_copy_of_a_still_is_judged_as_a_frame_too(detector, files):
     """Saved again it may no longer look as if it had been a frame: another calibration would turn an answer round, or let one stand."""
     still, copy = (detector.embedder.embed_one(file.read_bytes()) for file in files)
     towards = np.concatenate([one.remembered.vectors for one in (still, copy)])

@@ -31,8 +31,8 @@ def train(argv: list[str] | None = None) -> int:
         metavar="TABLE",
         action="append",
         default=[],
-        help="the same pictures as frames of clips (--crop CROP+clip0, or +poor0 for a poor coding), by which answers about clips are "
-        "calibrated (repeatable)",
+        help="the same pictures as frames of clips (--crop CROP+clip0, +poor0 for a poor coding, +clip0+jpeg90 for stills saved since), by "
+        "which answers about what looks so coded are calibrated (repeatable)",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same tables and seed give the same model (default: %(default)s)")
     return run(_train, parser, argv)

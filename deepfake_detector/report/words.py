@@ -24,6 +24,7 @@ MEANINGS = {
     "screenshot, phone, social": "shown smaller, cut out and saved; on a phone's screen, bars included; scaled, sharpened and saved twice",
     "h264": "as a frame of a clip",
 }
+_CODED = {"clip": "frames of clips", "poor": "frames of small clips coded with much loss", "h264": "frames of H.264"}
 
 
 def weaknesses(
@@ -122,12 +123,19 @@ def of_clips_too(manifest: dict[str, Any]) -> list[str]:
     real, fake = (sum(one["promise"]["pictures"][label] for one in manifest["clips"].values()) for label in LABEL_NAMES)
     too = [f"Of clips the same: answers about them are calibrated by {real:,} frames of clips of real pictures and {fake:,} of fakes."]
     if looks := manifest.get("looks_filmed"):
-        known = _list(f"{share:.1%} as {coding}" for coding, share in looks["found"].items())
+        known = ", ".join(f"{share:.1%} of {_coded(coding)}" for coding, share in looks["found"].items())
         too.append(
-            f"A picture that looks as if it had been such a frame is judged as one. Of frames do {known}, and {looks['mistaken']:.1%} of "
-            "other pictures, of sources and generators that this was not learnt from."
+            f"A picture that looks as if it had been such a frame is judged as one. So look {known}, and {looks['mistaken']:.1%} of other "
+            "pictures, of sources and generators that this was not learnt from."
         )
     return too
+
+
+def _coded(coding: str) -> str:
+    """What the name of a coding stands for."""
+    view, *since = coding.split("+")
+    frames = next(words for start, words in _CODED.items() if view.startswith(start))
+    return " ".join([frames, *(f"saved as {name}" for name in since)])
 
 
 def _hardly_answered(scores: dict[str, Any]) -> list[str]:
