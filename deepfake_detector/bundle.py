@@ -89,15 +89,16 @@ class Bundle:
         given = weights or (str(self.encoder_weights) if self.encoder_weights else None)
         return registry.load("encoders", self.spec.name).Encoder(device=device, weights=given)
 
-    def p_fake(self, X: Vectors, of_clips: bool | np.ndarray = False) -> np.ndarray:
+    def p_fake(self, X: Vectors, of_clips: bool | np.ndarray = False, saved_again: bool = False) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake.
 
-        `of_clips` says which are frames of clips; others that look as if they had been are taken for such, too.
+        `of_clips` says which are frames of clips, and `saved_again` that these were saved since; others that look as if they had been are
+        taken for such, too.
         """
         scores = self.head.p_fake(X)
         p_fake = self.calibration(scores)
         if self.of_clips:
-            like = self._like(X, of_clips)
+            like = self._like(X, of_clips, saved_again)
             for i, calibration in enumerate(self.of_clips):
                 own = like == i
                 p_fake[own] = calibration(scores[own])
@@ -111,10 +112,10 @@ class Bundle:
         """X: (n, spec.dim) float32 → (n,) bool, of which pictures the answer is one about a frame of a clip, by their looks."""
         return self._like(X, of_clips=False) >= 0
 
-    def _like(self, X: Vectors, of_clips: bool | np.ndarray) -> np.ndarray:
+    def _like(self, X: Vectors, of_clips: bool | np.ndarray, saved_again: bool = False) -> np.ndarray:
         """(n,) by which of the calibrations for frames each is answered about, -1 by that for pictures."""
         if self.looks_filmed:
-            return self.looks_filmed.like(self.looks_filmed.margins(X), of_clips)
+            return self.looks_filmed.like(self.looks_filmed.margins(X), of_clips, saved_again)
         return np.where(np.broadcast_to(of_clips, len(X)), 0, -1)
 
     def has_learnt(self, rows: pd.DataFrame) -> np.ndarray:

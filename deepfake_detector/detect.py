@@ -147,8 +147,8 @@ class Detector:
         except UnusablePicture as error:  # its face is no longer found, say
             turned, cached, why = True, False, f"no answer: {cause(str(error))}"
         else:
-            # As a frame if it was judged as one: its copy may no longer look so.
-            p_fake = float(self.bundle.p_fake(again.remembered.vectors, of_clips=_FILMED in verdict.notes).max())
+            # As a frame if it was judged as one, since saved: its copy may no longer look so.
+            p_fake = float(self.bundle.p_fake(again.remembered.vectors, _FILMED in verdict.notes, saved_again=True).max())
             turned, cached = (p_fake >= 0.5) != (verdict.p_fake >= 0.5), again.cached
             why = f"a probability of {p_fake:.2f}"
         notes = (f"by the thresholds {verdict.verdict}, but saved again as a JPEG of quality 70 it has {why}",) if turned else ()

@@ -48,13 +48,14 @@ class LooksFilmed:
         """(n, dim), in memory or on disk → (n, k): above 0 where it looks so coded, and the more so, the greater."""
         return _margins(X, self.weight, self.offset)
 
-    def like(self, margins: np.ndarray, of_clips: bool | np.ndarray) -> np.ndarray:
+    def like(self, margins: np.ndarray, of_clips: bool | np.ndarray, saved_again: bool = False) -> np.ndarray:
         """(n, k) → (n,) the number of the coding that each looks like, -1 for what looks like none.
 
-        Frames that are known to be `of_clips` were not saved again, and those that look like none were coded in the mildest way.
+        Frames that are known to be `of_clips` were not saved again, unless they are known to be, too, and those that look like none were
+        coded in the mildest way.
         """
         allowed, of_clips = margins.copy(), np.broadcast_to(of_clips, len(margins))
-        own = [_SAVED_AGAIN not in name for name in self.codings]
+        own = [saved_again or _SAVED_AGAIN not in name for name in self.codings]
         if any(own):
             allowed[np.ix_(of_clips, ~np.array(own))] = -np.inf
         mildest = min(range(len(own)), key=lambda i: (not own[i], self.found[self.codings[i]]))

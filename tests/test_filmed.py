@@ -330,6 +330,7 @@ def test_frames_that_look_uncoded_were_coded_in_the_mildest_way():
     assert looks.like(margins, of_clips=True).tolist() == [0, 2, 0, 0]
     assert looks.like(margins, of_clips=False).tolist() == [1, 1, 0, -1]
     assert looks.like(margins, of_clips=np.array([True, False, True, False])).tolist() == [0, 1, 0, -1]
+    assert looks.like(margins, of_clips=True, saved_again=True).tolist() == [1, 1, 0, 1], "but one that is known to have been"
 
 
 def test_each_coding_that_shows_is_answered_about_by_its_own_calibration():

@@ -110,3 +110,16 @@ def test_the_copy_of_a_still_is_judged_as_a_frame_too(detector, files):
     verdict = detector.judge(files[0].read_bytes())
     assert verdict.verdict == "real", "by the calibration of frames its copy is, too; by that of pictures it would be fake"
     assert len(verdict.notes) == 1
+
+
+def test_the_copy_of_a_still_is_known_to_have_been_saved_again(detector, files):
+    """A still that had been saved as JPEG before is judged as such, and so is its copy, not as a frame that never was."""
+    still, copy = (detector.embedder.embed_one(file.read_bytes()) for file in files)
+    found = {"clip0": 1.0, "clip0+jpeg90": 0.6}
+    looks = LooksFilmed(tuple(found), np.zeros((2, still.remembered.vectors.shape[1])), np.array([-1.0, 1.0]), found, 0.0)
+    clips = {"clip0": {"calibration": {"slope": 0.1, "offset": 9.0}}, "clip0+jpeg90": {"calibration": {"slope": 0.1, "offset": -9.0}}}
+    detector.bundle = replace(detector.bundle, looks_filmed=looks, manifest=detector.bundle.manifest | {"clips": clips})
+    detector.saved_again = SimpleNamespace(embed_one=lambda content: copy)
+    verdict = detector.judge(files[0].read_bytes())
+    assert verdict.verdict == "real", "by the calibration of frames that were never saved again it would be fake"
+    assert len(verdict.notes) == 1
