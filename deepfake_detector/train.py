@@ -380,6 +380,11 @@ def _to_calibrate_by(clips: Sequence[Embeddings], training: Embeddings) -> Embed
     Coding leaves next to nothing of such traces: kept, they would have it that no score about a clip means anything.
     """
     codings = [one.crop.removeprefix(f"{training.crop}+") for one in clips]
+    if all("+" in coding for coding in codings):
+        raise TrainingError(
+            f"Frames that were saved again ({codings[0]}) don't say what is to be answered about clips. Give --clips those that were not, "
+            f"too: {codings[0].partition('+')[0]}."
+        )
     named = [one.rows.assign(path=one.rows["path"] + f"#{coding}") for one, coding in zip(clips, codings, strict=True)]
     filmed = joined([replace(one, rows=rows) for one, rows in zip(clips, named, strict=True)])
     own = filmed.rows["sha256"].isin(training.rows["sha256"]).to_numpy()

@@ -322,6 +322,11 @@ def test_stills_that_were_saved_again_are_known_where_such_were_given():
     assert unlike.found["poor0"] < 0.05 < 0.95 < unlike.found["clip0"], "what leaves no mark is not looked for"
 
 
+def test_stills_alone_that_were_saved_again_say_nothing_of_clips():
+    with pytest.raises(TrainingError, match=r"saved again \(clip3\+jpeg90\) .* Give --clips those that were not, too: clip3\."):
+        train(drawn(0), "logistic", "m", clips=[with_mark(drawn(0), "whole+clip3+jpeg90")])
+
+
 def test_frames_that_look_uncoded_were_coded_in_the_mildest_way():
     """Not by chance in the one or the other; and no frame of a clip was saved again."""
     found = {"clip0": 0.9, "clip0+jpeg90": 0.6, "poor0": 1.0}
