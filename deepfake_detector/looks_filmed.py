@@ -95,7 +95,8 @@ def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | 
     X, kind = np.concatenate([X for X, _ in parts]), np.repeat(range(len(parts)), [len(X) for X, _ in parts])  # 0 is no frame
     rows = pd.concat([*(rows for _, rows in parts), filmed.rows], ignore_index=True)
     place = pd.factorize(rows["label"].astype(str) + rows["generator"])[0]
-    fold, of_frames = np.split(np.random.default_rng(seed).permutation(place.max() + 1)[place] % split.FOLDS, [len(X)])
+    folds = np.random.default_rng(seed).permutation(place.max() + 1)[place] % split.FOLDS
+    fold, of_frames = np.split(folds, [len(X)])
     if any(len(np.unique(kind[fold != one])) < len(parts) for one in np.unique(fold)):
         log.info("whether a picture looks filmed is not told: it takes filmed ones of two sources or generators")
         return None, np.zeros(len(filmed), int)
@@ -113,7 +114,7 @@ def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | 
 
     every = range(len(codings))
     scores, margins = np.empty((len(X), len(codings))), np.empty((len(filmed), len(codings)))
-    for one in np.unique(fold):
+    for one in np.unique(folds):  # of a small source none may be among those that are learnt from
         weight, offset = learn(fold != one, every)
         scores[fold == one] = _margins(X[fold == one], weight, offset)
         margins[of_frames == one] = _margins(filmed.X[of_frames == one], weight, offset)

@@ -327,6 +327,18 @@ def test_stills_alone_that_were_saved_again_say_nothing_of_clips():
         train(drawn(0), "logistic", "m", clips=[with_mark(drawn(0), "whole+clip3+jpeg90")])
 
 
+def test_frames_of_a_source_that_is_too_small_to_be_learnt_from_are_looked_at_too(monkeypatch):
+    """Of many rows some are learnt from, and of these none may be of a small source."""
+    data = drawn(0)
+    data.rows.loc[899, "generator"] = "dalle"
+    clip, poor = named(with_mark(data)), named(with_mark(data, place=6), "poor0")
+    frames = Embeddings(pd.concat([clip.rows, poor.rows], ignore_index=True), np.concatenate([clip.X, poor.X]), SPEC, "whole")
+    monkeypatch.setattr(looks_filmed, "_MOST", 600)
+    looks, like = looks_filmed.fit(data, frames, 1)
+    assert looks.codings == ("clip0", "poor0")
+    assert like[(frames.rows["generator"] == "dalle").to_numpy()].tolist() == [0, 1]
+
+
 def test_frames_that_look_uncoded_were_coded_in_the_mildest_way():
     """Not by chance in the one or the other; and no frame of a clip was saved again."""
     found = {"clip0": 0.9, "clip0+jpeg90": 0.6, "poor0": 1.0}
