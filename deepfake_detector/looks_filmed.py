@@ -81,7 +81,7 @@ class LooksFilmed:
 
 
 def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | None, np.ndarray]:
-    """Learn from pictures and the same as frames of clips, whose paths end with `#` and the coding.
+    """Learn from pictures and the same as frames of clips, whose paths end with `#` and the coding, all draws of which are one.
 
     Beside the answers the number of the coding that each frame looks like, (n,), to answers that have not learnt its source or generator.
     A coding that leaves nothing to be told by is not looked for; None, 0 for each, and the log says so, where none leaves any.
@@ -90,7 +90,8 @@ def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | 
     if "video" in data.rows:
         copies |= data.rows["video"] != ""
     pictures = data.take(~copies.to_numpy(bool))
-    codings, coding = np.unique(filmed.rows["path"].str.rpartition("#")[2], return_inverse=True)
+    named = filmed.rows["path"].str.rpartition("#")[2]
+    codings, coding = np.unique(named.str.replace(r"^(clip|poor)\d+", r"\g<1>0", regex=True), return_inverse=True)
     parts = [_some(one, seed) for one in (pictures, *(filmed.take(coding == i) for i in range(len(codings))))]
     X, kind = np.concatenate([X for X, _ in parts]), np.repeat(range(len(parts)), [len(X) for X, _ in parts])  # 0 is no frame
     rows = pd.concat([*(rows for _, rows in parts), filmed.rows], ignore_index=True)

@@ -327,6 +327,14 @@ def test_stills_alone_that_were_saved_again_say_nothing_of_clips():
         train(drawn(0), "logistic", "m", clips=[with_mark(drawn(0), "whole+clip3+jpeg90")])
 
 
+def test_draws_of_one_coding_are_one():
+    """Nothing tells them apart: each would be answered about by a part of the frames, if it is not refused as too few."""
+    film, again = (with_mark(drawn(0), f"whole+{name}") for name in ("clip0", "clip1"))
+    model = train(drawn(0), "logistic", "m", clips=[film, again]).bundle
+    assert [*model.manifest["clips"]] == [*model.looks_filmed.found] == ["clip0"]
+    assert model.manifest["clips"]["clip0"]["promise"]["pictures"]["real"] == 720
+
+
 def test_frames_of_a_source_that_is_too_small_to_be_learnt_from_are_looked_at_too(monkeypatch):
     """Of many rows some are learnt from, and of these none may be of a small source."""
     data = drawn(0)
