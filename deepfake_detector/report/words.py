@@ -120,7 +120,9 @@ def of_clips_too(manifest: dict[str, Any]) -> list[str]:
     """That the promise is one about clips as well, where answers about these are calibrated."""
     if "clips" not in manifest:
         return []
-    real, fake = (sum(one["promise"]["pictures"][label] for one in manifest["clips"].values()) for label in LABEL_NAMES)
+    clips = manifest["clips"]
+    of_frames = [one for coding, one in clips.items() if "+" not in coding] or clips.values()  # the others are of stills, saved since
+    real, fake = (sum(one["promise"]["pictures"][label] for one in of_frames) for label in LABEL_NAMES)
     too = [f"Of clips the same: answers about them are calibrated by {real:,} frames of clips of real pictures and {fake:,} of fakes."]
     if looks := manifest.get("looks_filmed"):
         known = ", ".join(f"{share:.1%} of {_coded(coding)}" for coding, share in looks["found"].items())
