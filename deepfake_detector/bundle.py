@@ -282,6 +282,11 @@ def load(folder: str | Path) -> Bundle:
             f"{place} should have format {_FORMAT} and label_order {list(LABEL_NAMES)}; it has {manifest.get('format')!r} and "
             f"{manifest.get('label_order')!r}. Train the model again."
         )
+    if isinstance(clips := manifest.get("clips"), dict) and "calibration" in clips:
+        raise BundleError(
+            f"{place} has one calibration for all clips, so another version of this program made it; expected one for each coding. "
+            "Train the model again."
+        )
     try:
         _check_fields(manifest)
         head = registry.load("heads", manifest["head"]).Head.load(folder)

@@ -297,6 +297,9 @@ def test_stills_out_of_clips_are_known_by_their_looks_and_judged_as_frames(tmp_p
     place.write_text(json.dumps(manifest | {"clips": {"poor0": manifest["clips"]["clip0"]}}))
     with pytest.raises(BundleError, match="damaged"):
         bundle.load(tmp_path / "m")
+    place.write_text(json.dumps(manifest | {"clips": manifest["clips"]["clip0"]}))
+    with pytest.raises(BundleError, match="has one calibration for all clips, so another version .* Train the model again"):
+        bundle.load(tmp_path / "m")
     place.write_text(json.dumps(manifest))
     (tmp_path / "m" / "filmed.safetensors").unlink()
     with pytest.raises(BundleError, match="damaged"):
