@@ -39,6 +39,7 @@ _FORGIVEN = 1e-6  # seconds that floats may be off by, as 1/25 is
 _ANEW = 1  # times that go back by more than so many seconds begin anew
 _UNEVEN = "its times jump, or a few frames stay for most of it: frames were taken evenly by number, not by time"
 _COMPLETE = 0.95  # a file that holds this share of the length that it states is whole
+_NO_LENGTH = 0.05  # seconds that are not worth a word: formats that don't say how long a frame stays give one alone none
 _UPRIGHT = {  # signs of the display matrix (a, b, c, d), which maps (x, y) to (ax + cy, bx + dy) → what Pillow calls that
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
     (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
@@ -230,7 +231,7 @@ class Clip:
             end = stamps[-1] + (stamps[-1] - stamps[0]) // max(1, len(stamps) - 1)
         seconds = float((end - stamps[0]) * unit)
         here = max(last, float(end * unit)) if of_all else seconds
-        if states and here < _COMPLETE * states:
+        if here < min(_COMPLETE * states, states - _NO_LENGTH):
             self.notes = (f"cut off: {here:.1f} of {states:.1f} seconds are there",)
         if self._joints:
             self.notes = (*self.notes, f"by its times it is {self._joints + 1} recordings, joined; its times are counted on over them")

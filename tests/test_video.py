@@ -244,6 +244,12 @@ def test_a_whole_clip_with_longer_sound_or_a_late_picture_is_not_cut_off(tmp_pat
     assert clip.seconds == pytest.approx(2, abs=0.05)
 
 
+@pytest.mark.parametrize("ending", [".mkv", ".flv", ".mp4", ".ts"])
+def test_a_clip_of_one_frame_is_not_cut_off(tmp_path, ending):
+    """Which lasts no time, where the format doesn't say how long the last one stays."""
+    assert Clip(str(draw_clip(tmp_path / f"a{ending}", [0]))).notes == ()
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_the_length_of_a_clip_that_states_none_is_that_of_its_pictures(tmp_path, live):
     path = copy_clip(draw_clip(tmp_path / "a.mkv", STEADY), tmp_path / "b.mkv", **{"live": "1"} if live else {})
