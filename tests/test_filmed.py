@@ -152,9 +152,7 @@ def film_of(data: Embeddings) -> Embeddings:
 
 def test_it_is_saved_with_the_model_and_damage_is_refused(tmp_path):
     model = train(drawn(0), "logistic", "m", clips=[drawn(0, moved=MOVED, crop="whole+clip0")]).bundle
-    named = replace(model, spec=model.spec)
-    place = tmp_path / "manifest.json"
-    bundle.save(named, tmp_path / "m")
+    bundle.save(model, tmp_path / "m")
     manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
     assert [Calibration(**manifest["clips"]["any"]["calibration"])] == model.of_clips != [model.calibration]
     for broken in ({"any": {"calibration": {"slope": -1.0, "offset": 0.0}}}, {"any": {"calibration": {"slope": 1.0}}}, []):
