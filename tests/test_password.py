@@ -52,7 +52,7 @@ def test_only_the_password_opens(authorization, status, method, path):
         assert answer.json()["error"] == "Expected the password of this page, by HTTP Basic and under any name: curl -u :PASSWORD …"
 
 
-@pytest.mark.parametrize("content", [f"{SECRET}\n", SECRET, f"{SECRET}\r\n"])
+@pytest.mark.parametrize("content", [f"{SECRET}\n", SECRET, f"{SECRET}\r\n", f"\ufeff{SECRET}\r\n"])
 def test_a_files_only_line_is_the_password(tmp_path, content):
     (tmp_path / "file").write_bytes(content.encode())
     assert password.read(str(tmp_path / "file")) == SECRET

@@ -19,7 +19,7 @@ _ASK = "Expected the password of this page, by HTTP Basic and under any name: cu
 def read(file: str) -> str:
     """The password that is the file's only line; raises DetectorError."""
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()  # Windows' editors may begin it with a mark of its encoding
     except (OSError, UnicodeError) as error:
         raise DetectorError(f"--password-file should name a file with a password in it; {file} can't be read ({error}).") from error
     if len(lines) != 1 or not lines[0]:
