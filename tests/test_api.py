@@ -158,7 +158,7 @@ def test_too_long_a_clip_is_refused_as_on_the_page(client, tmp_path):
         ({"content": b"\xff\xd8"}, 415, "received no content type. Send it as the field 'file' of a form: curl -F file=@"),
         ({"json": {"file": "a.jpg"}}, 415, "received the content type 'application/json'"),
         ({"files": {"picture": ("a.jpg", b"x")}}, 422, "in the field 'file'; received 'picture'"),
-        ({"data": {"file": "a.jpg"}, "files": {"x": ("a", b"x")}}, 422, "received 'file', 'x'"),
+        ({"data": {"file": "a.jpg"}, "files": {"x": ("a", b"x")}}, 422, "in the field 'file'; received text in it. Send it"),
         ({"files": [("file", ("a.jpg", b"x")), ("file", ("b.jpg", b"x"))]}, 422, "The form can't be read (Too many files"),
         ({"content": b"--y\r\nbroken", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 422, ""),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 422, "The form can't be read"),

@@ -209,7 +209,8 @@ def _file_in(form: FormData) -> tuple[BinaryIO, str]:
 
     upload = form.get("file")
     if not isinstance(upload, UploadFile):
-        raise _Refused(422, f"Expected a file in the field 'file'; received {', '.join(map(repr, form)) or 'no field'}. {_ASK}")
+        received = "text in it" if upload is not None else ", ".join(map(repr, form)) or "no field"  # as from curl without the @
+        raise _Refused(422, f"Expected a file in the field 'file'; received {received}. {_ASK}")
     return upload.file, spelt_out(Path(upload.filename or "").name)
 
 
