@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import gradio
-from gradio_client import Client
+from gradio_client import Client, handle_file
 
 from deepfake_detector.ui import sessions, tabs, uploads
+from tests.conftest import draw
 
 
 def test_what_a_visitor_was_shown_goes_before_what_was_taught_and_nothing_of_others():
@@ -37,5 +39,23 @@ def test_what_a_visitor_was_shown_goes_before_what_was_taught_and_nothing_of_oth
         assert visitors[1].predict("more ", api_name="/show") == "<b>more </b>", "who comes back goes on"
         assert held(left) == (False, ["more picture 1"])
         assert visitors[0].predict("more ", api_name="/show") == "<b>more </b>", "or begins anew"
+    finally:
+        page.close()
+
+
+def test_the_name_of_a_file_goes_once_that_is_deleted(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    with gradio.Blocks() as page:
+        sent, shown = gradio.File(), gradio.Textbox()
+        sent.change(lambda file: "seen" if file else "", sent, shown, api_name="show")
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        for name in ("mine.png", "still_here.png"):
+            assert Client(url, verbose=False).predict(handle_file(draw(tmp_path / name, 1, 1)), api_name="/show") == "seen"
+        files = {Path(one).name: Path(one) for one in set().union(*page.temp_file_sets)}
+        assert files.keys() == {"mine.png", "still_here.png"}
+        files["mine.png"].unlink()
+        sessions.forget(page)
+        assert set().union(*page.temp_file_sets) == {str(files["still_here.png"])}
     finally:
         page.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector.ui import uploads
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 def forget(page: Blocks) -> None:
     """Of who has asked nothing for as long as uploads are kept, what was sent and shown; later also what was taught, and the rest.
 
-    A visitor who is still there misses nothing: the browser has what it shows, and sends again what is asked about.
+    A visitor who is still there misses nothing: the browser has what it shows, and sends again what is asked about. Gradio also lists all
+    files that it may hand out, by the names that visitors gave them, for as long as it runs: of those that are deleted, that goes, too.
     """
+    for names in page.temp_file_sets:
+        names.difference_update([name for name in list(names) if not Path(name).exists()])
     holder, now = page.state_holder, datetime.now()
     for visitor, used in list(holder.time_last_used.items()):
         if now - used > timedelta(seconds=KEPT):
