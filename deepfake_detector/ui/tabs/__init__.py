@@ -66,3 +66,11 @@ def asking_who_answers(detector: Warming, visitor: Visitor) -> dict[str, Any]:
         "show_progress": "hidden",
         "api_visibility": "private",
     }
+
+
+def into_sight(place: str) -> str:
+    """JavaScript that shows the verdict at this place on a phone, where it stands below what was dropped, out of sight."""
+    return f"""() => {{
+  const verdict = document.querySelector('{place} .verdict');
+  if (verdict && window.innerWidth < 768) verdict.scrollIntoView({{behavior: 'smooth', block: 'nearest'}});
+}}"""

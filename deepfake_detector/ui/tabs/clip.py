@@ -13,7 +13,7 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers
+from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -100,6 +100,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     # Two, so that few frames of one clip don't wait for many of another.
     judged = cleared.then(judge, asked, places, concurrency_limit=2, show_progress="full", show_progress_on=answer, **private)
     judged.then(**asking_who_answers(detector, visitor))
+    judged.then(None, js=into_sight("#clip_verdict"))
 
 
 def check(path: str) -> None:

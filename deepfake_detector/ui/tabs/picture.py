@@ -22,7 +22,7 @@ from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, corrected
 from deepfake_detector.ui.heat_map import attention_map, heat_map
 from deepfake_detector.ui.kept_report import BUTTON, kept
-from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers
+from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from deepfake_detector.panel import Panel
 
 TITLE, ORDER = "Picture", 10
-_INTO_SIGHT = """() => {
-  const verdict = document.querySelector('#verdict .verdict');
-  if (verdict && window.innerWidth < 768) verdict.scrollIntoView({behavior: 'smooth', block: 'nearest'});
-}"""
 _LOCAL = re.compile(r"""["']?(file:|[a-z]:[\\/]|\\\\|/(?!/)|~|\.\.?[\\/])""", re.IGNORECASE)  # what names a file on the visitor's device
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -151,7 +147,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
         judged.then(**asking_who_answers(detector, visitor))
         # The verdict first: the parts take longer. On a phone it stands below the picture, out of sight.
-        judged.then(None, js=_INTO_SIGHT).then(parts, [picture, held], [parts_shown, report], **drawing, **slowly)
+        judged.then(None, js=into_sight("#verdict")).then(parts, [picture, held], [parts_shown, report], **drawing, **slowly)
     for label, button in known.items():
         button.click(
             partial(correct, label),
