@@ -79,6 +79,12 @@ def verdict_of(page, place: str = "#verdict") -> tuple[str, str]:
     return shown.get_attribute("data-verdict"), shown.get_attribute("data-p-fake")
 
 
+def downloaded(page, button: str):
+    with page.expect_download() as download:
+        page.click(button)
+    return download.value
+
+
 def drop(page, path: Path) -> None:
     """Drag a file onto the picture, as a hand would: the browser's own drop event with a File in it."""
     import base64
@@ -190,9 +196,8 @@ def test_a_page_with_a_password_asks_for_it_by_every_way_in(browser, model, tmp_
         page.goto(url)
         page.set_input_files("#picture input[type=file]", picture)
         assert verdict_of(page)[1] == str(Detector(model).judge_file(picture).p_fake)
-        with page.expect_download() as download:
-            page.click("#report")
-        assert "<h1>Report on mine.png</h1>" in Path(download.value.path()).read_text(encoding="utf-8")
+        download = downloaded(page, "#report")
+        assert "<h1>Report on mine.png</h1>" in Path(download.path()).read_text(encoding="utf-8")
         context.close()
 
 
@@ -249,9 +254,8 @@ def test_a_clip_is_looked_at_as_closely_as_is_asked_for(page, model, address, tm
     choices.get_by_role("radio", checked=True).press("ArrowUp")
     page.locator("#clip_verdict", has_text="16 frames were judged").wait_for()
     assert "answered from memory" in page.inner_text("#clip_verdict"), "they are among the 48"
-    with page.expect_download() as download:
-        page.click("#clip_report")
-    assert "16 frames were judged" in Path(download.value.path()).read_text(encoding="utf-8")
+    download = downloaded(page, "#clip_report")
+    assert "16 frames were judged" in Path(download.path()).read_text(encoding="utf-8")
     choices.get_by_role("radio", checked=True).press("ArrowUp")
     page.locator("#clip_verdict", has_text="144 frames were judged").wait_for()
     for upload in (address[1] / "uploads").rglob("closely.mp4"):
@@ -294,11 +298,10 @@ def test_a_report_of_a_verdict_can_be_kept(page, browser, model, tmp_path):
     picture = draw(tmp_path / "<b>mine & yours.png", 0, 5200, size=(1300, 900))
     page.set_input_files("#picture input[type=file]", picture)
     answer = verdict_of(page)
-    with page.expect_download() as download:
-        page.click("#report")
-    report = tmp_path / download.value.suggested_filename
+    download = downloaded(page, "#report")
+    report = tmp_path / download.suggested_filename
     assert report.name == f"report_{hashlib.sha256(picture.read_bytes()).hexdigest()[:12]}.html"
-    download.value.save_as(report)
+    download.save_as(report)
     kept = browser.new_page()
     asked = []
     kept.on("request", lambda request: asked.append(request.url))
@@ -316,9 +319,8 @@ def test_a_report_of_a_verdict_can_be_kept(page, browser, model, tmp_path):
     page.get_by_role("tab", name="Video").click()
     page.set_input_files("#clip input[type=file]", draw_clip(tmp_path / "my clip (1).mp4", list(range(0, 2000, 40)), size=(160, 96)))
     verdict_of(page, "#clip_verdict")
-    with page.expect_download() as download:
-        page.click("#clip_report")
-    assert "<h1>Report on my clip (1).mp4</h1>" in Path(download.value.path()).read_text(encoding="utf-8")
+    download = downloaded(page, "#clip_report")
+    assert "<h1>Report on my clip (1).mp4</h1>" in Path(download.path()).read_text(encoding="utf-8")
 
 
 def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, model, tmp_path):
@@ -479,9 +481,8 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     opened = page.locator("#many_verdicts .many > details[open] [data-verdict]")
     assert opened.get_attribute("data-p-fake") == str(wanted[order[0]].p_fake)
     page.screenshot(path=ROOT / "screenshots" / "many.png", full_page=True)
-    with page.expect_download() as download:
-        page.click("#many_download")
-    download.value.save_as(tmp_path / "answers.csv")
+    download = downloaded(page, "#many_download")
+    download.save_as(tmp_path / "answers.csv")
     with (tmp_path / "answers.csv").open(newline="") as file:
         told = list(csv.DictReader(file))
     assert len(told) == 5
@@ -573,9 +574,9 @@ def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
         expected = Detector(model).judge_file(red)
         assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
         assert expected.sha256 in page.inner_text("#verdict"), "the file itself, not a picture made of it"
-        with page.expect_download() as download:
-            page.click("#report")
-        assert f"<dt>File</dt><dd>{site}/red.png</dd>" in Path(download.value.path()).read_text(encoding="utf-8")
+        page.wait_for_timeout(500)  # Gradio tells twice of what it fetched: no late answer may take the report away
+        download = downloaded(page, "#report")
+        assert f"<dt>File</dt><dd>{site}/red.png</dd>" in Path(download.path()).read_text(encoding="utf-8")
         assert page.locator("#picture img").evaluate("image => image.naturalWidth") == 300
         page.fill("#address textarea, #address input", f"{site}/page.html")
         page.press("#address textarea, #address input", "Enter")
@@ -670,9 +671,8 @@ def test_a_taught_model_can_be_taken_away_and_answers_the_same(page, tmp_path):
         [draw(tmp_path / "archive" / f"photo_{i:02}.png", 1, 7000 + i) for i in range(12)],
         [draw(tmp_path / "painter" / f"fake_{i:02}.png", 0, 8000 + i) for i in range(10)],
     )
-    with page.expect_download() as download:
-        page.click("#teach_download")
-    download.value.save_as(tmp_path / "taught.zip")
+    download = downloaded(page, "#teach_download")
+    download.save_as(tmp_path / "taught.zip")
     shutil.unpack_archive(tmp_path / "taught.zip", tmp_path / "models")
     asked = draw(tmp_path / "another.png", 0, 7600)
     page.get_by_role("tab", name="Picture").click()

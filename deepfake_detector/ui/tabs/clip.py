@@ -50,6 +50,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         def is_asked_for() -> bool:
             return (upload, frames) == (held.upload, held.frames)
 
+        yield (gr.skip(),) * 3  # of who yields nothing Gradio makes an answer that empties all
         for shown in about(upload, video.Sampling(frames), own) if upload and is_asked_for() else ():
             yield shown if is_asked_for() else (gr.skip(),) * 3
 

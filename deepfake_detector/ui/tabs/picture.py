@@ -68,13 +68,22 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         held.judged = judged
         return said, "", gr.Row(visible=teachable), "", gr.DownloadButton(visible=False)
 
+    def judge_first(upload: Upload | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
+        """Once: a second answer would take away the report that belongs to the first."""
+        if upload != held.upload or not held.waits:
+            return (gr.skip(),) * 5
+        held.waits = False
+        return judge(upload, own, held)
+
     def judge_again(upload: Upload | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
         """What was taught may have another answer; the old one stays where the file is gone by now."""
         return judge(upload, own, held) if upload and Path(upload.path).exists() else (gr.skip(),) * 5
 
     def clear(upload: Upload | None, held: Held) -> tuple[Any, ...]:
         """Before another picture is judged: what was said of the one before must not stand beside it, nor what is still being found."""
-        held.upload, held.judged = upload, None
+        if upload is not None and upload == held.upload:  # Gradio tells twice of a picture that was fetched
+            return (gr.skip(),) * 5
+        held.upload, held.waits, held.judged = upload, True, None
         return "", "", gr.Row(visible=False), "", gr.DownloadButton(visible=False)
 
     def correct(label: int | None, upload: Upload | None, so_far: Corrections) -> tuple[Any, str]:
@@ -88,6 +97,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
 
     def parts(upload: Upload | None, held: Held) -> Iterator[tuple[str, Any]]:
         """What is drawn below the verdict, and the report, which has that in it."""
+        yield (gr.skip(),) * 2  # of who yields nothing Gradio makes an answer that empties both
         if upload is None or upload != held.upload or held.judged is None:
             return  # the verdict's place says why, or the picture was judged before and is gone by now
         (panel, verdict), held.judged = held.judged, None
@@ -143,7 +153,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     # "multiple": what comes while another is judged would otherwise be passed over, and never be judged.
     drawing = {"show_progress": "minimal", "show_progress_on": parts_shown}
     asked, slowly = [picture, visitor.taught, held], {"concurrency_limit": 2, **private}
-    for event, how in ((cleared.then, judge), (visitor.taught.change, judge_again)):
+    for event, how in ((cleared.then, judge_first), (visitor.taught.change, judge_again)):
         judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
         judged.then(**asking_who_answers(detector, visitor))
         # The verdict first: the parts take longer. On a phone it stands below the picture, out of sight.
