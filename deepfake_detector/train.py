@@ -434,5 +434,5 @@ def plot_curves(history: dict[str, list[float]], path: Path) -> None:
         if f"val_{quantity}" in history:
             axes.plot(epochs, history[f"val_{quantity}"], label="test")
         axes.set(xlabel="epoch", ylabel=quantity)
-        axes.legend()
+        axes.legend(loc="upper right" if quantity == "loss" else "lower right")
     figure.savefig(path, dpi=120)

@@ -54,7 +54,7 @@ def scores(labels: np.ndarray, detector: Scored) -> str:
         for edge in {detector.thresholds.real, detector.thresholds.fake}:
             left.axvline(edge, color="black", lw=1, ls="--")
         left.set(xlabel="probability of being fake (dashed: thresholds)", ylabel="pictures", title="Scores")
-        left.legend()
+        left.legend(loc="upper center")  # to look for the best place takes long, and matplotlib then warns
         bars = reliability(labels, detector.p_fake)
         right.plot([0, 1], [0, 1], ":", color="grey", lw=1)
         right.plot([b.mean_p for b in bars], [b.share_fake for b in bars], "-", color="black", lw=1)
@@ -78,7 +78,7 @@ def robustness(by_detector: Mapping[str, dict[str, Any]]) -> str:
             low, high = axes.get_ylim()
             axes.set(ylabel=title, ylim=(max(low, -0.005), min(high, 1.005)))  # a share's margins are no shares
             axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="lower left")
         return _svg(figure)
 
 
