@@ -97,7 +97,7 @@ def _odds_within(thresholds: Thresholds, sides: list[str], way: int) -> np.ndarr
     """(k,) log-odds of the thresholds, a hair further out (1) or in (-1), as a picture next to one may not pass it by rounding."""
     p = np.array([getattr(thresholds, side) for side in sides])
     hair = 4 * np.finfo(float).eps / (p * (1 - p))
-    return np.log(p) - np.log1p(-p) + way * hair * [-1 if side == "real" else 1 for side in sides]
+    return log_odds(p, edge=0) + way * hair * [-1 if side == "real" else 1 for side in sides]
 
 
 def fit_thresholds(real: Scores, fake: Scores, false_positive_rate: float, false_negative_rate: float) -> Thresholds:

@@ -154,6 +154,11 @@ FRAMES = r"(?:(?:clip|poor)\d+|h264)(?:\+\w+)*"  # the names of views that are f
 _DRAWN: dict[str, View] = {"augment": augment, "clip": filmed_somehow, "poor": functools.partial(filmed_somehow, coding=POOR)}
 
 
+def saved_again(coding: str) -> bool:
+    """Whether a coding is one of frames to which more befell: `clip0+jpeg90`."""
+    return "+" in coding
+
+
 def copies(asked: str) -> tuple[str, ...]:
     """The views of the degraded copies asked for: `2` is augment0 and augment1, `augment0,clip0` these; raises UnknownName."""
     names = tuple(f"augment{i}" for i in range(int(asked))) if asked.isdecimal() else tuple(asked.split(","))

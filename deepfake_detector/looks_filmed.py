@@ -27,7 +27,6 @@ _ENOUGH = 0.5  # of those that were filmed it has to know, or it is left out
 _MOST = 5000  # rows of either kind that are learnt from: more of them teach little
 _C = 1e-3
 _FILE = "filmed.safetensors"
-_SAVED_AGAIN = "+"  # in the name of a coding: clip0+jpeg90
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class LooksFilmed:
         coded in the mildest way.
         """
         allowed, of_clips = margins.copy(), np.broadcast_to(of_clips, len(margins))
-        own = [saved_again or _SAVED_AGAIN not in name for name in self.codings]
+        own = [saved_again or not degrade.saved_again(name) for name in self.codings]
         if any(own):
             allowed[np.ix_(of_clips, ~np.array(own))] = -np.inf
         mildest = min(range(len(own)), key=lambda i: (not own[i], self.found[self.codings[i]]))
@@ -130,7 +129,7 @@ def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | 
         return None, np.zeros(len(filmed), int)
     weight, offset = learn(np.ones(len(X), bool), told)
     looks = LooksFilmed(tuple(codings[told].tolist()), weight, offset - limits[told], found, mistaken)
-    return looks, looks.like(margins[:, told], of_clips=np.array([_SAVED_AGAIN not in name for name in codings])[coding])
+    return looks, looks.like(margins[:, told], of_clips=np.array([not degrade.saved_again(name) for name in codings])[coding])
 
 
 def _margins(X: Vectors, weight: np.ndarray, offset: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from deepfake_detector.calibration import (
     percentiles,
     placed,
 )
-from deepfake_detector.degrade import FRAMES
+from deepfake_detector.degrade import FRAMES, saved_again
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.families import is_remade
@@ -209,7 +209,7 @@ def fit_calibrated(
     for i, coding in enumerate(frames.codings if frames else ()):
         own = frames.looks_like == i
         of_clips = _held_out(frames.data.rows[own].reset_index(drop=True), *(scores[own] for _, scores in scored))
-        clips[coding] = dict(zip(("calibration", "promise"), fit_promise_of_clips(*of_clips, thresholds), strict=True))
+        clips[coding] = fit_promise_of_clips(*of_clips, thresholds)
     return Fitted(head, calibration, thresholds, promise, clips)
 
 
@@ -250,16 +250,14 @@ def fit_promise(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores) 
     return calibration, thresholds, promise
 
 
-def fit_promise_of_clips(
-    real: Scores, new_real: Scores, fake: Scores, new_fake: Scores, thresholds: Thresholds
-) -> tuple[dict[str, float], dict[str, Any]]:
+def fit_promise_of_clips(real: Scores, new_real: Scores, fake: Scores, new_fake: Scores, thresholds: Thresholds) -> dict[str, Any]:
     """The calibration under which these thresholds promise of clips what they do of pictures, and that promise, as the manifest has them.
 
     What a clip's coding leaves in its frames moves all scores: without, a third of the photographs that were filmed would be called fake.
     """
     calibration, own, promise = fit_promise(real, new_real, fake, new_fake)
     del promise["percentiles"]  # nothing is shown beside a clip's answer
-    return asdict(placed(calibration, own, thresholds)), promise
+    return {"calibration": asdict(placed(calibration, own, thresholds)), "promise": promise}
 
 
 def judged(rows: pd.DataFrame, groups: np.ndarray, scores: np.ndarray, asked: np.ndarray) -> Scores:
@@ -380,7 +378,7 @@ def _to_calibrate_by(clips: Sequence[Embeddings], training: Embeddings) -> Embed
     Coding leaves next to nothing of such traces: kept, they would have it that no score about a clip means anything.
     """
     codings = [one.crop.removeprefix(f"{training.crop}+") for one in clips]
-    if all("+" in coding for coding in codings):
+    if all(map(saved_again, codings)):
         raise TrainingError(
             f"Frames that were saved again ({codings[0]}) don't say what is to be answered about clips. Give --clips those that were not, "
             f"too: {codings[0].partition('+')[0]}."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepfake_detector.calibration import fewest_for
+from deepfake_detector.degrade import saved_again
 from deepfake_detector.evaluate import in_short
 from deepfake_detector.families import FAMILIES, line_of
 from deepfake_detector.types import LABEL_NAMES, Thresholds
@@ -121,7 +122,7 @@ def of_clips_too(manifest: dict[str, Any]) -> list[str]:
     if "clips" not in manifest:
         return []
     clips = manifest["clips"]
-    of_frames = [one for coding, one in clips.items() if "+" not in coding] or clips.values()  # the others are of stills, saved since
+    of_frames = [one for coding, one in clips.items() if not saved_again(coding)] or clips.values()  # the others are of stills, saved since
     real, fake = (sum(one["promise"]["pictures"][label] for one in of_frames) for label in LABEL_NAMES)
     too = [f"Of clips the same: answers about them are calibrated by {real:,} frames of clips of real pictures and {fake:,} of fakes."]
     if looks := manifest.get("looks_filmed"):
