@@ -11,6 +11,7 @@ from PIL.Image import Resampling
 from deepfake_detector.images import as_address, open_picture
 from deepfake_detector.metrics import log_odds
 from deepfake_detector.types import Looked, Part, Thresholds
+from deepfake_detector.windows import BLOCK
 
 SIDE = 480  # pixels of the drawing's longer side
 _COLOURS = ((45, 164, 78), (212, 167, 44), (207, 34, 46))  # the bar's, of real, unsure and fake
@@ -67,7 +68,9 @@ def _coloured(picture: Image.Image, size: tuple[int, int], parts: Sequence[Part]
     total, count = (np.zeros((picture.height, picture.width)) for _ in range(2))
     across, down = picture.width / size[0], picture.height / size[1]
     for part in parts:
-        left, top, right, bottom = part.box
+        left, top, *ends = part.box
+        # The last few pixels, which fill none of JPEG's blocks, no window shows: they take after those beside them.
+        right, bottom = (side if side - end < BLOCK else end for side, end in zip(size, ends, strict=True))
         there = np.s_[round(top * down) : round(bottom * down), round(left * across) : round(right * across)]
         total[there] += log_odds(part.p_fake)
         count[there] += 1
