@@ -89,33 +89,44 @@ class Bundle:
         given = weights or (str(self.encoder_weights) if self.encoder_weights else None)
         return registry.load("encoders", self.spec.name).Encoder(device=device, weights=given)
 
-    def p_fake(self, X: Vectors, of_clips: bool | np.ndarray = False, saved_again: bool = False) -> np.ndarray:
+    def p_fake(
+        self, X: Vectors, of_clips: bool | np.ndarray = False, saved_again: bool = False, of_one: np.ndarray | None = None
+    ) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake.
 
         `of_clips` says which are frames of clips, and `saved_again` that these were saved since; others that look as if they had been are
-        taken for such, too.
+        taken for such, too. What has the same number in `of_one` (n,), as the frames of one clip, was coded in the same way.
         """
         scores = self.head.p_fake(X)
         p_fake = self.calibration(scores)
         if self.of_clips:
-            like = self._like(X, of_clips, saved_again)
+            like = self._like(X, of_clips, saved_again, of_one)
             for i, calibration in enumerate(self.of_clips):
                 own = like == i
                 p_fake[own] = calibration(scores[own])
         return p_fake
 
     def p_fake_of(self, data: Embeddings) -> np.ndarray:
-        """(n,) the same of a table, whose rows say which are frames of clips."""
-        return self.p_fake(data.X, (data.rows["video"] != "").to_numpy() if "video" in data.rows else False)
+        """(n,) the same of a table, whose rows say which are frames of clips, and of which."""
+        if "video" not in data.rows:
+            return self.p_fake(data.X)
+        video = data.rows["video"]
+        clips, alone = pd.factorize(video)[0], np.arange(len(data)) + len(data)
+        of_clips = (video != "").to_numpy()
+        return self.p_fake(data.X, of_clips, of_one=np.where(of_clips, clips, alone))
 
     def taken_for_frames(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) bool, of which pictures the answer is one about a frame of a clip, by their looks."""
         return self._like(X, of_clips=False) >= 0
 
-    def _like(self, X: Vectors, of_clips: bool | np.ndarray, saved_again: bool = False) -> np.ndarray:
+    def _like(self, X: Vectors, of_clips: bool | np.ndarray, saved_again: bool = False, of_one: np.ndarray | None = None) -> np.ndarray:
         """(n,) by which of the calibrations for frames each is answered about, -1 by that for pictures."""
         if self.looks_filmed:
-            return self.looks_filmed.like(self.looks_filmed.margins(X), of_clips, saved_again)
+            margins = self.looks_filmed.margins(X)
+            if of_one is not None:
+                _, which = np.unique(of_one, return_inverse=True)
+                margins = (np.stack([np.bincount(which, column) for column in margins.T], axis=1) / np.bincount(which)[:, None])[which]
+            return self.looks_filmed.like(margins, of_clips, saved_again)
         return np.where(np.broadcast_to(of_clips, len(X)), 0, -1)
 
     def has_learnt(self, rows: pd.DataFrame) -> np.ndarray:

@@ -88,7 +88,7 @@ class Detector:
         if self._by_window is None:
             return ()
         embedded = self._by_window.embed_one(content)
-        return _parts(embedded, self.bundle.p_fake(embedded.remembered.vectors, of_clip))
+        return _parts(embedded, self._of_one(embedded.remembered.vectors, of_clip))
 
     def looked_at(self, content: bytes) -> tuple[Looked, ...]:
         """One picture's bytes → where in each of its regions the encoder looks; empty where it can't tell. Raises UnusablePicture."""
@@ -164,10 +164,13 @@ class Detector:
 
     def _clip_verdict(self, parts: list[Embedded[Shot[str]]], began: float) -> Verdict | str:
         """One verdict from all frames that could be judged, or the reason of the first where none could."""
-        judged = [(one.item.time, self._verdict(one, began, of_clip=True)) for one in parts if not one.error]
-        if not judged:
+        whole = [one for one in parts if not one.error]
+        if not whole:
             return parts[0].error
-        persons, faces, passing = self._persons(parts)
+        scores = self._of_one(np.concatenate([one.remembered.vectors for one in whole]), of_clip=True)
+        of_frames = np.split(scores, np.cumsum([len(one.remembered.vectors) for one in whole])[:-1])
+        judged = [(one.item.time, self._verdict(one, p_fake, began)) for one, p_fake in zip(whole, of_frames, strict=True)]
+        persons, faces, passing = self._persons(parts, iter(of_frames))
         worst = max(persons, key=lambda person: person.p_fake)
         missing = [one for one in parts if one.error]
         notes = (
@@ -178,11 +181,11 @@ class Detector:
         if passing:
             notes.append(f"faces seen only in passing were left out: {passing}")
         clip = parts[0].item
-        of_frames = [own for _, verdict in judged if (own := [note for note in verdict.notes if note not in clip.notes])]
-        if of_frames:
-            first = "; ".join(of_frames[0])
-            alike = len(of_frames) == len(judged) and all(own == of_frames[0] for own in of_frames)
-            notes.append(f"of each of them: {first}" if alike else f"of {len(of_frames)} of them something like: {first}")
+        noted = [own for _, verdict in judged if (own := [note for note in verdict.notes if note not in clip.notes])]
+        if noted:
+            first = "; ".join(noted[0])
+            alike = len(noted) == len(judged) and all(own == noted[0] for own in noted)
+            notes.append(f"of each of them: {first}" if alike else f"of {len(noted)} of them something like: {first}")
         too_few = len(judged) < len(parts) / 2
         return dataclasses.replace(
             judged[0][1],
@@ -198,18 +201,20 @@ class Detector:
             withheld=f"only {len(judged)} of {len(parts)} frames can be judged" if too_few and worst.verdict != "unsure" else "",
         )
 
-    def _persons(self, parts: list[Embedded[Shot[str]]]) -> tuple[list[Person], dict[int, list[np.ndarray]], int]:
+    def _persons(
+        self, parts: list[Embedded[Shot[str]]], of_frames: Iterator[np.ndarray]
+    ) -> tuple[list[Person], dict[int, list[np.ndarray]], int]:
         """Those who count, in the order in which they appear; the embeddings of each's sightings; and how many do not count.
 
-        A whole picture counts as one person all along, wherever in its frame it is.
+        `of_frames` has what was answered of each frame that could be judged. A whole picture counts as one person all along, wherever in
+        its frame it is.
         """
         tracker, seen, faces = Tracker(), {}, {}
         for one in parts:
             if one.error:
                 tracker.update(NOBODY)
                 continue
-            p_fake = self.bundle.p_fake(one.remembered.vectors, of_clips=True).tolist()
-            boxes = one.remembered.boxes.tolist()
+            p_fake, boxes = next(of_frames).tolist(), one.remembered.boxes.tolist()
             tracks = tracker.update(one.remembered.boxes) if self.embedder.tracked else [0] * len(boxes)
             for track, p, box, face in zip(tracks, p_fake, boxes, one.remembered.vectors, strict=True):
                 seen.setdefault(track, []).append((one.item.time, p, tuple(box)))
@@ -226,25 +231,29 @@ class Detector:
 
     def _picture_verdict(self, embedded: Embedded, began: float) -> Verdict:
         """By the thresholds alone, with all that stands beside it; of a clip's frames nobody looks at that."""
-        vectors, verdict = embedded.remembered.vectors, self._verdict(embedded, began)
-        similar = self.known.most_similar(vectors) if self.known else ()
+        vectors = embedded.remembered.vectors
         p_fake = self.bundle.p_fake(vectors)
+        deciding = vectors[[p_fake.argmax()]]
+        filmed = (_FILMED,) if self.bundle.taken_for_frames(deciding)[0] else ()
+        verdict = self._verdict(embedded, p_fake, began)
+        similar = self.known.most_similar(vectors) if self.known else ()
         return dataclasses.replace(
             verdict,
+            notes=(*verdict.notes, *filmed),
             faces=_parts(embedded, p_fake) if self.embedder.tracked else (),
             similar=similar,
-            family=self._family(verdict.verdict, vectors[[p_fake.argmax()]]),
+            family=self._family(verdict.verdict, deciding),
             # Those pictures were never frames of clips, which have a calibration of their own.
-            kept_apart=None if _FILMED in verdict.notes else self.bundle.kept_apart(verdict.p_fake),
+            kept_apart=None if filmed else self.bundle.kept_apart(verdict.p_fake),
         )
 
-    def _verdict(self, embedded: Embedded, began: float, of_clip: bool = False) -> Verdict:
-        # Of several regions the most suspicious one decides: one swapped face makes a picture fake.
-        vectors, notes = embedded.remembered.vectors, embedded.remembered.notes
-        scores = self.bundle.p_fake(vectors, of_clip)
+    def _of_one(self, vectors: np.ndarray, of_clip: bool) -> np.ndarray:
+        """(n, dim) of the frames of one clip, or of the parts of one picture → (n,), all by one calibration, as all were coded alike."""
+        return self.bundle.p_fake(vectors, of_clip, of_one=np.zeros(len(vectors), int))
+
+    def _verdict(self, embedded: Embedded, scores: np.ndarray, began: float) -> Verdict:
+        """By the most suspicious of its regions: one swapped face makes a picture fake."""
         p_fake = float(scores.max())
-        if not of_clip and self.bundle.taken_for_frames(vectors[[scores.argmax()]])[0]:
-            notes = (*notes, _FILMED)
         return Verdict(
             verdict=self.bundle.thresholds.answer(p_fake),  # before it is rounded: 1 is a threshold that no picture may reach
             p_fake=round(p_fake, 6),
@@ -254,7 +263,7 @@ class Detector:
             sha256=embedded.sha256,
             cached=embedded.cached,
             seconds=time.perf_counter() - began,
-            notes=notes,
+            notes=embedded.remembered.notes,
             looks_for=self.bundle.looks_for,
         )
 

@@ -21,6 +21,7 @@ from deepfake_detector.degrade import view
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import BundleError, TrainingError
 from deepfake_detector.filmed import filmed
+from deepfake_detector.frames import shots
 from deepfake_detector.heads.logistic import Head
 from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.metrics import log_odds
@@ -235,6 +236,33 @@ def test_clips_and_their_parts_are_judged_so_and_pictures_are_not(model, tmp_pat
     assert told.sum() > 8
     np.testing.assert_allclose(odds[1][told], odds[0][told] - 1, atol=0.01)
     assert before.judge_file(picture).p_fake == after.judge_file(picture).p_fake
+
+
+def test_frames_of_one_clip_are_answered_about_by_one_calibration(model, tmp_path):
+    """All were coded alike, whatever one or another of them looks like; in a table, too."""
+    clip = draw_clip(tmp_path / "new.mp4", list(range(0, 800, 40)), size=(160, 96), tint=(0, 0, 60))
+    detector = Detector(model)
+    plain = detector.bundle
+    X = np.stack([one.remembered.vectors[0] for one in detector.embedder.embed(shots([str(clip)], str), lambda shot: shot.read())])
+    towards = X[0] - X[-1]
+    limit = np.quantile(X @ towards, 0.3)
+    looks_poor = X @ towards > limit
+    looks = LooksFilmed(
+        ("clip0", "poor0"), np.stack([0 * towards, towards]), np.array([-1.0, -limit]), {"clip0": 0.8, "poor0": 1.0}, mistaken=0.0
+    )
+    clips = {
+        coding: {"calibration": {"slope": plain.calibration.slope, "offset": plain.calibration.offset - less}, "promise": {}}
+        for coding, less in (("clip0", 5.0), ("poor0", 1.0))
+    }
+    detector.bundle = replace(plain, looks_filmed=looks, manifest=plain.manifest | {"clips": clips})
+    before, after = (log_odds(np.array([p for _, p in one.judge_file(clip).frames])) for one in (Detector(model), detector))
+    told = before < 6  # the others are rounded to 1
+    assert min(looks_poor[told].sum(), (~looks_poor)[told].sum()) > 1
+    np.testing.assert_allclose(after[told], before[told] - 1, atol=0.01)
+    rows = pd.DataFrame({"video": ["new.mp4"] * len(X) + [""] * len(X)})
+    of_table = log_odds(detector.bundle.p_fake_of(Embeddings(rows, np.concatenate([X, X]), plain.spec, "whole")))
+    np.testing.assert_allclose(of_table[: len(X)][told], before[told] - 1, atol=0.01)
+    np.testing.assert_allclose(of_table[len(X) :][told], (before - looks_poor)[told], atol=0.01)
 
 
 def test_too_few_are_refused_before_a_head_is_learnt():

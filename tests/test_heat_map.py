@@ -77,7 +77,7 @@ def test_a_detector_finds_the_part_that_was_changed(tmp_path, monkeypatch):
     noisy = np.random.default_rng(0).integers(0, 256, (448, 672, 3), np.uint8)
     noisy[224:, 448:] = 128 + noisy[224:, 448:] // 64
 
-    def plain(bundle, X, of_clips=False):  # how smooth a window is, in place of what the model has learnt
+    def plain(bundle, X, of_clips=False, of_one=None):  # how smooth a window is, in place of what the model has learnt
         return 1 / (1 + np.exp(-10 * (np.asarray(X) @ direction - middle)))
 
     smooth, rough = (
@@ -127,6 +127,18 @@ def test_what_no_window_shows_is_dark_and_one_part_alone_is_not_drawn():
     pixels = drawn(html)
     assert pixels[:, 220:].mean() < 0.6 * pixels[:, :150].mean()
     assert heat_map(content, (Part((0, 0, 400, 300), 0.9),), THRESHOLDS) == ""
+
+
+def test_the_last_pixels_that_no_window_shows_take_after_those_beside_them():
+    """Windows lie in steps of 16 pixels; only what frames a picture is to look cut off."""
+    grey = Image.new("RGB", (427, 427), (120, 120, 120))
+    grey.putpixel((0, 0), (0, 0, 0))
+    file = io.BytesIO()
+    grey.save(file, "PNG")
+    boxes = [region.box for region in crops.load("windows")(grey)]
+    assert max(box[2] for box in boxes) < 427
+    pixels = drawn(heat_map(file.getvalue(), tuple(Part(box, 0.97) for box in boxes), THRESHOLDS))
+    assert abs(pixels[-4:, -4:].mean(axis=(0, 1)) - pixels[200, 200]).max() < 5
 
 
 def test_the_drawing_is_blue_where_a_model_looked():
