@@ -22,10 +22,10 @@ from deepfake_detector.vectors import Vectors, batches
 
 log = logging.getLogger(__name__)
 
-MISTAKEN = 0.003  # the share of other pictures, copies too, that may look like each coding: their fakes come to look less suspicious
+MISTAKEN = 0.006  # the share of other pictures, copies too, that may look like each coding: their fakes come to look less suspicious
 _ENOUGH = 0.5  # of those that were filmed it has to know, or it is left out
 _MOST = 5000  # rows of either kind that are learnt from: more of them teach little
-_C = 1e-3
+_C = 1e-2
 _FILE = "filmed.safetensors"
 
 

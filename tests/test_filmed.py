@@ -302,7 +302,7 @@ def test_stills_out_of_clips_are_known_by_their_looks_and_judged_as_frames(tmp_p
     model = train(drawn(0), "logistic", "m", clips=[with_mark(drawn(0), "whole+clip0")]).bundle
     looks = model.looks_filmed
     assert looks.found["clip0"] > 0.95
-    assert looks.mistaken <= 0.005
+    assert looks.mistaken <= looks_filmed.MISTAKEN
     new, stills = drawn(1), with_mark(drawn(1))
     assert model.taken_for_frames(stills.X).mean() > 0.95
     assert model.taken_for_frames(new.X).mean() < 0.02
