@@ -22,7 +22,7 @@ from PIL import Image
 from deepfake_detector.embed import read_file
 from deepfake_detector.encoders.colour_histogram import Encoder as ColourHistogram
 from deepfake_detector.errors import TrainingError, UnusablePicture
-from deepfake_detector.images import open_picture
+from deepfake_detector.images import formats_of, open_picture
 from deepfake_detector.intervals import bootstrap
 from deepfake_detector.metrics import Curve
 from deepfake_detector.split import group_folds, whole_groups
@@ -208,7 +208,7 @@ def _measure(
 
 def _short_side(sample: Sample) -> int:
     try:
-        with Image.open(sample.path) as file:  # the header alone
+        with open(sample.path, "rb") as content, Image.open(content, formats=formats_of(content.read(12))) as file:  # the header alone
             return min(file.size)
     except Exception:  # whatever is wrong with it is reported when it is decoded
         return 0

@@ -6,7 +6,7 @@ No detector should need these to tell real from fake; the audit and the trivial 
 from __future__ import annotations
 
 import io
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -121,7 +121,7 @@ def _radial_spectrum(grey: np.ndarray) -> np.ndarray:
     return spectrum - spectrum.mean()
 
 
-@cache
+@lru_cache(maxsize=8)  # of many sizes, as photographs from the web are, all would fill the memory
 def _rings(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """The ring of each frequency, and which frequencies lie within the rings (not in the corners)."""
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))

@@ -1,5 +1,6 @@
 """The audit's sentence is right where a shortcut was planted, and where there is none."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from deepfake_detector.audit import COLOUR, FACTS, LOW_LEVEL, Finding, _at_most, audit, baselines, conclude
 from deepfake_detector.errors import TrainingError
+from deepfake_detector.images import _register_heif
 from deepfake_detector.traces import file_facts, low_level
 from deepfake_detector.types import Sample
+from tests.test_images import HEIC
 
 
 def draw(seed: int, size: tuple[int, int] | None = None, tint: float = 0.0) -> Image.Image:
@@ -61,6 +64,23 @@ def test_a_real_source_of_one_group_is_left_out_of_the_control_alone(tmp_path):
     done = audit(clip)
     assert (done.pictures, done.classes[0].a, done.classes[0].b) == (90, 45, 45)
     assert set(done.controls) == {"src0 / src1"}
+
+
+def test_the_common_size_goes_by_pictures_of_all_formats_whatever_was_opened_before(tmp_path, monkeypatch):
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    _register_heif.cache_clear()
+    samples = build(tmp_path, *[lambda stem, _: (path := stem.with_suffix(".heic")).write_bytes(HEIC) and path] * 2, count=2)
+    assert "short side to 64 px" in audit(samples).re_encoding, "they are 64 x 48"
+
+
+def test_pictures_of_many_sizes_leave_nothing_of_each_in_memory():
+    pictures = [Image.effect_noise((256 + number, 512), 20).convert("RGB") for number in range(40)]
+    tracemalloc.start()
+    for picture in pictures:
+        low_level(picture)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 12 * 2**20, "what is worked out for one of these sizes takes some 0.7 MiB"
 
 
 PLANTED = {
