@@ -19,8 +19,10 @@ from deepfake_detector.heads import logistic
 from deepfake_detector.train import Fitted, Training, check_trainable, finished, fit_promise, judged, two_sides
 from deepfake_detector.types import FAKE, REAL, Embeddings, made_differently
 
+_SEED = 0  # of the split into what it is calibrated by and what it is measured on
 
-def adopt(encoder: Encoder, data: Embeddings, name: str, fakes: Collection[str] = (), seed: int = 0, command: str = "") -> Training:
+
+def adopt(encoder: Encoder, data: Embeddings, name: str, fakes: Collection[str] = (), command: str = "") -> Training:
     """Calibrate on the training side of `data`, embeddings by `encoder`, and measure on its test side.
 
     `fakes` are the labels that mean fake, where their words don't say so. Raises TrainingError for a classifier whose labels are not
@@ -35,14 +37,14 @@ def adopt(encoder: Encoder, data: Embeddings, name: str, fakes: Collection[str] 
     layer = encoder.last_layer()
     fake = _fake_label(layer, fakes)
     head = logistic.given(*layer.lead(fake))
-    sides = two_sides(data, seed)
+    sides = two_sides(data, _SEED)
     rows = sides.training.rows
     scores, groups = head.p_fake(sides.training.X), split.whole_groups(rows)
     own, labels = split.in_their_own_right(rows), rows["label"].to_numpy()
     real, faked = (judged(rows, groups, scores, own & (labels == label)) for label in (REAL, FAKE))
     fitted = Fitted(head, *fit_promise(real, _NONE, faked, _NONE))
     adopted = {"from": encoder.weights, "labels": layer.words, "fake": layer.words[fake]}
-    facts = {"seed": seed, "views": 0, "adopted": adopted, "command": command}  # nothing was learnt, from degraded copies neither
+    facts = {"seed": _SEED, "views": 0, "adopted": adopted, "command": command}  # nothing was learnt, from degraded copies neither
     return finished(name, "logistic", fitted, sides, facts, encoder_weights=encoder.folder)
 
 

@@ -36,6 +36,8 @@ _WIDER = 3.09 / 1.96  # a dozen families are tried, so each has to stand out at 
 QUALITY = 90  # of the common re-encoding
 ENOUGH = 15  # pictures of each side before a family is tried
 LIMIT = 2000  # pictures looked at; more would change the figures little
+_PAIRS = 6  # of real sources, told from each other
+_SEED = 0  # of what is drawn, of folds and forests
 
 Trust = Literal["yes", "with care", "no", "can't tell"]
 
@@ -73,15 +75,15 @@ class Audit:
         return asdict(self)
 
 
-def audit(samples: Sequence[Sample], seed: int = 0, progress: Callable[[int], object] = lambda done: None) -> Audit:
+def audit(samples: Sequence[Sample], progress: Callable[[int], object] = lambda done: None) -> Audit:
     """Audit labelled pictures; raises TrainingError where a class is missing or all of a class is one group."""
-    chosen = _at_most(LIMIT, samples, seed)
+    chosen = _at_most(LIMIT, samples)
     rows, features, side, skipped = _measure(chosen, progress)
     labels = rows["label"].to_numpy()
     classes = [
-        _tell_apart(rows, X, name, stage, seed) for (name, stage), X in features.items() if min(np.bincount(labels, minlength=2)) >= ENOUGH
+        _tell_apart(rows, X, name, stage) for (name, stage), X in features.items() if min(np.bincount(labels, minlength=2)) >= ENOUGH
     ]
-    controls = dict(_controls(rows, features, seed))
+    controls = dict(_controls(rows, features))
     trust, sentence = conclude(classes, controls, _matched(rows))
     re_encoding = f"short side to {side} px (Lanczos), JPEG quality {QUALITY} 4:2:0"
     return Audit(classes, controls, trust, sentence, len(rows), re_encoding, skipped)
@@ -253,41 +255,39 @@ def _re_encode(picture: Image.Image, side: int) -> tuple[Image.Image, int]:
 # ---- telling apart
 
 
-def _tell_apart(rows: pd.DataFrame, X: np.ndarray, name: str, stage: Any, seed: int) -> Finding:
+def _tell_apart(rows: pd.DataFrame, X: np.ndarray, name: str, stage: Any) -> Finding:
     """Out-of-fold scores by a forest → AUROC. `rows["label"]` are the two sides, whatever they are."""
     labels = rows["label"].to_numpy()
     counts = np.bincount(labels, minlength=2)
-    scores = cross_validated(rows, X, seed)
+    scores = _cross_validated(rows, X)
     interval = bootstrap(labels, scores, {"auroc": Curve.auroc}, draws=400, groups=whole_groups(rows))["auroc"]
     return Finding(name, stage, float(Curve.of(labels, scores).auroc()[0]), interval, int(counts[0]), int(counts[1]))
 
 
-def cross_validated(rows: pd.DataFrame, X: np.ndarray, seed: int) -> np.ndarray:
+def _cross_validated(rows: pd.DataFrame, X: np.ndarray) -> np.ndarray:
     """(n,) scores in 0..1, each by a forest that has not seen the row's group."""
     from sklearn.ensemble import ExtraTreesClassifier
 
     labels, scores = rows["label"].to_numpy(), np.full(len(rows), 0.5)
     if np.ptp(X, axis=0).max() == 0:
         return scores  # nothing to learn from
-    for learn, score in group_folds(rows, seed):
-        forest = ExtraTreesClassifier(60, min_samples_leaf=3, class_weight="balanced", random_state=seed)
+    for learn, score in group_folds(rows, _SEED):
+        forest = ExtraTreesClassifier(60, min_samples_leaf=3, class_weight="balanced", random_state=_SEED)
         scores[score] = forest.fit(X[learn], labels[learn]).predict_proba(X[score])[:, 1]
     return scores
 
 
-def _controls(
-    rows: pd.DataFrame, features: dict[tuple[str, str], np.ndarray], seed: int, pairs: int = 6
-) -> Iterator[tuple[str, list[Finding]]]:
+def _controls(rows: pd.DataFrame, features: dict[tuple[str, str], np.ndarray]) -> Iterator[tuple[str, list[Finding]]]:
     """Real source against real source, the largest ones first; of a single group (one clip, say) none could be kept apart."""
     real = (rows["label"] == REAL).to_numpy()
     source = rows["generator"].to_numpy()
     counts = rows[real]["generator"].value_counts()
     groups = pd.Series(whole_groups(rows[real])).groupby(source[real]).nunique()
-    for a, b in list(combinations((name for name, n in counts.items() if n >= ENOUGH and groups[name] > 1), 2))[:pairs]:
+    for a, b in list(combinations((name for name, n in counts.items() if n >= ENOUGH and groups[name] > 1), 2))[:_PAIRS]:
         chosen = real & np.isin(source, (a, b))
         two = rows[chosen].assign(label=(source[chosen] == b).astype(int))
         wanted = ((FACTS, "raw"), (COLOUR, "re-encoded"), (LOW_LEVEL, "raw"), (LOW_LEVEL, "re-encoded"))
-        yield f"{a} / {b}", [_tell_apart(two, features[key][chosen], *key, seed) for key in wanted]
+        yield f"{a} / {b}", [_tell_apart(two, features[key][chosen], *key) for key in wanted]
 
 
 def _matched(rows: pd.DataFrame) -> bool:
@@ -296,12 +296,12 @@ def _matched(rows: pd.DataFrame) -> bool:
     return with_fake <= with_real and len(with_real - with_fake) <= 0.05 * len(with_real)
 
 
-def _at_most(limit: int, samples: Sequence[Sample], seed: int) -> list[Sample]:
+def _at_most(limit: int, samples: Sequence[Sample]) -> list[Sample]:
     """Whole groups drawn by chance, taking turns between the sources, in the old order."""
     if len(samples) <= limit:
         return list(samples)
     rows = pd.DataFrame({"group": [s.group for s in samples], "source": [(s.label, s.generator) for s in samples]})
-    groups = rows.groupby("group", sort=False).agg(n=("source", "size"), source=("source", "first")).sample(frac=1, random_state=seed)
+    groups = rows.groupby("group", sort=False).agg(n=("source", "size"), source=("source", "first")).sample(frac=1, random_state=_SEED)
     turn = groups.groupby("source").cumcount()
     drawn, kept, left = groups.iloc[np.argsort(turn.to_numpy(), kind="stable")], set(), limit
     for group, n in drawn["n"].items():

@@ -12,17 +12,10 @@ from deepfake_detector import split
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.families import line_of
 from deepfake_detector.intervals import bootstrap, clopper_pearson, effective_count, share_interval
-from deepfake_detector.metrics import HALF, Curve, Statistic, figures, summary
+from deepfake_detector.metrics import HALF, RANKING, Curve, figures, summary
 from deepfake_detector.pooling import by_video
 from deepfake_detector.types import FAKE, REAL, UNKNOWN, Thresholds
 
-RANKING: dict[str, Statistic] = {
-    "auroc": Curve.auroc,
-    "ap": Curve.average_precision,
-    "eer": lambda curve: curve.eer()[0],
-    "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
-    "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
-}
 _SHARES = ("accuracy", "precision", "recall", "fpr", "abstain_rate", "error_among_answered")
 
 

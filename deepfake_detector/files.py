@@ -16,6 +16,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+_READABLE = 100  # characters
 _JUST_MADE = 60  # seconds in which a file's writer has locked it for certain, though it wrote nothing yet
 
 
@@ -136,6 +137,6 @@ def _spelt(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def cut(text: str, most: int = 100) -> str:
+def cut(text: str) -> str:
     """The text, or its beginning where it is longer than can be read in an error."""
-    return text if len(text) <= most else f"{text[: most - 2]} …"
+    return text if len(text) <= _READABLE else f"{text[: _READABLE - 2]} …"

@@ -165,6 +165,13 @@ class Curve:
 
 HALF = 0.5  # the threshold of the answer that knows no "unsure"
 Statistic = Callable[[Curve], np.ndarray]  # a figure of each draw, (draws,)
+RANKING: dict[str, Statistic] = {  # what compares fakes with reals by their order alone
+    "auroc": Curve.auroc,
+    "ap": Curve.average_precision,
+    "eer": lambda curve: curve.eer()[0],
+    "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
+    "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
+}
 
 
 @dataclass(frozen=True)
@@ -236,39 +243,35 @@ def reliability(labels: Any, p_fake: Any, bins: int = 15) -> list[ReliabilityBin
     return bars
 
 
-def figures(thresholds: Thresholds, threshold: float = HALF) -> dict[str, Statistic]:
-    """The figures of `summary` by name; `thresholds` make the verdict, `threshold` the answer without an "unsure"."""
+def figures(thresholds: Thresholds) -> dict[str, Statistic]:
+    """The figures of `summary` by name; `thresholds` make the verdict, one half the answer without an "unsure"."""
     return {
-        "accuracy": lambda curve: curve.confusion(threshold).accuracy,
-        "precision": lambda curve: curve.confusion(threshold).precision,
-        "recall": lambda curve: curve.confusion(threshold).recall,
-        "f1": lambda curve: curve.confusion(threshold).f1,
-        "fpr": lambda curve: curve.confusion(threshold).fpr,
-        "auroc": Curve.auroc,
-        "ap": Curve.average_precision,
-        "eer": lambda curve: curve.eer()[0],
-        "tpr_at_1_fpr": lambda curve: curve.tpr_at_fpr(0.01),
-        "tpr_at_5_fpr": lambda curve: curve.tpr_at_fpr(0.05),
+        "accuracy": lambda curve: curve.confusion(HALF).accuracy,
+        "precision": lambda curve: curve.confusion(HALF).precision,
+        "recall": lambda curve: curve.confusion(HALF).recall,
+        "f1": lambda curve: curve.confusion(HALF).f1,
+        "fpr": lambda curve: curve.confusion(HALF).fpr,
+        **RANKING,
         "ece": Curve.ece,
         "abstain_rate": lambda curve: curve.abstain_rate(thresholds),
         "error_among_answered": lambda curve: curve.error_among_answered(thresholds),
     }
 
 
-def summary(labels: Any, p_fake: Any, thresholds: Thresholds, threshold: float = HALF) -> dict[str, Any]:
+def summary(labels: Any, p_fake: Any, thresholds: Thresholds) -> dict[str, Any]:
     """All figures, ready for JSON; None where one is undefined, as AUROC is with a single class.
 
     A generator's row joins its fakes with all reals; a real source's row has reals only, and tells their `fpr`.
     """
     curve = Curve.of(labels, p_fake)
-    values = {name: float(figure(curve)[0]) for name, figure in figures(thresholds, threshold).items()}
+    values = {name: float(figure(curve)[0]) for name, figure in figures(thresholds).items()}
     n_real, n_fake = int(curve.n_real[0]), int(curve.n_fake[0])
     return {
         "n": n_real + n_fake,
         "n_real": n_real,
         "n_fake": n_fake,
-        "threshold": threshold,
-        "confusion": asdict(confusion(labels, p_fake, threshold)),
+        "threshold": HALF,
+        "confusion": asdict(confusion(labels, p_fake, HALF)),
         **{name: None if math.isnan(value) else value for name, value in values.items()},
     }
 

@@ -26,9 +26,9 @@ import pandas as pd
 
 from deepfake_detector import registry, split
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.evaluate import RANKING, per_picture, promise_answer
+from deepfake_detector.evaluate import per_picture, promise_answer
 from deepfake_detector.intervals import bootstrap, effective_count, share_interval
-from deepfake_detector.metrics import Curve
+from deepfake_detector.metrics import RANKING, Curve
 from deepfake_detector.train import (
     FALSE_NEGATIVE_RATE,
     FALSE_POSITIVE_RATE,

@@ -219,13 +219,13 @@ def test_low_level_statistics_are_finite_for_flat_and_tiny_pictures():
 
 def test_a_sample_of_many_keeps_groups_whole_and_sources_even():
     samples = [Sample(f"{i}", f"{i}", i % 2, f"{i % 2}{'rare' if i < 40 else ''}", f"g{i // 4}") for i in range(1000)]
-    kept = _at_most(200, samples, 0)
+    kept = _at_most(200, samples)
     assert 190 <= len(kept) <= 200
     groups = {s.group for s in kept}
     assert sum(s.group in groups for s in samples) == len(kept)
-    assert kept == _at_most(200, samples, 0)
+    assert kept == _at_most(200, samples)
 
 
 def test_a_large_group_leaves_room_for_others():
     samples = [Sample("", f"{i}", i % 2, "x", "clip" if i < 300 else f"{i}") for i in range(400)]
-    assert len(_at_most(200, samples, 0)) == 100
+    assert len(_at_most(200, samples)) == 100
