@@ -28,7 +28,7 @@ from deepfake_detector import parts
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Content, Embedded, Embedder, Prepared, Timing
 from deepfake_detector.encoders import PictureEncoder
-from deepfake_detector.errors import DetectorError, EngineError
+from deepfake_detector.errors import DetectorError, EngineError, words_of
 from deepfake_detector.extract import Embed, Take, takes
 from deepfake_detector.files import locked
 from deepfake_detector.types import EncoderSpec, Sample
@@ -225,7 +225,7 @@ class RayEngine:
             except ray.exceptions.RayTaskError:
                 raise  # a mistake in this file or below it
             except ray.exceptions.RayError as error:
-                raise EngineError(f"Ray gave up ({_first_line(error)}). The same command goes on from {self.folder}.") from error
+                raise EngineError(f"Ray gave up ({words_of(error)}). The same command goes on from {self.folder}.") from error
             timing.waiting += time.perf_counter() - began
             if row is None:
                 return
@@ -285,9 +285,7 @@ def _start() -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise EngineError(f"Ray can't be started, or joined ({error}). Check $RAY_ADDRESS, and `ray status`.") from error
     except Exception as error:  # as it says itself of a machine on which its own processes come too late
-        raise EngineError(
-            f"Ray did not start ({_first_line(error)}). Wait until the machine is less busy, or use --engine local."
-        ) from error
+        raise EngineError(f"Ray did not start ({words_of(error)}). Wait until the machine is less busy, or use --engine local.") from error
 
 
 @contextmanager
@@ -303,10 +301,6 @@ def _nothing_said() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 # ------------------------------------------------------------------------------------------------ what runs on the workers

@@ -80,6 +80,11 @@ class BundleError(DetectorError):
     """A trained model on disk is missing, damaged or of another kind."""
 
 
+def words_of(error: Exception, line: int = 0) -> str:
+    """One line of what another library's exception says, the first unless told; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[line].strip()
+
+
 def cause(reason: str) -> str:
     """A reason without its advice, which follows a semicolon: for where that is advice about another case than the one at hand."""
     return reason.partition(";")[0]

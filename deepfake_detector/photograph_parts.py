@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from deepfake_detector.errors import DatasetError, WeightsUnavailable
+from deepfake_detector.errors import DatasetError, WeightsUnavailable, words_of
 
 FEWEST, MOST = 20, 500  # photographs to learn from
 SIDE = 192  # pixels of the part of each; a multiple of every autoencoder's factor
@@ -48,5 +48,4 @@ def reading(kept: Path, otherwise: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # safetensors and torch each raise their own
-        said = str(error).splitlines()[-1].strip()
-        raise WeightsUnavailable(f"{kept} holds {otherwise} ({said}). Delete it: the next run learns it again.") from error
+        raise WeightsUnavailable(f"{kept} holds {otherwise} ({words_of(error, -1)}). Delete it: the next run learns it again.") from error

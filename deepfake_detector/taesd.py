@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.errors import WeightsUnavailable, words_of
 
 FACTOR = 8  # pixels for the side of a latent
 _WIDTH = 64
@@ -49,9 +49,8 @@ def load(encoder: Path, decoder: Path) -> nn.Module:
         for part, state in zip(network, (down, up), strict=True):
             part.load_state_dict(state, assign=True)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        said = str(error).splitlines()[-1].strip()
         raise WeightsUnavailable(
-            f"{encoder} and {decoder.name} are no autoencoder of TAESD's layout with 64 channels, 8 times down ({said}). "
+            f"{encoder} and {decoder.name} are no autoencoder of TAESD's layout with 64 channels, 8 times down ({words_of(error, -1)}). "
             "Point to those of TAESD, TAESDXL, TAESD3, TAEF1 or TAEF2, or to a folder of diffusers'."
         ) from error
     return network

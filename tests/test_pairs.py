@@ -333,6 +333,14 @@ def test_photographs_are_painted_anew_by_what_was_learnt_on_them_once(tmp_path, 
         scan("more")
 
 
+def test_what_was_learnt_and_breaks_off_without_a_word_is_told_of_all_the_same(tmp_path):
+    with (
+        pytest.raises(WeightsUnavailable, match=r"holds nothing learnt \(EOFError\)\. Delete it"),
+        photograph_parts.reading(tmp_path, "nothing learnt"),
+    ):
+        raise EOFError
+
+
 def test_what_is_painted_has_the_photographs_forms_and_a_seeds_detail(tmp_path, little_to_learn):
     photographs = [lambda i=i: draw_picture(i) for i in range(photograph_parts.FEWEST)]
     for name in ("a", "b"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.datasets._fields import count
 from deepfake_detector.datasets.folder import split_of_name, split_of_word
-from deepfake_detector.errors import DatasetError
+from deepfake_detector.errors import DatasetError, words_of
 from deepfake_detector.files import matching
 from deepfake_detector.weights import HUB_TIMEOUT
 
@@ -85,7 +85,7 @@ class Repository:
                 return
             except Exception as error:  # the network, a file system or Arrow: almost anything
                 raise DatasetError(
-                    f"{self.origin}: the split {split!r} broke off after {drawn} rows ({_first_line(error)}). If the network did, the same "
+                    f"{self.origin}: the split {split!r} broke off after {drawn} rows ({words_of(error)}). If the network did, the same "
                     "command goes on from there; if a shard is damaged, get it again."
                 ) from error
             yield row
@@ -111,7 +111,7 @@ class Repository:
             with fsspec.open(address) as file:
                 return file.read()
         except Exception as error:  # of as many kinds as there are file systems
-            return f"can't be read ({_first_line(error)})"
+            return f"can't be read ({words_of(error)})"
 
     @property
     def total(self) -> int | None:
@@ -138,7 +138,7 @@ def open_repository(root: str, wanted: Wanted) -> Repository:
     try:
         splits = datasets.load_dataset(**place, name=wanted.subset, streaming=True, **parquet)
     except Exception as error:  # a dozen kinds: no such data set, no data in it, a subset to be chosen, no network …
-        said = _first_line(error).replace("Config name is missing", "Choose one with --subset")
+        said = words_of(error).replace("Config name is missing", "Choose one with --subset")
         raise DatasetError(f"{origin} can't be opened as a data set ({said}). Check its name, and that it holds data files.") from error
     if wanted.hub_split:
         if wanted.hub_split not in splits:
@@ -209,10 +209,6 @@ def _commit(name: str, revision: str | None) -> str:
         return HfApi().dataset_info(name, revision=revision, timeout=HUB_TIMEOUT).sha
     except Exception as error:
         raise DatasetError(
-            f"{name}{f'@{revision}' if revision else ''} could not be found on the hub ({_first_line(error)}). Check the name, log in with "
+            f"{name}{f'@{revision}' if revision else ''} could not be found on the hub ({words_of(error)}). Check the name, log in with "
             "`hf auth login` where it is gated, try again when the hub can be reached, or point to local shards."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

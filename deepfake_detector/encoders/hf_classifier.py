@@ -17,7 +17,7 @@ import numpy as np
 
 from deepfake_detector import weights
 from deepfake_detector.encoders import PictureEncoder
-from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.errors import WeightsUnavailable, words_of
 from deepfake_detector.once import Once
 from deepfake_detector.types import EncoderSpec, Looked
 
@@ -313,4 +313,4 @@ def _no_classifier(folder: Path, error: Exception) -> WeightsUnavailable:
 
 def in_a_line(error: Exception) -> str:
     """An exception's kind, and the first line of its words."""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
+    return f"{type(error).__name__}: {words_of(error)[:200]}"
