@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector import split
-from deepfake_detector.bundle import Bundle, fingerprints
+from deepfake_detector.bundle import Bundle, completed, fingerprints
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
 from deepfake_detector.errors import TrainingError
@@ -88,7 +88,7 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     manifest = _manifest(model, shown, command)
     learnt = None if model.learnt is None else np.union1d(model.learnt, fingerprints(pictures.rows))
     bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined, learnt=learnt)
-    return Adapted(bundle, shown)
+    return Adapted(completed(bundle), shown)
 
 
 def embed_shown(

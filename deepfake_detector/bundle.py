@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class Bundle:
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of its manifest, and so of manifest.json as `save` writes it."""
-        return hashlib.sha256(f"{json.dumps(self.manifest, indent=2)}\n".encode()).hexdigest()
+        return hashlib.sha256(_as_text(self.manifest).encode()).hexdigest()
 
     def encoder(self, device: str, weights: str | None = None) -> PictureEncoder:
         """The encoder whose embeddings it takes; `weights` is a local file in place of the published weights."""
@@ -206,6 +206,24 @@ def _check_replaceable(folder: Path) -> None:
         raise BundleError(f"{folder} holds more than a model ({', '.join(foreign[:3])}), which would be lost; choose another --out.")
 
 
+def completed(bundle: Bundle) -> Bundle:
+    """The same with the whole of manifest.json as its manifest: what is acted upon may be missing there, or another model's."""
+    fields = {
+        "format": _FORMAT,
+        "name": bundle.name,
+        "head": bundle.head_name,
+        "label_order": list(LABEL_NAMES),
+        "encoder": bundle.spec.to_json(),
+        "crop": bundle.crop,
+        "calibration": asdict(bundle.calibration),
+        "thresholds": asdict(bundle.thresholds),
+    }
+    parts = {"family": bundle.family, "looks_filmed": bundle.looks_filmed}
+    fields |= {name: part.to_json() for name, part in parts.items() if part}
+    rest = {key: value for key, value in bundle.manifest.items() if key not in (*fields, *parts)}
+    return replace(bundle, manifest=fields | rest)
+
+
 def save(bundle: Bundle, folder: str | Path, draw: Callable[[Path], object] = lambda place: None) -> None:
     """Write the bundle; an older one under the same name is replaced only once the new one is complete. Raises BundleError.
 
@@ -216,36 +234,7 @@ def save(bundle: Bundle, folder: str | Path, draw: Callable[[Path], object] = la
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as part:
         fresh = Path(part) / folder.name
         fresh.mkdir()
-        bundle.head.save(fresh)
-        fields = {
-            "format": _FORMAT,
-            "name": bundle.name,
-            "head": bundle.head_name,
-            "label_order": list(LABEL_NAMES),
-            "encoder": bundle.spec.to_json(),
-            "crop": bundle.crop,
-            "calibration": asdict(bundle.calibration),
-            "thresholds": asdict(bundle.thresholds),
-        }
-        if bundle.encoder_weights and bundle.encoder_weights.is_dir():
-            (fresh / _ENCODER_FOLDER).mkdir()
-            for name in hf_classifier.FILES:
-                shutil.copyfile(bundle.encoder_weights / name, fresh / _ENCODER_FOLDER / name)
-        elif bundle.encoder_weights:
-            shutil.copyfile(bundle.encoder_weights, fresh / _ENCODER)
-        if bundle.recall:
-            bundle.recall.save(fresh)
-        if bundle.learnt is not None:
-            np.save(fresh / _LEARNT, bundle.learnt)
-        if bundle.family:
-            bundle.family.save(fresh)
-            fields["family"] = bundle.family.to_json()
-        if bundle.looks_filmed:
-            bundle.looks_filmed.save(fresh)
-            fields["looks_filmed"] = bundle.looks_filmed.to_json()
-        # Its manifest may be that of the model that it was made of: what is acted upon stands in the fields.
-        rest = {key: value for key, value in bundle.manifest.items() if key not in fields and key not in ("family", "looks_filmed")}
-        (fresh / "manifest.json").write_text(json.dumps(fields | rest, indent=2) + "\n")
+        _write(completed(bundle), fresh)
         draw(fresh)
         for written in (*fresh.rglob("*"), fresh):
             sync(written)
@@ -256,6 +245,27 @@ def save(bundle: Bundle, folder: str | Path, draw: Callable[[Path], object] = la
             fresh.rename(folder)
 
 
+def _write(bundle: Bundle, folder: Path) -> None:
+    """All of its files into an empty folder."""
+    bundle.head.save(folder)
+    if bundle.encoder_weights and bundle.encoder_weights.is_dir():
+        (folder / _ENCODER_FOLDER).mkdir()
+        for name in hf_classifier.FILES:
+            shutil.copyfile(bundle.encoder_weights / name, folder / _ENCODER_FOLDER / name)
+    elif bundle.encoder_weights:
+        shutil.copyfile(bundle.encoder_weights, folder / _ENCODER)
+    for part in (bundle.recall, bundle.family, bundle.looks_filmed):
+        if part:
+            part.save(folder)
+    if bundle.learnt is not None:
+        np.save(folder / _LEARNT, bundle.learnt)
+    (folder / "manifest.json").write_text(_as_text(bundle.manifest))
+
+
+def _as_text(manifest: dict[str, Any]) -> str:
+    return json.dumps(manifest, indent=2) + "\n"
+
+
 def keep_figures(folder: str | Path, name: str, figures: dict[str, Any]) -> None:
     """Add to a model's manifest how it does on pictures from elsewhere, in place of what it had under this name. Raises BundleError."""
     place = Path(folder) / "manifest.json"
@@ -263,7 +273,7 @@ def keep_figures(folder: str | Path, name: str, figures: dict[str, Any]) -> None
         with locked(place.parent):  # another may keep its own at the same time
             manifest = json.loads(place.read_text())
             manifest["elsewhere"] = manifest.get("elsewhere", {}) | {name: figures}
-            write_atomically(place, lambda part: part.write_text(json.dumps(manifest, indent=2) + "\n"))
+            write_atomically(place, lambda part: part.write_text(_as_text(manifest)))
     except OSError as error:
         raise BundleError(f"{place} can't be written ({error.strerror or error}), so the model keeps no figures of {name!r}.") from error
 
@@ -271,33 +281,10 @@ def keep_figures(folder: str | Path, name: str, figures: dict[str, Any]) -> None
 def load(folder: str | Path) -> Bundle:
     """Read a bundle; raises BundleError naming what is missing or wrong."""
     folder = Path(folder)
-    place = folder / "manifest.json"
     if not folder.exists() and folder.parent.is_dir():
         with suppress(OSError), locked(folder.parent):  # a folder that may not be listed, or written
             _put_back(folder)
-    try:
-        manifest = json.loads(place.read_text())
-    except NotADirectoryError:
-        packed = "Unpack it, and name the folder" if folder.suffix == ".zip" else "Name that"
-        raise BundleError(f"{folder} is a file; a model is a folder, as train_classifier.py makes one. {packed}.") from None
-    except FileNotFoundError:
-        siblings = sorted(f.parent.name for f in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
-        known = f"; in {folder.parent} there are: {', '.join(siblings)}" if siblings else ""
-        raise BundleError(f"There is no model at {folder} (no manifest.json){known}. Train one with train_classifier.py.") from None
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{place} can't be read ({error}). Train the model again.") from error
-    if not isinstance(manifest, dict):
-        raise BundleError(f"{place} should hold a JSON object; it holds a {type(manifest).__name__}. Train the model again.")
-    if manifest.get("format") != _FORMAT or manifest.get("label_order") != list(LABEL_NAMES):
-        raise BundleError(
-            f"{place} should have format {_FORMAT} and label_order {list(LABEL_NAMES)}; it has {manifest.get('format')!r} and "
-            f"{manifest.get('label_order')!r}. Train the model again."
-        )
-    if isinstance(clips := manifest.get("clips"), dict) and "calibration" in clips:
-        raise BundleError(
-            f"{place} has one calibration for all clips, so another version of this program made it; expected one for each coding. "
-            "Train the model again."
-        )
+    manifest = _read_manifest(folder)
     try:
         _check_fields(manifest)
         head = registry.load("heads", manifest["head"]).Head.load(folder)
@@ -331,6 +318,35 @@ def load(folder: str | Path) -> Bundle:
     if not np.isfinite(answer).all():
         raise BundleError(f"The model at {folder} is damaged: its head gives no answer. Train it again.")
     return bundle
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Of a format that is known; raises BundleError."""
+    place = folder / "manifest.json"
+    try:
+        manifest = json.loads(place.read_text())
+    except NotADirectoryError:
+        packed = "Unpack it, and name the folder" if folder.suffix == ".zip" else "Name that"
+        raise BundleError(f"{folder} is a file; a model is a folder, as train_classifier.py makes one. {packed}.") from None
+    except FileNotFoundError:
+        siblings = sorted(f.parent.name for f in folder.parent.glob("*/manifest.json")) if folder.parent.is_dir() else []
+        known = f"; in {folder.parent} there are: {', '.join(siblings)}" if siblings else ""
+        raise BundleError(f"There is no model at {folder} (no manifest.json){known}. Train one with train_classifier.py.") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{place} can't be read ({error}). Train the model again.") from error
+    if not isinstance(manifest, dict):
+        raise BundleError(f"{place} should hold a JSON object; it holds a {type(manifest).__name__}. Train the model again.")
+    if manifest.get("format") != _FORMAT or manifest.get("label_order") != list(LABEL_NAMES):
+        raise BundleError(
+            f"{place} should have format {_FORMAT} and label_order {list(LABEL_NAMES)}; it has {manifest.get('format')!r} and "
+            f"{manifest.get('label_order')!r}. Train the model again."
+        )
+    if isinstance(clips := manifest.get("clips"), dict) and "calibration" in clips:
+        raise BundleError(
+            f"{place} has one calibration for all clips, so another version of this program made it; expected one for each coding. "
+            "Train the model again."
+        )
+    return manifest
 
 
 def _encoder_weights(folder: Path) -> Path | None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector import family_head, looks_filmed, registry, split
-from deepfake_detector.bundle import Bundle, fingerprints
+from deepfake_detector.bundle import Bundle, completed, fingerprints
 from deepfake_detector.calibration import (
     CONFIDENCE,
     Calibration,
@@ -168,8 +168,6 @@ def finished(
     manifest = {"promise": fitted.promise, "training": told | facts, "versions": versions()}
     if fitted.clips:
         manifest["clips"] = fitted.clips
-    if looks:
-        manifest["looks_filmed"] = looks.to_json()
     bundle = Bundle(
         name,
         fitted.head,
@@ -185,7 +183,7 @@ def finished(
         learnt=fingerprints(sides.training.rows),
         looks_filmed=looks,
     )
-    return Training(bundle, sides.test, bundle.p_fake_of(sides.test), fitted.head.history_)
+    return Training(completed(bundle), sides.test, bundle.p_fake_of(sides.test), fitted.head.history_)
 
 
 def fit_calibrated(

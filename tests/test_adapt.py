@@ -136,6 +136,7 @@ def test_an_adapted_model_is_read_back_the_same_and_learns_a_second_source(model
     assert (read.thresholds, read.calibration) == (model.thresholds, model.calibration)
     assert model.kept_apart(0.5)
     assert not read.kept_apart(0.5)  # what was taught may have moved those
+    assert done.bundle.fingerprint == read.fingerprint, "a report that was kept names the model that was saved"
     asked = pictures(KNOWN | NEW, 20, seed=4)
     assert np.array_equal(read.p_fake(asked.X), done.bundle.p_fake(asked.X))
     training = read.manifest["training"]
