@@ -58,14 +58,15 @@ def main() -> None:
     given = [one.partition("=") for one in arguments.table]
     if not all(name and path for name, _, path in given):
         parser.error(f"--table is NAME=PATH or NAME=PATH,PATH. Received: {', '.join(arguments.table)}.")
-    print("| training | rows learnt from | " + " | ".join(COLUMNS) + " | seconds |\n|---|---|" + "---|" * (len(COLUMNS) + 1), flush=True)
+    head = "| training | rows learnt from | " + " | ".join(COLUMNS) + " | seconds |\n|---|---|" + "---|" * (len(COLUMNS) + 1) + "\n"
     for i, (name, _, path) in enumerate(given):
         data = reduced(table.read_all(path.split(",")))
         for words, fit in recipes(data) if i == 0 else recipes(data)[:1]:
             began = time.perf_counter()
             figures = measure(data, fit)
             numbers = " | ".join(f"{figures[column]:.3f}" for column in COLUMNS)
-            print(f"| {name}, {words} | {fit.use.sum()} | {numbers} | {time.perf_counter() - began:.0f} |", flush=True)
+            print(f"{head}| {name}, {words} | {fit.use.sum()} | {numbers} | {time.perf_counter() - began:.0f} |", flush=True)
+            head = ""  # which came with the first row: until then what was given may be refused
 
 
 def reduced(data: Embeddings) -> Embeddings:

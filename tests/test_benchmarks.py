@@ -26,7 +26,7 @@ ARGUMENTS = {
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    """A script and its arguments → the last line that it printed, once it has ended with exit status 2."""
+    """A script and its arguments → the last line that it said, once it has ended with exit status 2 and printed no figures."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
@@ -36,7 +36,9 @@ def refused(tmp_path, monkeypatch, capsys):
         with patch.object(sys, "argv", [file, *arguments]), patch.dict("os.environ"), pytest.raises(SystemExit) as stop:
             runpy.run_path(file, run_name="__main__")
         assert stop.value.code == 2
-        return capsys.readouterr().err.splitlines()[-1]
+        printed, said = capsys.readouterr()
+        assert not printed, "half a table, perhaps"
+        return said.splitlines()[-1]
 
     return run
 
