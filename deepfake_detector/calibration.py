@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.intervals import clopper_pearson, effective_count
@@ -28,8 +29,7 @@ class Calibration:
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """(n,) scores in 0..1 → (n,) calibrated probabilities of being fake, real and fake being equally likely beforehand."""
-        z = self.slope * log_odds(scores) + self.offset
-        p = 0.5 * (1 + np.tanh(0.5 * z))  # the sigmoid, without overflow
+        p = expit(self.slope * log_odds(scores) + self.offset)
         return np.clip(p, _NEVER, 1 - _NEVER)  # short of 0 and 1, which are the thresholds where nothing can be promised
 
     @property

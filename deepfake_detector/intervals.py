@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.metrics import Curve, Ranking, Statistic, checked, log_odds, need_both
@@ -238,7 +239,7 @@ def _percentiles(drawn: np.ndarray, groups: int) -> tuple[float, float]:
 def _of_area(area: float, drawn: np.ndarray, groups: int) -> tuple[float, float]:
     """Of AUROC or AP, strictly between 0 and 1, and its draws (draws,)."""
     middle, reach = float(log_odds(area)), _reach(groups) * float(drawn.std(ddof=1)) / (area * (1 - area))
-    low, high = (0.5 * (1 + math.tanh(0.5 * bound)) for bound in (middle - reach, middle + reach))
+    low, high = (float(expit(bound)) for bound in (middle - reach, middle + reach))
     return low, high
 
 

@@ -7,6 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
+
+from deepfake_detector.metrics import log_odds
 
 Track = TypeVar("Track")
 
@@ -16,8 +19,7 @@ _PASSING = 0.25  # seen in a smaller share of the frames of the one seen most, a
 
 def pool(p_fake: Iterable[float]) -> float:
     """(frames,) probabilities of being fake → that of a person, or of the clip."""
-    p = np.clip(np.asarray(p_fake, np.float64), _EDGE, 1 - _EDGE)
-    return float(1 / (1 + np.exp(-np.mean(np.log(p) - np.log1p(-p)))))
+    return float(expit(log_odds(p_fake, _EDGE).mean()))
 
 
 def pool_tracks(tracks: Mapping[Track, Iterable[float]]) -> dict[Track, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.svm import SVC
@@ -32,4 +33,4 @@ class Head(SklearnHead):
         return [reduce, SVC(C=self.C, random_state=self.seed)]
 
     def scores(self, X: np.ndarray) -> np.ndarray:
-        return 0.5 * (1 + np.tanh(0.5 * self.pipeline_.decision_function(X)))
+        return expit(self.pipeline_.decision_function(X))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from deepfake_detector import split
 from deepfake_detector.families import is_repainted
@@ -81,7 +82,7 @@ class Head(EmbeddingHead):
         answers = self._answers(self.scaler_.transform(first(X)), self.scaler_.transform(second(X)))
         middle, deviation = self.placed_[..., None]
         joined = np.logaddexp.reduce(SHARPNESS * (answers - middle) / deviation) / SHARPNESS
-        return 0.5 * (1 + np.tanh(0.5 * (middle[0] + deviation[0] * joined)))
+        return expit(middle[0] + deviation[0] * joined)
 
     def _answers(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """(experts, n) log-odds by the standardised looks (n, k)."""
