@@ -79,9 +79,9 @@ def pairs(root: str | Path, recipe: Recipe, made: str | Path) -> Listing:
                 found.skipped.append((photograph.name, outcome))
                 continue
             sha256, real, fake = outcome
-            name, made = f"{photograph.name}#{recipe.generator}", replace(photograph, made_from=sha256)
-            found.samples.append(replace(made, path=real, name=name + BESIDE))
-            found.samples.append(replace(made, path=fake, name=name, label=FAKE, generator=recipe.generator))
+            name, own = f"{photograph.name}#{recipe.generator}", replace(photograph, made_from=sha256)
+            found.samples.append(replace(own, path=real, name=name + BESIDE))
+            found.samples.append(replace(own, path=fake, name=name, label=FAKE, generator=recipe.generator))
             if time.monotonic() - said > _SAY_EVERY:
                 said = time.monotonic()
                 log.info("%s: %d of %d pairs after %.0f s", recipe.generator, number, len(photographs.samples), said - began)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake_detector import bundle, protocols, registry, robustness, split, table
+from deepfake_detector import bundle, degrade, protocols, registry, robustness, split, table
 from deepfake_detector.audit import Audit, audit
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.comparison import Scored, on_common_pictures, read_scores
@@ -68,13 +68,13 @@ def gather(request: Request) -> Content:
     detectors = [_score(name, model, embedded[name], request) for name, model in models.items()]
     _check_names(detectors[0].rows, request)
     detectors += [read_scores(name, file, detectors[0].rows) for name, file in request.scores.items()]
-    detectors, left_out = on_common_pictures(detectors)
+    detectors, unscored = on_common_pictures(detectors)
     learnt = {name: int(model.has_learnt(one.rows).sum()) for (name, model), one in zip(models.items(), detectors, strict=False)}
     notes += [_flatters(name, known, len(detectors[0].rows)) for name, known in learnt.items() if known]
     if request.split and request.protocols:
         notes.append("--protocol leaves out in turn, and so uses all pictures of the data, not those of --split alone.")
-    if left_out:
-        notes.append(f"{left_out} pictures were left out, because not every detector has a score for them.")
+    if unscored:
+        notes.append(f"{unscored} pictures were left out, because not every detector has a score for them.")
     rows = detectors[0].rows
     wanted = set(rows["path"])
     samples = [sample for sample in source.samples if sample.name in wanted]
@@ -269,6 +269,6 @@ def _robustness(models: dict[str, Bundle], samples: list[Sample], request: Reque
     measured = {}
     for name, model in models.items():
         embedder = request.embedder(model)
-        views = 1 + len(robustness.degrade.VIEWS)
+        views = 1 + len(degrade.VIEWS)
         measured[name] = robustness.robustness(model, chosen, embedder, request.bar(views * len(chosen)))
     return measured
