@@ -21,7 +21,7 @@ from PIL import Image
 from torch import nn
 
 from deepfake_detector import redecode, redraw, taesd
-from deepfake_detector.encoders._open_clip import pick_device
+from deepfake_detector.devices import pick_device
 from deepfake_detector.errors import DatasetError, DetectorError, WeightsUnavailable
 from deepfake_detector.photograph_parts import MOST, random_parts
 from deepfake_detector.torch_compat import import_torchvision

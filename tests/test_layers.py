@@ -25,7 +25,7 @@ LAYERS = [
         "addresses",
         "once",
         "twins",
-        "memory",
+        "devices",
         "families",
         "colours",
         "same_names",

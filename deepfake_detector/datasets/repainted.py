@@ -21,6 +21,7 @@ from deepfake_detector.datasets._pairs import (
     place_for_made,
     shown_smaller,
 )
+from deepfake_detector.devices import pick_device
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,7 +43,6 @@ def scan(root: str | Path, max_side: int = 1024, made: str | Path = "embeddings/
     """
     check_max_side(max_side)
     from deepfake_detector import repaint
-    from deepfake_detector.encoders._open_clip import pick_device
     from deepfake_detector.weights import file_sha256
 
     kept = place_for_made(made) / f"painter-{hashlib.sha256(repaint.RECIPE.encode()).hexdigest()[:12]}.safetensors"

@@ -1,4 +1,4 @@
-"""What the CLIP encoders share: the image tower of an open_clip model, its preprocessing, its device."""
+"""What the CLIP encoders share: the image tower of an open_clip model and its preprocessing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
+from deepfake_detector.devices import at_a_time, keep_freed_memory, pick_device
 from deepfake_detector.encoders import PictureEncoder
-from deepfake_detector.errors import DetectorError, WeightsUnavailable
-from deepfake_detector.memory import keep_freed_memory
+from deepfake_detector.errors import WeightsUnavailable
 from deepfake_detector.types import EncoderSpec
 from deepfake_detector.windows import PIXELS
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image as Picture
 
-_CPU_AT_ONCE = 8  # pictures: more are no faster, and outputs over 32 MiB are mapped anew each time (see memory.py)
 PREPROCESSING = "shorter side to 224 (bicubic), centre 224x224, OpenAI mean and deviation"
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -80,10 +79,8 @@ class OpenClipTower(PictureEncoder):
         import torch
 
         tower, device = self.load()
-        at_once = _CPU_AT_ONCE if device == "cpu" else len(prepared)
         with torch.inference_mode():
-            parts = np.split(prepared, range(at_once, len(prepared), at_once))
-            return np.concatenate([self.forward(tower, device, part).cpu().numpy() for part in parts])
+            return np.concatenate([self.forward(tower, device, part).cpu().numpy() for part in at_a_time(prepared, device)])
 
     def forward(self, tower: torch.nn.Module, device: str, prepared: np.ndarray) -> torch.Tensor:
         """(n, 3, 224, 224) uint8 → (n, dim) float32 on the device, through which gradients flow where they are asked for."""
@@ -112,18 +109,6 @@ class OpenClipTower(PictureEncoder):
 
 _LOADING = threading.Lock()
 _LOADED: WeakValueDictionary[tuple[str, str, str], torch.nn.Module] = WeakValueDictionary()
-
-
-def pick_device(asked: str) -> str:
-    """`auto` → the best device there is; any other name only if it is there."""
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if asked == "auto":
-        return next(name for name in there if there[name])
-    if not there.get(asked.split(":")[0]):
-        raise DetectorError(f"There is no device {asked!r} here; there are: auto, {', '.join(name for name in there if there[name])}.")
-    return asked
 
 
 def load_tower(architecture: str, weights: Path) -> torch.nn.Module:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepfake_detector import weights
+from deepfake_detector.devices import at_a_time, keep_freed_memory, pick_device
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.errors import WeightsUnavailable, words_of
 from deepfake_detector.once import Once
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 FILES = CONFIG, PREPROCESSING, WEIGHTS = ("config.json", "preprocessor_config.json", "model.safetensors")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN = ((64, 48), (48, 96))  # sizes of pictures by which it is seen whether all inputs have one shape
-_CPU_AT_ONCE = 8
 _ADAPTER = "adapter_config.json"
 # What of transformers reads a folder: nothing is fetched, and no code that lies in it is run, nor is it asked whether to.
 AS_IT_LIES = {"local_files_only": True, "trust_remote_code": False}
@@ -126,10 +126,9 @@ class Encoder(PictureEncoder):
         import torch
 
         model, device = self._loaded()
-        at_once = _CPU_AT_ONCE if device == "cpu" else len(prepared)
         rows = []
         with torch.inference_mode():
-            for part in np.split(prepared, range(at_once, len(prepared), at_once)):
+            for part in at_a_time(prepared, device):
                 try:
                     logits = model(torch.from_numpy(np.ascontiguousarray(part)).to(device)).logits
                 except (ValueError, RuntimeError) as error:
@@ -171,9 +170,6 @@ class Encoder(PictureEncoder):
 
     def _load(self) -> tuple[torch.nn.Module, str]:
         import torch
-
-        from deepfake_detector.encoders._open_clip import pick_device
-        from deepfake_detector.memory import keep_freed_memory
 
         device = pick_device(self.device)
         if device == "cpu":

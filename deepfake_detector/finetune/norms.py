@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfake_detector import split
+from deepfake_detector.devices import keep_freed_memory, pick_device
 from deepfake_detector.encoders import PictureEncoder, clip_vit_b16_corners, clip_vit_b16_tuned
 from deepfake_detector.encoders.clip_vit_b16_blocks import Encoder as BlocksEncoder
 from deepfake_detector.encoders.clip_vit_b16_tuned import tunable
@@ -100,8 +101,6 @@ class _Run:
         import torch
 
         from deepfake_detector.encoders._blocks import lean
-        from deepfake_detector.encoders._open_clip import pick_device
-        from deepfake_detector.memory import keep_freed_memory
 
         rows, labels = data.rows, data.rows["label"].to_numpy()
         facts = [rows[["sha256", "label", "generator", "group"]].to_csv(), data.spec.key, data.crop, settings.steps, settings.seed, C]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepfake_detector.devices import pick_device
 from deepfake_detector.encoders import PictureEncoder, colour_histogram, hf_classifier
 from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import bases
@@ -75,8 +76,6 @@ class Transformer(Method):
                 f"The Trainer learns on the first GPU that it sees, and --device names {settings.device}. Choose one by "
                 "CUDA_VISIBLE_DEVICES, and leave --device out."
             )
-        from deepfake_detector.encoders._open_clip import pick_device
-
         self.recipe, self.base, self.settings = RECIPES[name], base, settings
         self.head = self.recipe.head or "logistic"
         # Now rather than once all pictures were looked at: it may not be possible.
@@ -121,8 +120,6 @@ class Transformer(Method):
         hf_classifier.transformers()
         import torch
         from transformers import Trainer, TrainingArguments, set_seed
-
-        from deepfake_detector.encoders._open_clip import pick_device
 
         settings, recipe = self.settings, self.recipe
         device = pick_device(settings.device)

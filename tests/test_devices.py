@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 FAULTS = """
 import resource
 import numpy as np
-from deepfake_detector.memory import keep_freed_memory
+from deepfake_detector.devices import keep_freed_memory
 keep_freed_memory()
 def batch():
     return [np.ones(20 * 2**20, np.uint8) for layer in range(4)]
