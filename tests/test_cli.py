@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -14,6 +15,7 @@ from PIL import Image
 
 from deepfake_detector.cache import Cache
 from deepfake_detector.cli.figures import print_sources
+from deepfake_detector.cli.options import command_line
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError, UnusablePicture
 from deepfake_detector.ui.verdict_card import card
@@ -235,3 +237,9 @@ def test_a_place_that_can_not_be_meant_is_said_to_be_so(call, arguments, said, m
     assert getattr(cli, call)(arguments) in (1, 2)
     printed = capsys.readouterr()
     assert said in printed.out + printed.err
+
+
+def test_a_command_is_kept_as_a_shell_takes_it_again(monkeypatch):
+    typed = ["extract_embeddings.py", "my pictures", "--out", "it's.csv"]
+    monkeypatch.setattr(sys, "argv", typed)
+    assert shlex.split(command_line()) == typed

@@ -6,6 +6,7 @@ import argparse
 import io
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -53,8 +54,8 @@ def run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentP
 
 
 def command_line() -> str:
-    """What was typed, as manifests and reports tell it."""
-    return spelt_out(" ".join(sys.argv))
+    """What was typed, as a shell takes it again, for manifests and reports."""
+    return spelt_out(shlex.join(sys.argv))
 
 
 def new_parser(description: str, epilog: str, prog: str | None = None) -> argparse.ArgumentParser:
