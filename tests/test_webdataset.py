@@ -243,12 +243,13 @@ def test_from_the_command_line(tmp_path):
     pictures = {
         f"{i}.{kind}": v for i in range(6) for kind, v in (("png", draw(tmp_path / "p.png", i % 2, i).read_bytes()), ("cls", "01"[i % 2]))
     }
-    shard(tmp_path / "s/0.tar", pictures | {"6.png": b"no picture", "6.cls": "0"})
+    shard(tmp_path / "s/0.tar", pictures | {"6.png": b"no picture", "6.cls": "0", "7.\x1b[31m": "red"})
     options = ("--dataset", "webdataset", "--encoder", "colour_histogram", "--out", "t.csv")
     done = script("extract_embeddings.py", "s/{0..1}.tar", *options, "--fake-label", "1", "--views", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "'s/1.tar': there is no such shard" in done.stdout
     assert "shards: 1" in done.stdout
+    assert r"no picture among its files (\x1b[31m)" in done.stdout, "a stranger's archive colours no terminal"
     read = table.read(tmp_path / "t.csv")
     assert read.pictures().rows["label"].tolist() == [0, 1, 0, 1, 0, 1]
     assert read.rows["split"].tolist() == ["", "view"] * 6

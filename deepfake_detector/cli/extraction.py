@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from deepfake_detector.cache import Cache
     from deepfake_detector.datasets import Listing
-    from deepfake_detector.extract import Embed
+    from deepfake_detector.extract import Embed, Extraction
 
 
 def extract(argv: list[str] | None = None) -> int:
@@ -71,7 +71,7 @@ def _extract(arguments: argparse.Namespace) -> int:
     from deepfake_detector.degrade import copies
     from deepfake_detector.embed import Embedder
     from deepfake_detector.extract import extract
-    from deepfake_detector.table import check_replaced, check_target, manifest_path
+    from deepfake_detector.table import check_replaced, check_target
 
     place = Path(arguments.data).resolve()
     data = spelt_out(str(place)) if place.exists() else arguments.data  # a name on the hub is no place here
@@ -91,11 +91,18 @@ def _extract(arguments: argparse.Namespace) -> int:
     replaces = not arguments.out and check_replaced(out, data, encoder.spec, embedder.crop)
     with engine as embed, progress_bar(_total(listing, len(views))) as bar:
         done = extract(listing, embedder, out, command_line(), bar.update, views, sampling, arguments.float16, embed, data)
-
-    timing = done.timing
     print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
     if replaces:
         print("  it replaces a table of this name, which did not say what pictures it was of")
+    _tell(done, listing, out)
+    return 0
+
+
+def _tell(done: Extraction, listing: Listing, out: str) -> None:
+    """Print where the time went, what was left out, and what to look at before anything is trained on the table."""
+    from deepfake_detector.table import manifest_path
+
+    timing = done.timing
     print(
         f"  encoded {timing.encoded}, remembered {timing.cached}; the encoder worked {timing.encoding:.1f} s, waited {timing.waiting:.1f} s"
     )
@@ -105,9 +112,9 @@ def _extract(arguments: argparse.Namespace) -> int:
     if done.skipped:
         print(f"  skipped {len(done.skipped)} (all in {manifest_path(out)}):")
         for name, reason in done.skipped[:10]:
-            print(f"    {name!r}: {reason}")
+            print(in_one_line(f"    {name!r}: {reason}"))
     for name, note in done.notes[:10]:
-        print(f"  note: {name!r}: {note}")
+        print(in_one_line(f"  note: {name!r}: {note}"))
     if len(done.classes) == 1:
         print(
             f"  WARNING: all pictures are {done.classes[0]}, so a detector can't be trained on this table alone. If the data has others, "
@@ -119,7 +126,6 @@ def _extract(arguments: argparse.Namespace) -> int:
         print(f"  WARNING: {len(done.contradictions)} pictures are in both classes, byte for byte:")
         for names in done.contradictions[:10]:
             print(in_one_line(f"    {' = '.join(names)}"))
-    return 0
 
 
 def _engine(arguments: argparse.Namespace, out: str) -> tuple[AbstractContextManager[Embed], Cache | None]:
