@@ -12,6 +12,8 @@ from PIL import Image
 
 from deepfake_detector import bundle, cli, degrade, protocols, table, train
 from deepfake_detector.cache import Cache
+from deepfake_detector.cli import evaluation
+from deepfake_detector.cli.figures import print_protocols
 from deepfake_detector.comparison import Scored, compare, on_common_pictures, read_scores
 from deepfake_detector.datasets.folder import scan
 from deepfake_detector.embed import Embedder
@@ -450,6 +452,19 @@ def test_a_source_of_one_group_is_compared_and_printed_without_an_interval(tmp_p
     assert {one["interval"] for one in report["comparison"]} == {None}
     assert report["detectors"]["one"]["promise_kept"][0]["interval"] is None
     assert "| s | no | 2 | 5.0 % | 0.0 % |" in (tmp_path / "model_card.md").read_text()
+
+
+def test_what_is_printed_of_a_generator_colours_no_terminal(capsys):
+    rows = ROWS.assign(generator=ROWS["generator"].replace("g", "\033[31mg"))
+    p = np.array([0.1, 0.2, 0.8, 0.9])
+    evaluation._print(build.measure(build.Content([Scored("one", rows, p), Scored("two", rows, p)])))
+    row = {"held_out": "\033[31mg", "n": 1, "fake": 0.0, "unsure": 0.0, "real": 1.0, "interval": None, "answer": "kept"}
+    promise = {"promised": 0.1, "tolerated": 1.5, "kept": 1, "wrong": "real", "rows": [row | {"promised_of_new": False}]}
+    print_protocols([{"protocol": "promise-unseen-generator", "head": "logistic", "encoder": "e"} | promise])
+    printed = capsys.readouterr().out
+    assert r"AUROC of one less two, \x1b[31mg: " in printed
+    assert r"Without \x1b[31mg too few generators were left" in printed
+    assert "\033" not in printed
 
 
 def test_pictures_of_one_group_are_degraded_without_intervals(world):

@@ -81,14 +81,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from deepfake_detector.report.build import measure, write
     from deepfake_detector.report.gather import Request, gather, is_table
 
-    if arguments.robustness < 0:
-        raise DetectorError(f"--robustness should be a number of pictures, 0 for none; received {arguments.robustness}.")
-    if arguments.head and not arguments.protocol:
-        raise DetectorError(
-            f"--head {arguments.head} is for --protocol to train, and none is given; name one, or leave --head out: a model has its own."
-        )
-    if arguments.keep_as is not None and not re.fullmatch(r"[^\W_][^|<>`*\r\n]*", arguments.keep_as):
-        raise DetectorError(f"--keep-as should be a plain name such as 'faces by a GAN'; received {arguments.keep_as!r}.")
+    _check(arguments)
     if arguments.protocol and not arguments.model and all(map(is_table, arguments.data)):
         return _protocols_alone(arguments)
     models = arguments.model or [str(DEFAULT_MODEL)]
@@ -115,6 +108,29 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     report = write(content, arguments.out) if arguments.out else measure(content)
     alone = report["detectors"][content.detectors[0].name] if len(content.detectors) == 1 else {}
     _write_json(arguments.json, report | alone)  # a single detector's figures are at the top too
+    _print(report)
+    if arguments.out:
+        print(f"{arguments.out}: report.html, report.json and the model card")
+    if arguments.keep_as:
+        for folder, (name, learnt_from) in zip(models, content.learnt.items(), strict=True):
+            bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": learnt_from})
+            print(f"{folder} keeps this as {arguments.keep_as!r}; its card will have it the next time that --out writes one.")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise DetectorError for what would be found out hours later."""
+    if arguments.robustness < 0:
+        raise DetectorError(f"--robustness should be a number of pictures, 0 for none; received {arguments.robustness}.")
+    if arguments.head and not arguments.protocol:
+        raise DetectorError(
+            f"--head {arguments.head} is for --protocol to train, and none is given; name one, or leave --head out: a model has its own."
+        )
+    if arguments.keep_as is not None and not re.fullmatch(r"[^\W_][^|<>`*\r\n]*", arguments.keep_as):
+        raise DetectorError(f"--keep-as should be a plain name such as 'faces by a GAN'; received {arguments.keep_as!r}.")
+
+
+def _print(report: dict[str, Any]) -> None:
     for note in report["notes"]:
         print(in_one_line(note))
     for name, scores in report["detectors"].items():
@@ -128,17 +144,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         print()
     for c in report["comparison"]:
         interval = f" [{c['interval'][0]:+.3f}, {c['interval'][1]:+.3f}]" if c["interval"] else ""
-        print(f"AUROC of {c['a']} less {c['b']}, {c['on']}: {c['difference']:+.3f}{interval}")
+        print(in_one_line(f"AUROC of {c['a']} less {c['b']}, {c['on']}: {c['difference']:+.3f}{interval}"))
     print_protocols(report["protocols"])
     if report["audit"]:
         print(report["audit"]["sentence"])
-    if arguments.out:
-        print(f"{arguments.out}: report.html, report.json and the model card")
-    if arguments.keep_as:
-        for folder, (name, learnt_from) in zip(models, content.learnt.items(), strict=True):
-            bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": learnt_from})
-            print(f"{folder} keeps this as {arguments.keep_as!r}; its card will have it the next time that --out writes one.")
-    return 0
 
 
 def _protocols_alone(arguments: argparse.Namespace) -> int:

@@ -85,7 +85,7 @@ def print_protocols(done: Iterable[dict[str, Any]]) -> None:
 def _print_promise(protocol: dict[str, Any]) -> None:
     from deepfake_detector.report.words import promise_on_unseen
 
-    print(promise_on_unseen(protocol))
+    print(in_one_line(promise_on_unseen(protocol)))
     print(f"{'left out':28} {'n':>6} {'called fake':>12} {'unsure':>7} {'called real':>12}   called {protocol['wrong']}, 95 % interval")
     for row in protocol["rows"]:
         low, high = map(percent, row["interval"] or (None, None))
