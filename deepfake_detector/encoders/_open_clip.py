@@ -36,10 +36,10 @@ class OpenClipTower(PictureEncoder):
     architecture: str
     bfloat16 = False
 
-    def projected_spec(self, name: str, weights: str, dim: int) -> EncoderSpec:
-        """The spec of what `read` gives; `weights` names them by content."""
+    def projected_spec(self, weights: str, dim: int) -> EncoderSpec:
+        """The spec of what `read` gives, under the name of the subclass's file; `weights` names them by content."""
         return EncoderSpec(
-            name=name,
+            name=type(self).__module__.rpartition(".")[2],
             architecture=f"{self.architecture}, blocks in bfloat16" if self.bfloat16 else self.architecture,
             weights=weights,
             layers="projection",

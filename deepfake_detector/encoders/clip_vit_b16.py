@@ -28,7 +28,7 @@ class Encoder(OpenClipTower):
     def spec(self) -> EncoderSpec:
         given = self.given_weights()
         content = f"sha256:{weights.file_sha256(given)}" if given else f"dequantised from sha256:{_ONNX_SHA256}"
-        return self.projected_spec("clip_vit_b16", content, dim=512)
+        return self.projected_spec(content, dim=512)
 
     def weights_file(self) -> Path:
         return self.given_weights() or _fetched()

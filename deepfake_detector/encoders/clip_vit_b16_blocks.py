@@ -25,7 +25,7 @@ class Encoder(ProjectedEncoder):
 
     @cached_property
     def spec(self) -> EncoderSpec:
-        return replace(super().spec, name="clip_vit_b16_blocks", layers="class token after each of 12 blocks", dim=BLOCKS * WIDTH)
+        return replace(super().spec, layers="class token after each of 12 blocks", dim=BLOCKS * WIDTH)
 
     def read(self, tower: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
         """(n, 3, 224, 224) → (n, 12·768)."""

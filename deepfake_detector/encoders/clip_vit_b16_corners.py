@@ -35,7 +35,7 @@ class Encoder(BlocksEncoder):
         one = super().spec
         cut = f"upper left and lower right {PIXELS}x{PIXELS} at a shorter side of {PIXELS} to {SHORT} (Lanczos), in steps of {BLOCK}"
         layers = f"{one.layers}, mean of two windows, normalised"
-        return replace(one, name="clip_vit_b16_corners", layers=layers, preprocessing=f"{cut}, OpenAI mean and deviation")
+        return replace(one, layers=layers, preprocessing=f"{cut}, OpenAI mean and deviation")
 
     def prepare(self, picture: Image) -> np.ndarray:
         """RGB picture → (2, 3, 224, 224) uint8."""

@@ -33,7 +33,6 @@ class Encoder(CornersEncoder):
         one = super().spec
         return replace(
             one,
-            name="clip_vit_b16_looks",
             layers=f"{one.layers}; then of a third window",
             preprocessing=f"{one.preprocessing}; the third from the middle of the picture at half its size (bicubic)",
             dim=2 * one.dim,

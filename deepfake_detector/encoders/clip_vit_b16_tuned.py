@@ -24,7 +24,7 @@ class Encoder(CornersEncoder):
     def spec(self) -> EncoderSpec:
         base = super().spec
         tuned = f"layer norms sha256:{weights.file_sha256(self._norms())}"
-        return replace(base, name="clip_vit_b16_tuned", weights=f"{base.weights}; {tuned}")
+        return replace(base, weights=f"{base.weights}; {tuned}")
 
     def given_weights(self) -> Path | None:
         return weights.local_weights("clip_vit_b16", None)

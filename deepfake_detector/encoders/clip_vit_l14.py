@@ -20,7 +20,7 @@ class Encoder(OpenClipTower):
 
     @cached_property
     def spec(self) -> EncoderSpec:
-        return self.projected_spec("clip_vit_l14", f"sha256:{weights.file_sha256(self.weights_file())}", dim=768)
+        return self.projected_spec(f"sha256:{weights.file_sha256(self.weights_file())}", dim=768)
 
     def weights_file(self) -> Path:
         return weights.local_weights("clip_vit_l14", self.weights) or weights.from_hub("clip_vit_l14", _REPOSITORY, _FILE)

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING
-
-from deepfake_detector.encoders.clip_vit_l14 import Encoder as Float32Encoder
-
-if TYPE_CHECKING:
-    from deepfake_detector.types import EncoderSpec
+from deepfake_detector.encoders import clip_vit_l14
 
 
-class Encoder(Float32Encoder):
+class Encoder(clip_vit_l14.Encoder):
     """The same weights; rows are within a cosine distance of 1e-3 of clip_vit_l14's, yet are not mixed with them."""
 
     bfloat16 = True
-
-    @cached_property
-    def spec(self) -> EncoderSpec:
-        return replace(super().spec, name="clip_vit_l14_bf16")
