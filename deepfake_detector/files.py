@@ -1,4 +1,4 @@
-"""Writing a file so that a reader, or a kill at any moment, meets the old one or the whole new one."""
+"""Files that a reader, or a kill at any moment, meets as they were or whole; locks; and names as tables and terminals can hold them."""
 
 from __future__ import annotations
 

@@ -73,11 +73,10 @@ class Curve:
     real: np.ndarray
 
     @classmethod
-    def of(cls, labels: Any, p_fake: Any, weights: Any = None) -> Curve:
-        """Counts of a set of pictures; row i counts `weights[..., i]` times: (n,) or (draws, n), whole numbers."""
+    def of(cls, labels: Any, p_fake: Any) -> Curve:
+        """A set of pictures as they are, in one draw."""
         labels, p_fake = checked(labels, p_fake)
-        weights = np.ones((1, len(labels))) if weights is None else np.atleast_2d(weights)
-        return Ranking(labels, p_fake).curve(weights)
+        return Ranking(labels, p_fake).curve(np.ones((1, len(labels))))
 
     @cached_property
     def tp(self) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""What a linear model keeps of its training pictures to learn more sources and generators by: where each lies in a few directions."""
+"""What a linear model keeps of its training pictures to learn more sources and generators by: where each lies in a few directions.
+
+Continual learning calls this rehearsal; the recall that is a figure has nothing to do with it.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from deepfake_detector import intervals, metrics
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.metrics import Confusion, Curve
+from deepfake_detector.metrics import Confusion, Curve, Ranking
 from deepfake_detector.types import Thresholds
 
 THRESHOLDS = Thresholds(real=0.3, fake=0.7)
@@ -209,7 +209,7 @@ def test_comparisons_refuse_unusable_input():
 def test_a_weighted_row_is_a_repeated_row(tied):
     labels, p = tied
     weights = np.random.default_rng(1).integers(0, 4, (3, len(p)))
-    together = Curve.of(labels, p, weights)
+    together = Ranking(labels, p).curve(weights)
     for name, figure in metrics.figures(THRESHOLDS).items():
         alone = [figure(Curve.of(np.repeat(labels, w), np.repeat(p, w)))[0] for w in weights]
         np.testing.assert_allclose(figure(together), alone, atol=1e-12, err_msg=name)

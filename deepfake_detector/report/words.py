@@ -1,4 +1,4 @@
-"""What a detector is bad at, in plain sentences drawn from its figures: the first paragraph of its model card."""
+"""What figures say of a detector, in plain sentences: what it is bad at, what it promises, and what a measurement left out."""
 
 from __future__ import annotations
 
