@@ -196,10 +196,12 @@ def test_a_charset_that_no_text_is_in_is_refused(client):
     assert "The form can't be read" in answer.json()["error"]
 
 
-def test_other_methods_are_not_answered(client):
-    asked = client.get(api.PATH)
-    assert asked.status_code == 405
-    assert "Expected POST with a file; received GET. Send it as the field 'file'" in asked.json()["error"]
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"])
+def test_other_methods_are_not_answered(client, method):
+    asked = client.request(method, api.PATH)
+    assert (asked.status_code, asked.headers["allow"]) == (405, "POST")
+    if method != "HEAD":
+        assert f"Expected POST with a file; received {method}. Send it as the field 'file'" in asked.json()["error"]
 
 
 @pytest.mark.parametrize("states_its_length", [True, False])

@@ -158,7 +158,7 @@ def routes(detector: Warming) -> list[Route]:
     async def ask_for_a_file(request: Request) -> Response:
         return JSONResponse({"error": f"Expected POST with a file; received {request.method}. {_ASK}"}, 405, {"Allow": "POST"})
 
-    return [Route(PATH, judge, methods=["POST"]), Route(PATH, ask_for_a_file, methods=["GET", "PUT", "PATCH", "DELETE"])]
+    return [Route(PATH, judge, methods=["POST"]), Route(PATH, ask_for_a_file, methods=["GET", "OPTIONS", "PUT", "PATCH", "DELETE"])]
 
 
 async def _received(request: Request, upload: _Upload) -> FormData:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,15 @@ from deepfake_detector import registry
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
 from deepfake_detector.ui import api, sessions, uploads
+from deepfake_detector.ui.other_sites import Shielded
 from deepfake_detector.ui.password import Locked
 from deepfake_detector.ui.tabs import KEPT, Visitor, asking_who_answers
 from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
     import gradio
+    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 _HERE = Path(__file__).parent
 MAX_UPLOAD = "200mb"
@@ -65,13 +69,11 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
 
     Raises DetectorError when the address can't be used.
     """
-    from starlette.middleware import Middleware
-
     if port is not None and not 0 < port < 2**16:
         raise DetectorError(f"--port should be 1 to {2**16 - 1}; received {port}.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill ends it as Ctrl-C does: with the uploads removed
     detector = Warming(load)
-    locked = [] if password is None else [Middleware(Locked, password=password)]
+    guards = [Shielded] if password is None else [partial(Locked, password=password), Shielded]
     try:
         _try_address(host, port)
         with uploads.folder() as folder:
@@ -87,7 +89,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     max_file_size=MAX_UPLOAD,
                     footer_links=[],
                     ssr_mode=False,  # a Space may ask for it, and then Node, which knows no API, would stand before it
-                    app_kwargs={"routes": api.routes(detector), "middleware": locked},
+                    app_kwargs={"routes": api.routes(detector), "lifespan": _before_all_else(guards)},
                     show_error=True,
                 )
     except OSError as error:
@@ -96,6 +98,18 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
             "Choose another --port, or a --host that is an address of this machine."
         ) from error
     return 0
+
+
+def _before_all_else(guards: list[Callable[[ASGIApp], ASGIApp]]) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """What has each request pass these, the last of them first. Given as middleware, they would stand behind Gradio's."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        for guard in guards:
+            app.middleware_stack = guard(app.middleware_stack)
+        yield
+
+    return lifespan
 
 
 def _try_address(host: str | None, port: int | None) -> None:
