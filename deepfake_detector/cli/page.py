@@ -17,7 +17,12 @@ def app(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default=None, help="the address to listen on (default: this machine alone; 0.0.0.0 for everyone)")
     parser.add_argument("--port", type=int, default=None, help="the port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's servers")
-    parser.add_argument("--password-file", metavar="FILE", help="let in only who gives the password in this file, also by the API")
+    parser.add_argument(
+        "--password-file",
+        metavar="FILE",
+        help="let in only who gives the password in this file, also by the API; from another machine by http:// it can be read on the way, "
+        "but not by the https:// of --share",
+    )
     add_known(parser)
     add_engine(parser)
     return run(_app, parser, argv)

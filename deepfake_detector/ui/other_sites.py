@@ -25,7 +25,7 @@ class Shielded:
         from starlette.datastructures import Headers
         from starlette.responses import JSONResponse
 
-        headers = Headers(scope=scope) if scope["type"] != "lifespan" else Headers()
+        headers = Headers(scope=scope)
         if not _from_another_site(headers):
             await self._app(scope, receive, send)
         elif scope.get("method") in _READING:  # without its origin, for which Gradio would tell the browser that it may read the answer
