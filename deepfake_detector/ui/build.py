@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 MAX_UPLOAD = "200mb"
 _INTRODUCTION = """# Real, fake, or unsure?
-Drop a picture, or a video or many files in the tabs beside. The answer is a hint, not proof. What you drop is deleted within minutes;
+Drop a picture, or choose the tab for a video or for many files. The answer is a hint, not proof. What you drop is deleted within minutes;
 the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
 """
 # A page that is loaded again, as Gradio does when its server was away, has lost what it was taught, and tells so once.
