@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -257,6 +257,32 @@ def test_more_than_may_wait_are_turned_away(monkeypatch):
         assert (answer.status_code, statuses) == (503, [200])
         assert "Ask again in a minute" in answer.json()["error"]
         assert post(client, "a.jpg", noise()).status_code == 200, "there is room again"
+
+
+def test_one_client_with_many_files_keeps_no_other_out(monkeypatch):
+    monkeypatch.setattr(api, "AT_ONCE", 1)
+    monkeypatch.setattr(api, "WAITING", 3)
+    go, began = threading.Event(), Future()
+
+    def judge(path, sampling):
+        if not began.done():
+            began.set_result(None)
+        assert go.wait(60)
+        return alone().judge_file(path, sampling)
+
+    with client_of(lambda: SimpleNamespace(warm=lambda: None, judge_file=judge)) as many, ThreadPoolExecutor(6) as threads:
+        one = TestClient(many.app, client=("192.0.2.7", 1))
+        one.portal = many.portal  # one loop for both, as a server has
+        waiting = {threads.submit(post, many, "a.jpg", noise()) for _ in range(5)}
+        began.result(60)
+        refused = next(as_completed(waiting, 60))
+        assert refused.result().status_code == 503, "all places are taken"
+        other = threads.submit(post, one, "a.jpg", noise())
+        gave_way = next(as_completed(waiting - {refused}, 60)).result()
+        assert (gave_way.status_code, "most of them yours" in gave_way.json()["error"]) == (503, True)
+        go.set()
+        assert other.result(60).status_code == 200
+        assert sorted(answer.result(60).status_code for answer in waiting) == [200, 200, 200, 503, 503]
 
 
 def alone() -> Panel:

@@ -18,7 +18,9 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.files import spelt_out
 from deepfake_detector.images import MAX_FILE_BYTES
 from deepfake_detector.panel import Panel
+from deepfake_detector.ui.clients import network_of
 from deepfake_detector.ui.tabs import clip
+from deepfake_detector.ui.turns import Crowded, Turns
 from deepfake_detector.ui.uploads import place
 from deepfake_detector.ui.warming import Warming
 
@@ -90,26 +92,6 @@ class _Uploads:
             raise _Refused(408, "Too many files are being sent, and this came the slowest. Send it again in a minute, or a smaller copy.")
 
 
-class _Room:
-    """So many files may be judged or wait for it."""
-
-    def __init__(self, most: int):
-        self._most, self._inside = most, 0
-
-    def check(self) -> None:
-        if self._inside >= self._most:
-            raise _Refused(503, "Too many files are waiting to be judged. Ask again in a minute.")
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        self.check()
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-
-
 @dataclass(frozen=True)
 class _Wanted:
     """What is asked for beside a verdict: a picture's parts, or certain frames of a clip."""
@@ -134,24 +116,27 @@ def routes(detector: Warming) -> list[Route]:
 
     limiter = CapacityLimiter(AT_ONCE)
     sending = _Uploads(SENDING)
-    judging = _Room(AT_ONCE + WAITING)  # of files that are here: one that comes slowly keeps none out
+    judging = Turns(AT_ONCE, WAITING)  # of files that are here: one that comes slowly keeps none out
 
     async def judge(request: Request) -> Response:
+        client = network_of(request.scope)
         try:
             wanted = _wanted(request.query_params)
-            judging.check()  # before a file is sent for nothing
+            judging.check(client)  # before a file is sent for nothing
             with sending.place() as upload:
                 form = await _received(request, upload)
             try:
                 file, name = _file_in(form)
                 _check(wanted, name)
-                with judging.place():
+                async with judging.turn(client):
                     return JSONResponse(await to_thread.run_sync(_answer, detector, file, name, wanted, limiter=limiter))
             finally:
                 await form.close()
         except _Refused as refused:
             # What is left of a file that came too slowly is not waited for either.
             return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"} if refused.status == 408 else None)
+        except Crowded as crowded:
+            return JSONResponse({"error": str(crowded)}, 503)
         except ClientDisconnect:  # it left before all was sent, and nobody reads this
             return Response(status_code=400)
 
