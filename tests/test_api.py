@@ -97,6 +97,18 @@ def test_what_else_is_asked_for_is_refused_and_what_is_known_is_named(client, as
     assert repr(asked.removeprefix("parts=1&").partition("=")[0]) in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("frames=16&frames=48", "frames should be given once; received '16' and '48'."),
+        ("parts=1&frames=16&parts=1", "parts should be given once; received '1' and '1'."),
+    ],
+)
+def test_what_is_asked_for_twice_is_refused(client, asked, said):
+    answer = client.post(f"{api.PATH}?{asked}", files={"file": ("a.jpg", noise())})
+    assert (answer.status_code, answer.json()) == (422, {"error": said})
+
+
 def test_a_clip_is_judged_by_its_frames(client, tmp_path):
     clip = draw_clip(tmp_path / "clip.mp4", [0, 40, 80, 120])
     answer = post(client, "clip.mp4", clip.read_bytes()).json()

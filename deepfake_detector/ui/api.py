@@ -107,7 +107,7 @@ def routes(detector: Warming) -> list[Route]:
     `looked`, boxes with rows of shares. With `?frames=N` so many frames of a clip are judged.
 
     405 another method, 408 a file that comes too slowly, or the slowest of too many, 413 a request that is too large, 415 and 422 no file
-    or one that can't be judged, or a parameter that is not known, 503 a server without a model, or with too much to do.
+    or one that can't be judged, or a parameter that is not known or given twice, 503 a server without a model, or with too much to do.
     """
     from anyio import CapacityLimiter, to_thread
     from starlette.requests import ClientDisconnect
@@ -205,6 +205,9 @@ def _wanted(parameters: QueryParams) -> _Wanted:
         names = ", ".join(map(repr, unknown))
         known = "parts, 1 for each part of a picture by itself, and frames, how many of a clip to judge"
         raise _Refused(422, f"There is no parameter {names}; there are {known}.")
+    for name in parameters:
+        if len(values := parameters.getlist(name)) > 1:
+            raise _Refused(422, f"{name} should be given once; received {' and '.join(map(repr, values))}.")
     parts, frames = parameters.get("parts"), parameters.get("frames")
     if parts not in (None, "0", "1"):
         raise _Refused(422, f"parts should be 1, or 0 for none; received {parts!r}.")
