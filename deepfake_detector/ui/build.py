@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import registry
 from deepfake_detector.errors import DetectorError
@@ -48,8 +48,21 @@ def build(detector: Warming) -> gradio.Blocks:
     """The page, not yet served; needs no model."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     import gradio as gr
+    from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
 
-    with gr.Blocks(title="Deepfake detector", analytics_enabled=False) as page:
+    def refuse_address(file: dict[str, Any]) -> None:
+        if is_http_url_like(file["path"]):
+            words = f"Expected a file that was uploaded here; received the address {file['path'][:100]!r}. Upload what it gives."
+            raise gr.Error(words, print_exception=False)
+
+    class OwnUploads(gr.Blocks):
+        """Takes no address for a file, as no page of ours sends one: Gradio would ask it, and take what comes however large it is."""
+
+        async def preprocess_data(self, block_fn, inputs, *more, **settings):
+            traverse(inputs, refuse_address, is_file_obj_with_meta)
+            return await super().preprocess_data(block_fn, inputs, *more, **settings)
+
+    with OwnUploads(title="Deepfake detector", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
         taught, corrections = gr.State(time_to_live=KEPT), gr.State({}, time_to_live=KEPT)
