@@ -39,6 +39,7 @@ _BROUGHT_TO_SRGB = "srgb 1"
 _VIDEO_BRANDS = (b"iso", b"mp4", b"avc", b"hvc", b"qt", b"M4V", b"3g", b"dash", b"f4v", b"MSNV")  # sound and raw pictures have others
 _BAND = 2**20  # pixels that are converted at once
 _THUMBNAIL = 150  # pixels of its longer side
+_SUBFILE, _PREVIEW = 254, 1  # a TIFF's tag for what a picture in it is, and the bit for a smaller version of another
 _TURNS = {  # EXIF orientation → what sets the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -120,8 +121,10 @@ def open_picture(content: bytes) -> Picture:
         if looks_like == "JPEG" and (picture := _whole_but_for_its_end(content, formats)):
             return picture
         said = " ".join(str(error).split()) or type(error).__name__  # libheif breaks its lines
-        detail = "unreadable header" if isinstance(error, Image.UnidentifiedImageError) else said
-        raise UnusablePicture(f"truncated or damaged {looks_like} file ({detail}); get a complete copy") from error
+        if isinstance(error, Image.UnidentifiedImageError):
+            what = f"a truncated or damaged {looks_like} file, or one of a rare kind"
+            raise UnusablePicture(f"{what}; get a complete copy, or save it as a PNG") from error
+        raise UnusablePicture(f"truncated or damaged {looks_like} file ({said}); get a complete copy") from error
 
 
 def reading(content: bytes) -> str:
@@ -168,6 +171,7 @@ def _register_heif() -> None:
 def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
     with Image.open(io.BytesIO(content), formats=formats) as file:
         _check_size(*file.size)  # from the header, before a pixel is decoded
+        _check_not_raw(file, content[8:12])
         with _budget.take(file.width * file.height):
             image, notes = _first_shown(file)
             turn = _TURNS.get(_orientation(file))
@@ -177,6 +181,12 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
                 image = image.transpose(turn)
     image.info = {}  # its EXIF would have the next reader turn it once more
     return Picture(image, notes)
+
+
+def _check_not_raw(file: Image.Image, kind: bytes) -> None:
+    """Raise UnusablePicture for a camera's raw file (DNG, NEF, ARW, CR2): to Pillow it is a TIFF, of which it would read the preview."""
+    if file.format == "TIFF" and (file.tag_v2.get(_SUBFILE, 0) & _PREVIEW or kind == b"CR\2\0"):
+        raise UnusablePicture("a camera's raw file, of which only the small preview could be read; save it as a JPEG or PNG first")
 
 
 def _whole_but_for_its_end(content: bytes, formats: tuple[str, ...]) -> Picture | None:

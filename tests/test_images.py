@@ -288,6 +288,23 @@ def test_the_main_picture_of_an_mpo_needs_no_note():
     assert is_near(picture, 32, 8, RED)
 
 
+def cr2():
+    """A grey picture below Canon's header, which sets the tags of its preview behind that."""
+    plain = tiff(8, 1, bytes(range(256)))
+    return plain[:4] + struct.pack("<I", len(plain)) + b"CR\2\0" + plain[12:] + plain[8:]
+
+
+@pytest.mark.parametrize("content", [tiff(8, 1, bytes(range(256)), extra=[(254, 4, 1)]), cr2()], ids=["dng, nef, arw", "cr2"])
+def test_of_a_raw_file_the_preview_is_not_taken_for_the_photograph(content):
+    with pytest.raises(UnusablePicture, match="raw file.*save it as a JPEG or PNG"):
+        open_picture(content)
+
+
+def test_a_file_of_a_rare_kind_is_not_only_called_damaged():
+    with pytest.raises(UnusablePicture, match="TIFF file, or one of a rare kind.*save it as a PNG"):
+        open_picture(tiff(64, 1, bytes(8 * 1024)))
+
+
 RAMP = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
 
 
