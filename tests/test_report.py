@@ -24,7 +24,7 @@ from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.intervals import clopper_pearson
 from deepfake_detector.report import build
 from deepfake_detector.report.gather import Request, gather
-from deepfake_detector.report.words import counted, promised, weaknesses
+from deepfake_detector.report.words import counted, given, promised, weaknesses
 from deepfake_detector.robustness import robustness
 from deepfake_detector.types import Sample, Thresholds
 from deepfake_detector.ui.tabs.model import describe
@@ -109,6 +109,13 @@ def test_all_detectors_are_measured_on_the_same_pictures(full):
     report = json.loads((full / "report.json").read_text())
     assert {d["overall"]["n"] for d in report["detectors"].values()} == {95}  # the peer's file lacks one
     assert any("1 pictures were left out" in note for note in report["notes"])
+
+
+def test_page_and_card_say_from_where_on_which_answer_is_given(full):
+    thresholds = Thresholds(**json.loads((full / "report.json").read_text())["detectors"]["logistic"]["thresholds"])
+    for name in ("report.html", "model_card_logistic.md"):
+        assert f"By its probability its answer is {given(thresholds)}, unsure otherwise." in (full / name).read_text()
+    assert given(Thresholds(0.3, 1.0)) == "real up to 0.300, never fake", "1 is no threshold that anything reaches"
 
 
 def test_the_card_begins_with_what_the_model_is_bad_at(full):

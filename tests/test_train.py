@@ -522,7 +522,7 @@ def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path):
         "Accuracy",
         "AUROC",
         "AP",
-        "Verdict: real up to",
+        ", never fake, unsure otherwise.",
         "never say fake",
         "takes 59 real pictures",
     ):

@@ -57,7 +57,7 @@ def save_and_tell(done: Training, out: Path) -> None:
 
     from deepfake_detector import bundle
     from deepfake_detector.evaluate import evaluate_scores, per_picture
-    from deepfake_detector.report.words import of_clips_too, promised
+    from deepfake_detector.report.words import given, of_clips_too, promised
     from deepfake_detector.train import plot_curves
     from deepfake_detector.types import LABEL_NAMES
 
@@ -81,7 +81,7 @@ def save_and_tell(done: Training, out: Path) -> None:
     print(summary_lines(scores["overall"]))
     print_clips(scores)
     thresholds = made.thresholds
-    print(f"Verdict: real up to {thresholds.real:.3f}, fake from {thresholds.fake:.3f}, unsure between.")
+    print(f"Verdict: {given(thresholds)}, unsure otherwise.")
     if made.calibration.says_nothing:
         print(
             "What it had not learnt from it told no better than by guessing, or the wrong way round, so every probability is about a half."

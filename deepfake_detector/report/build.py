@@ -17,7 +17,8 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_kept
 from deepfake_detector.files import write_atomically
-from deepfake_detector.report.words import MEANINGS, counted, of_clips_too, promise_on_unseen, weaknesses
+from deepfake_detector.report.words import MEANINGS, counted, given, of_clips_too, promise_on_unseen, weaknesses
+from deepfake_detector.types import Thresholds
 from deepfake_detector.versions import versions
 
 WORST = 10  # mistakes shown each way
@@ -176,6 +177,7 @@ def _templates() -> Callable[[str], Callable[..., str]]:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "percent": _percent, "cell": _cell, "promise": promise_on_unseen, "counted": counted}
+    environment.filters["given"] = lambda thresholds: given(Thresholds(**thresholds))
     return lambda name: environment.get_template(name).render
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from deepfake_detector.calibration import fewest_for
@@ -100,6 +100,12 @@ def never_said(who: str, thresholds: Thresholds) -> list[str]:
     """Which answers a model never gives, as it could not promise how often these would be wrong."""
     why = "it was trained on too few pictures, or ones too hard to tell, to promise how often that would be wrong"
     return [f"{who} never says {' or '.join(thresholds.never)}: {why}."] if thresholds.never else []
+
+
+def given(thresholds: Thresholds, put: Callable[[float], str] = "{:.3f}".format) -> str:
+    """From which probability on, put into words by `put`, which answer is given."""
+    limits = {"real": f"real up to {put(thresholds.real)}", "fake": f"fake from {put(thresholds.fake)}"}
+    return ", ".join(f"never {answer}" if answer in thresholds.never else limit for answer, limit in limits.items())
 
 
 def promised(thresholds: Thresholds, promise: dict[str, Any]) -> list[str]:

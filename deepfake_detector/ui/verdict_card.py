@@ -8,6 +8,7 @@ from html import escape
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import open_picture, small, thumbnail
+from deepfake_detector.report.words import given
 from deepfake_detector.types import LABEL_NAMES, Answer, Family, KeptApart, Sought, Verdict
 from deepfake_detector.ui.timeline import timeline
 
@@ -106,13 +107,11 @@ def _faces(verdict: Verdict, content: bytes | None) -> str:
 
 def _about(verdict: Verdict) -> dict[str, str]:
     """The facts under one model's answer."""
-    given = {"real": f"real up to {100 * verdict.thresholds.real:.1f} %", "fake": f"fake from {100 * verdict.thresholds.fake:.1f} %"}
-    given |= {answer: f"never {answer}" for answer in verdict.thresholds.never}
     return {
         "Probability of fake": f"{100 * verdict.p_fake:.1f} %, if half of all pictures were fake",
         **_note(verdict.notes),
         **_family(verdict.family),
-        "Thresholds": f"{given['real']}, {given['fake']}",
+        "Thresholds": given(verdict.thresholds, lambda p: f"{100 * p:.1f} %"),
         "Model": f"{verdict.model} on {verdict.encoder}",
     }
 
