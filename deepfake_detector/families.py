@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 
 GAN, LATENT, PIXEL, TOKENS, SWAP = "GAN", "latent diffusion", "pixel diffusion", "autoregressive", "face swap"
+KNOWN_BY = {GAN: "StyleGAN", LATENT: "Stable Diffusion", PIXEL: "DALL·E 2", TOKENS: "Janus", SWAP: "DeepFaceLab"}  # one of each
 
 # Family → line → names, as a pattern of whole words of `_words(name)`; of a family's lines the first that fits counts.
 _NAMES = {

@@ -82,7 +82,8 @@ def test_an_answer_is_set_beside_pictures_kept_apart_at_every_door(model, tmp_pa
     assert line["kept_apart"] == asdict(beside)
     counts = Detector(model).bundle.manifest["promise"]["pictures"]
     assert (beside.real_count, beside.fake_count) == (counts["real"], counts["fake"])
-    assert f"and {100 * beside.fake:.0f} % of {counts['fake']} fakes ({beside.fake_from}) look at least as suspicious" in card(verdict)
+    said = f"and {100 * beside.fake:.0f} % of {counts['fake']} fakes ({beside.fake_from}) look at least as suspicious"
+    assert said in card(verdict).partition('class="bar"')[2], "below what it explains"
     assert "suspicious" not in card(replace(verdict, kept_apart=None))
 
 

@@ -85,12 +85,15 @@ def downloaded(page, button: str):
     return download.value
 
 
-def drop(page, path: Path) -> None:
+def drop(page, path: Path, place: str = "#picture button:has(input[type=file]), #picture [aria-dropeffect]") -> None:
     """Drag a file onto the picture, as a hand would: the browser's own drop event with a File in it."""
-    import base64
+    page.locator(place).first.dispatch_event("drop", {"dataTransfer": in_hand(page, path)})
 
+
+def in_hand(page, path: Path):
+    """What a browser hands on of a file that is dragged or copied."""
     content = base64.b64encode(path.read_bytes()).decode()
-    transfer = page.evaluate_handle(
+    return page.evaluate_handle(
         """([content, name]) => {
             const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
             const transfer = new DataTransfer();
@@ -98,9 +101,6 @@ def drop(page, path: Path) -> None:
             return transfer;
         }""",
         [content, path.name],
-    )
-    page.locator("#picture button:has(input[type=file]), #picture [aria-dropeffect]").first.dispatch_event(
-        "drop", {"dataTransfer": transfer}
     )
 
 
@@ -116,6 +116,29 @@ def test_a_dropped_picture_gets_the_verdict_that_python_gives(page, model, tmp_p
     page.screenshot(path=ROOT / "screenshots" / f"verdict_{label}.png")
     strangers = [url for url in page.requested if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", url)]
     assert strangers == [], "the page talks to nobody but its own server"
+
+
+def test_a_picture_that_is_pasted_or_dropped_beside_its_box_is_judged(page, model, tmp_path):
+    pasted, dropped = (draw(tmp_path / f"{label}.png", label, 5010 + label) for label in (0, 1))
+    page.locator("#verdict", has_text="The answer will stand here").wait_for()
+    page.locator("#address textarea").evaluate(
+        "(place, copied) => place.dispatchEvent(new ClipboardEvent('paste', {clipboardData: copied, bubbles: true, cancelable: true}))",
+        in_hand(page, pasted),
+    )
+    assert verdict_of(page)[1] == str(Detector(model).judge_file(pasted).p_fake)
+    page.locator("#report").wait_for()
+    drop(page, dropped, "#verdict")
+    page.wait_for_selector(f'#verdict [data-p-fake="{Detector(model).judge_file(dropped).p_fake}"]')
+    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+    page.locator("#verdict", has_text="The answer will stand here").wait_for()
+
+
+def test_of_two_boxes_none_takes_what_is_dropped_beside_them(page, tmp_path):
+    page.get_by_role("tab", name="Teach it").click()
+    page.wait_for_selector("#teach_fake input[type=file]", state="attached")
+    drop(page, draw(tmp_path / "a.png", 0, 5012), "#taught")
+    page.get_by_role("button", name="Learn these").click()
+    page.get_by_text("There are no pictures in the boxes").wait_for()
 
 
 def test_the_same_picture_again_is_answered_from_memory(page, tmp_path):
@@ -310,6 +333,7 @@ def test_a_report_of_a_verdict_can_be_kept(page, browser, model, tmp_path):
     assert kept.inner_text("h1") == "Report on <b>mine & yours.png"
     assert kept.locator("img.picture").evaluate("image => image.naturalWidth") == 1000
     assert kept.locator("section.model h2").all_inner_texts() == ["colours, which looks for fakes"]
+    assert "AUROC is how often" in kept.inner_text("section.model")
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     kept.screenshot(path=ROOT / "screenshots" / "report.png", full_page=True)
     kept.close()
@@ -437,7 +461,7 @@ def test_all_words_stand_out_and_what_comes_is_spoken(page, address, tmp_path, t
     page.locator("#status", has_text="Ready").wait_for()
     page.set_input_files("#picture input[type=file]", draw(tmp_path / "new.png", 0, 5100))
     verdict_of(page)
-    page.get_by_label("Or its address, which this server then asks").wait_for()
+    page.get_by_label("Or its address on the web, for this server to fetch").wait_for()
     assert faint(page) == []
     spoken = {"Picture": "#status, #verdict, #noted", "Video": "#clip_verdict", "Many files": "#many_told", "Teach it": "#taught"}
     for title in (*spoken, "What it is bad at"):
@@ -453,7 +477,8 @@ def test_the_last_tab_says_what_it_is_bad_at(page):
     page.get_by_role("tab", name="What it is bad at").click()
     page.wait_for_selector("#model table")
     text = page.inner_text("#model")
-    assert "What it is bad at" in text
+    assert page.locator("#model li").count()
+    assert "AUROC is how often" in text
     assert "generator_1" in text
 
 

@@ -598,7 +598,10 @@ def test_a_model_that_hardly_answers_or_has_never_seen_a_kind_of_fake_says_so():
     never = " ".join(weaknesses(evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.0, 1.0)), [], None, {}))
     assert never.startswith("It never says fake or real: it was trained on too few pictures")
     assert "hardly ever" not in never
-    assert "As far as names tell, it learnt from no fakes of these kinds: pixel diffusion, autoregressive and face swap." in found
+    assert (
+        "As far as names tell, it learnt from no fakes of these kinds: pixel diffusion (such as DALL·E 2), autoregressive (such as Janus) "
+        "and face swap (such as DeepFaceLab)."
+    ) in found
     assert not any("no fakes of these" in one for one in weaknesses(scores, [], None, {"training": {"train": {"fake": {"g": 9}}}}))
 
 

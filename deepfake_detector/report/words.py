@@ -8,7 +8,7 @@ from typing import Any
 from deepfake_detector.calibration import fewest_for
 from deepfake_detector.degrade import saved_again
 from deepfake_detector.evaluate import in_short
-from deepfake_detector.families import FAMILIES, line_of
+from deepfake_detector.families import FAMILIES, KNOWN_BY, line_of
 from deepfake_detector.types import LABEL_NAMES, Thresholds
 
 WEAK_AUROC = 0.9
@@ -91,7 +91,7 @@ def never_learnt(*trainings: dict[str, Any]) -> list[str]:
     """Of which families no model of these trainings has seen fakes, where the names of those that they have seen tell any."""
     names = {name for training in trainings for name in training.get("train", {}).get("fake", {})}
     learnt = {line.family for name in names if (line := line_of(name))}
-    missing = [family for family in FAMILIES if family not in learnt]
+    missing = [f"{family} (such as {KNOWN_BY[family]})" for family in FAMILIES if family not in learnt]
     who = "it learnt from no" if len(trainings) == 1 else "none of them learnt from"
     return [f"As far as names tell, {who} fakes of these kinds: {_list(missing)}."] if learnt and missing else []
 

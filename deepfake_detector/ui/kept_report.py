@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector.images import as_address, open_picture
-from deepfake_detector.report.words import bad_at, of_clips_too, promised
+from deepfake_detector.report.words import MEANINGS, bad_at, of_clips_too, promised
 from deepfake_detector.types import Verdict
 from deepfake_detector.ui.verdict_card import card
 from deepfake_detector.versions import versions
@@ -54,6 +54,7 @@ def page(verdict: Verdict, bundles: Sequence[Bundle], name: str, content: bytes 
         promised=promised,
         of_clips_too=of_clips_too,
         bad_at=bad_at,
+        meanings=MEANINGS,
     )
 
 

@@ -22,4 +22,20 @@
     if (happened === 'error') event.stopImmediatePropagation();
     player.parentElement.toggleAttribute('data-unplayable', !player.videoWidth);  // of some it plays the sound alone
   }, true);
+  // Gradio takes what is pasted by its own button, or dropped onto the box itself; a browser would leave the page for a file dropped beside it.
+  const boxes = () => [...document.querySelectorAll('input[type=file]')].filter(box => box.closest('[role=tabpanel]').checkVisibility());
+  const give = (event, {files}) => {
+    const [box, another] = boxes();
+    if (event.defaultPrevented || !files.length) return;
+    event.preventDefault();
+    if (!box || another) return;  // which of two is meant?
+    box.files = files;
+    box.dispatchEvent(new Event('change', {bubbles: true}));
+  };
+  document.addEventListener('dragover', event => event.preventDefault());
+  document.addEventListener('drop', event => give(event, event.dataTransfer));
+  document.addEventListener('paste', event => {
+    const words = event.target.closest('input, textarea') && event.clipboardData.types.includes('text/plain');
+    if (!words) give(event, event.clipboardData);  // a word processor copies both
+  });
 }

@@ -82,12 +82,12 @@ def _answer(verdict: Verdict, content: bytes | None) -> str:
     low, high, p = 100 * verdict.thresholds.real, 100 * verdict.thresholds.fake, 100 * verdict.p_fake
     bar = f"linear-gradient(90deg, #2da44e 0 {low:.2f}%, #d4a72c {low:.2f}% {high:.2f}%, #cf222e {high:.2f}% 100%)"
     return (
-        f"<p>{meaning}</p>{_kept_apart(verdict.kept_apart)}"
+        f"<p>{meaning}</p>"
         f'<div class="bar" role="img" aria-label="probability of fake {p:.1f} percent" style="background: {bar}">'
         f'<div class="limit" style="left: {low:.2f}%"></div><div class="limit" style="left: {high:.2f}%"></div>'
         f'<div class="mark" style="left: {p:.2f}%"></div></div>'
-        f'<div class="ends"><span>real</span><span>unsure</span><span>fake</span></div>{timeline(verdict) if verdict.frames else ""}'
-        f"{_faces(verdict, content)}"
+        f'<div class="ends"><span>real</span><span>unsure</span><span>fake</span></div>{_kept_apart(verdict.kept_apart)}'
+        f"{timeline(verdict) if verdict.frames else ''}{_faces(verdict, content)}"
     )
 
 
@@ -129,11 +129,10 @@ def _kept_apart(beside: KeptApart | None) -> str:
     if not beside:
         return ""
     real, fake = (f"{100 * share:.0f} %" if share else "none" for share in (beside.real, beside.fake))
-    kept = (
-        f"{real} of {beside.real_count:,} real ones ({escape(beside.real_from)}) and {fake} of {beside.fake_count:,} fakes "
-        f"({escape(beside.fake_from)})"
+    return (
+        f'<p class="beside">For comparison: {real} of {beside.real_count:,} real pictures ({escape(beside.real_from)}) and {fake} of '
+        f"{beside.fake_count:,} fakes ({escape(beside.fake_from)}) look at least as suspicious.</p>"
     )
-    return f'<p class="beside">For comparison: of the pictures that training kept apart, {kept} look at least as suspicious.</p>'
 
 
 def _family(family: Family | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deepfake_detector.panel import Panel
     from deepfake_detector.types import Verdict
 
+AWAITED = "<p>The answer will stand here: real, fake or unsure, how sure, and why.</p>"  # where nothing was dropped yet
 KEPT = 2 * 3600  # seconds that it is kept for, less where the visitor leaves
 
 

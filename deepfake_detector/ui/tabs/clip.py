@@ -13,7 +13,7 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
+from deepfake_detector.ui.tabs import AWAITED, KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -44,7 +44,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         held.upload, held.frames = upload, frames
         if upload:
             uploads.hold([upload.path])  # which may have been there for minutes, and now waits for its turn
-        return "", "", gr.DownloadButton(visible=False)
+        return "" if upload else AWAITED, "", gr.DownloadButton(visible=False)
 
     def judge(upload: Upload | None, frames: int, own: Panel | None, held: Held) -> Iterator[tuple[Any, ...]]:
         def is_asked_for() -> bool:
@@ -76,7 +76,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     with gr.Row():
         with gr.Column():  # which a phone sets one below the other
             clip = NamedVideo(
-                label="A video of up to ten minutes and 200 MB: drop or pick one",
+                label="A video, up to ten minutes and 200 MB",
                 sources=["upload"],
                 height=420,
                 elem_id="clip",
@@ -91,7 +91,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
                 elem_id="clip_frames",
             )
         with gr.Column():
-            answer = gr.HTML(label="Verdict", elem_id="clip_verdict", min_height=300)
+            answer = gr.HTML(AWAITED, label="Verdict", elem_id="clip_verdict", min_height=300)
             report = gr.DownloadButton(BUTTON, size="sm", visible=False, elem_id="clip_report")
             shown_moments = gr.HTML(label="Where it is suspicious", elem_id="clip_moments")
     held, places = gr.State(Held(), time_to_live=KEPT), [answer, shown_moments, report]

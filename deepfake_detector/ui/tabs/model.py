@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.report.words import of_clips_too, weaknesses
+from deepfake_detector.report.words import MEANINGS, of_clips_too, weaknesses
 from deepfake_detector.ui.tabs import Visitor
 from deepfake_detector.ui.warming import WAITING, Warming
 
@@ -49,7 +49,11 @@ def describe(manifest: dict[str, Any]) -> str:
     sources = sorted(scores["real_sources"].items(), key=lambda item: -item[1]["fake"])
     promise = manifest["promise"]
     lines = [
-        f"**What it is bad at.** {' '.join(weaknesses(scores, [], None, manifest))}",
+        "**What it is bad at**",
+        "",
+        *(f"- {weakness}" for weakness in weaknesses(scores, [], None, manifest)),
+        "",
+        f"AUROC is {MEANINGS['AUROC']}.",
         "",
         "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
         f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "

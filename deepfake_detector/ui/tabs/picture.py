@@ -22,7 +22,7 @@ from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, corrected
 from deepfake_detector.ui.heat_map import attention_map, heat_map
 from deepfake_detector.ui.kept_report import BUTTON, kept
-from deepfake_detector.ui.tabs import KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
+from deepfake_detector.ui.tabs import AWAITED, KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -84,7 +84,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         if upload is not None and upload == held.upload:  # Gradio tells twice of a picture that was fetched
             return (gr.skip(),) * 5
         held.upload, held.waits, held.judged = upload, True, None
-        return "", "", gr.Row(visible=False), "", gr.DownloadButton(visible=False)
+        return "" if upload else AWAITED, "", gr.Row(visible=False), "", gr.DownloadButton(visible=False)
 
     def correct(label: int | None, upload: Upload | None, so_far: Corrections) -> tuple[Any, str]:
         if upload is None:
@@ -129,13 +129,13 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             )
             address = gr.Textbox(
                 placeholder="https://…",
-                label="Or its address, which this server then asks",
+                label="Or its address on the web, for this server to fetch",
                 elem_id="address",
                 submit_btn="Fetch",
             )
             address_said = gr.HTML(elem_id="address_said")
         with gr.Column():
-            answer = gr.HTML(label="Verdict", elem_id="verdict", min_height=300)
+            answer = gr.HTML(AWAITED, label="Verdict", elem_id="verdict", min_height=300)
             with gr.Row(visible=False, elem_id="correct") as correction:
                 known = {
                     REAL: gr.Button("I know it is real", size="sm", min_width=100),
