@@ -1,4 +1,4 @@
-"""The second document's classifier: a support vector machine with an RBF kernel."""
+"""A support vector machine with an RBF kernel."""
 
 from __future__ import annotations
 
