@@ -271,7 +271,8 @@ def _open(path: str) -> tuple[InputContainer, VideoStream]:
     from av.stream import Disposition
 
     try:
-        container = av.open(path, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"})
+        # Old programs wrote titles in codings of their own, which are no reason to refuse the pictures.
+        container = av.open(path, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         with open(path, "rb") as file:
             picture = kind_of(file.read(16))

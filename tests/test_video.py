@@ -292,6 +292,21 @@ def test_what_is_refused(tmp_path, make, reason):
         Clip(str(tmp_path / "a.mp4"))
 
 
+def test_a_title_that_is_not_utf8_costs_no_pictures(tmp_path):
+    clip = draw_clip(tmp_path / "titled.avi", list(range(0, 400, 40)))
+    with av.open(str(clip)) as read, av.open(str(tmp_path / "plain.avi"), "w") as file:
+        file.metadata["title"] = "cafe_"
+        stream = file.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(read.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                file.mux(packet)
+    old = tmp_path / "old.avi"
+    old.write_bytes((tmp_path / "plain.avi").read_bytes().replace(b"cafe_", b"caf\xe9s"))
+    assert numbers(Clip(str(old))) == numbers(Clip(str(tmp_path / "plain.avi")))
+    assert video.tags(str(old))["title"] == "caf\ufffds"
+
+
 def test_a_playlist_may_not_name_other_files(tmp_path):
     draw_clip(tmp_path / "b.ts", STEADY)
     (tmp_path / "a.ts").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nb.ts\n#EXT-X-ENDLIST\n")
