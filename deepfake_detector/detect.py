@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MODELS = Path(__file__).parent.parent / "models"
 DEFAULT_MODEL = MODELS / "default"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
+_AT_ONCE = 8  # pictures: more are no faster on a CPU, and who waits is told of none before all are done
 _FILMED = "it looks as if it had been a frame of a clip, and is judged as one"
 
 
@@ -53,7 +54,7 @@ class Detector:
     ):
         self.bundle = bundles.load(model)
         encoder = self.bundle.encoder(device, weights)
-        self.embedder = Embedder(encoder, self.bundle.crop, cache)
+        self.embedder = Embedder(encoder, self.bundle.crop, cache, batch_size=_AT_ONCE)
         self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
         by_window = encoder.by_window()
         self._by_window = Embedder(by_window, "windows") if by_window else None
@@ -115,19 +116,19 @@ class Detector:
 
         Of a clip the frames that `sampling` chooses are judged, and their scores pooled.
         """
-        return self.judge_embedded(self.embedder.embed(shots(paths, str, sampling), lambda shot: shot.read()))
-
-    def judge_embedded(self, embedded: Iterable[Embedded[Shot[str]]]) -> Iterator[tuple[str, Verdict | str]]:
-        """As `judge_files`, by what became of their shots."""
         began = time.perf_counter()
+        embedded = self.embedder.embed(shots(paths, str, sampling), lambda shot: shot.read())
         for _, of_one in itertools.groupby(embedded, key=lambda one: one.item.number):
             parts = list(of_one)
-            shot = parts[0].item
-            if shot.time is not None:
-                yield shot.item, self._clip_verdict(parts, began)
-            else:
-                yield shot.item, parts[0].error or self._read_again(shot.item, self._picture_verdict(parts[0], began), began)
+            yield parts[0].item.item, self.judge_embedded(parts, began)
             began = time.perf_counter()
+
+    def judge_embedded(self, parts: list[Embedded[Shot[str]]], began: float) -> Verdict | str:
+        """One file's verdict, or the reason why it has none, by what became of all its shots, of which the first was begun then."""
+        shot = parts[0].item
+        if shot.time is not None:
+            return self._clip_verdict(parts, began)
+        return parts[0].error or self._read_again(shot.item, self._picture_verdict(parts[0], began), began)
 
     def _read_again(self, path: str, verdict: Verdict, began: float) -> Verdict | str:
         """The verdict if it is steady; the reason if the file can no longer be read."""

@@ -20,8 +20,8 @@ Item = TypeVar("Item")
 class Shot(Generic[Item]):
     """One picture of an item: what `Embedder.embed` reads by `Shot.read`, once.
 
-    `number` counts the items, so that the shots of one clip have it in common; `time` is a frame's, in seconds. `notes`
-    say what is missing of the clip, `sha256` is its file's.
+    `number` counts the items, so that the shots of one clip have it in common, and there are `of` them; `time` is a frame's, in seconds.
+    `notes` say what is missing of the clip, `sha256` is its file's.
     """
 
     item: Item
@@ -30,6 +30,7 @@ class Shot(Generic[Item]):
     time: float | None = None
     notes: tuple[str, ...] = ()
     sha256: str = ""
+    of: int = 1
 
 
 def shots(items: Iterable[Item], path_of: Callable[[Item], str], sampling: Sampling | None = None) -> Iterator[Shot[Item]]:
@@ -49,7 +50,7 @@ def shots(items: Iterable[Item], path_of: Callable[[Item], str], sampling: Sampl
             yield Shot(item, number, functools.partial(_fail, error))
             continue
         for nth, time in enumerate(clip.times):
-            yield Shot(item, number, functools.partial(_frame, clip, nth), time, clip.notes, clip.sha256)
+            yield Shot(item, number, functools.partial(_frame, clip, nth), time, clip.notes, clip.sha256, len(clip.times))
 
 
 def _frame(clip: Clip, nth: int) -> Undecoded:

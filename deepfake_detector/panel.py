@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from deepfake_detector.detect import MODELS, Detector
 from deepfake_detector.embed import embed_by_each
 from deepfake_detector.errors import UnusablePicture, cause
 from deepfake_detector.frames import shots
-from deepfake_detector.types import Declaration, Looked, Part, Verdict
+from deepfake_detector.types import Declaration, Looked, Part, Progress, Verdict
 from deepfake_detector.video import Sampling
 
 FACE_SWAPS = MODELS / "face_swaps"  # asked beside the default model, which has learnt no face swaps
@@ -55,7 +56,9 @@ class Panel:
 
     def judge(self, content: bytes) -> Verdict:
         """One picture's bytes → the verdict; raises UnusablePicture."""
-        return self._together([_answer(detector, content) for detector in self._all], partial(provenance.of_bytes, content, self._signers))
+        began = time.perf_counter()
+        outcomes = [_answer(detector, content) for detector in self._all]
+        return self._together(outcomes, partial(provenance.of_bytes, content, self._signers), began)
 
     def parts(self, content: bytes, of_clip: bool = False) -> tuple[Part, ...]:
         """One picture's bytes, or those of a clip's frame → its parts as the first judges them; raises UnusablePicture."""
@@ -67,26 +70,46 @@ class Panel:
 
     def judge_file(self, path: str | Path, sampling: Sampling | None = None) -> Verdict:
         """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
-        [(_, outcome)] = self.judge_files([str(path)], sampling)
-        if isinstance(outcome, str):
-            raise UnusablePicture(outcome)
-        return outcome
+        *_, verdict = self.judging(path, sampling)
+        return verdict
+
+    def judging(self, path: str | Path, sampling: Sampling | None = None) -> Iterator[Progress | Verdict]:
+        """As `judge_file`: how far it has come, at each frame that was not remembered, and at last the verdict.
+
+        It goes on only while somebody asks for more. What was embedded until then is remembered.
+        """
+        for _, outcome in self._judging([str(path)], sampling):
+            if isinstance(outcome, str):
+                raise UnusablePicture(outcome)
+            yield outcome
 
     def judge_files(self, paths: Iterable[str], sampling: Sampling | None = None) -> Iterator[tuple[str, Verdict | str]]:
         """Many files, batched, in order → (path, verdict), or (path, reason) for one that none of the models can judge.
 
         Each is read and decoded once for all of them, but for a picture that is judged again as saved again.
         """
+        return ((path, outcome) for path, outcome in self._judging(paths, sampling) if not isinstance(outcome, Progress))
+
+    def _judging(self, paths: Iterable[str], sampling: Sampling | None) -> Iterator[tuple[str, Progress | Verdict | str]]:
+        """As `judge_files`, and before each outcome how far it has come, as of `judging`."""
+        began = time.perf_counter()
         embedded = embed_by_each([detector.embedder for detector in self._all], shots(paths, str, sampling), lambda shot: shot.read())
-        streams = [detector.judge_embedded(own) for detector, own in zip(self._all, embedded, strict=True)]
-        for outcomes in zip(*streams, strict=True):
-            path = outcomes[0][0]
+        for _, of_one in itertools.groupby(zip(*embedded, strict=True), key=lambda by_each: by_each[0].item.number):
+            frames = []
+            for by_each in of_one:
+                frames.append(by_each)
+                shot = by_each[0].item
+                if not all(one.cached for one in by_each):
+                    yield shot.item, Progress(len(frames), shot.of)
+            path, streams = shot.item, zip(*frames, strict=True)
+            outcomes = [detector.judge_embedded(list(own), began) for detector, own in zip(self._all, streams, strict=True)]
             try:
-                yield path, self._together([outcome for _, outcome in outcomes], partial(provenance.of_file, path, self._signers))
+                yield path, self._together(outcomes, partial(provenance.of_file, path, self._signers), began)
             except UnusablePicture as error:
                 yield path, str(error)
+            began = time.perf_counter()
 
-    def _together(self, outcomes: Sequence[Verdict | str], declares: Callable[[], tuple[Declaration, ...]]) -> Verdict:
+    def _together(self, outcomes: Sequence[Verdict | str], declares: Callable[[], tuple[Declaration, ...]], began: float) -> Verdict:
         """Each model's verdict, or the reason why it has none → one; raises UnusablePicture with the first's reason if none has.
 
         What the file declares is asked only where one has: what no model can read may be no file at all.
@@ -103,7 +126,7 @@ class Panel:
         together = dataclasses.replace(
             deciding,
             notes=(*deciding.notes, *silent),
-            seconds=sum(verdict.seconds for verdict in verdicts),
+            seconds=time.perf_counter() - began,
             cached=all(verdict.cached for verdict in verdicts),
             similar=tuple(itertools.chain.from_iterable(verdict.similar for verdict in verdicts)),
             others=tuple(verdict for verdict in verdicts if verdict is not deciding),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -254,6 +254,13 @@ class Declaration:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.says}"
+
+
+class Progress(NamedTuple):
+    """How many of a file's frames are `done`, `of` how many; a picture is one."""
+
+    done: int
+    of: int
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ import pytest
 from deepfake_detector import bundle, provenance
 from deepfake_detector.cache import Cache
 from deepfake_detector.detect import DEFAULT_MODEL, Detector
+from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.panel import FACE_SWAPS, Panel
+from deepfake_detector.types import Progress
 from deepfake_detector.ui.tabs.model import describe_all
 from deepfake_detector.ui.verdict_card import card
-from deepfake_detector.video import Clip
+from deepfake_detector.video import Clip, Sampling
 from tests.clips import draw_clip
 from tests.conftest import answering, process, script
 from tests.signing import signed_file
@@ -93,6 +95,27 @@ def test_a_frame_is_decoded_once_for_all_models_whatever_the_cache_knows(model, 
     assert sorted(decoded) == list(range(16))
     assert [half_known.cached, *(one.cached for one in half_known.others)] == [False, True]
     assert half_known.frames == together.frames
+
+
+def test_what_nobody_asks_to_go_on_ends_and_what_was_embedded_is_remembered(model, tmp_path, monkeypatch):
+    encoded = []
+    encode = Encoder.encode
+    monkeypatch.setattr(Encoder, "encode", lambda encoder, prepared: encoded.append(len(prepared)) or encode(encoder, prepared))
+    clip = draw_clip(tmp_path / "a.mp4", list(range(0, 2000, 40)))
+    folders = [answering(model, tmp_path / f"model{n}", answer) for n, answer in enumerate(("real", "fake"))]
+    whole = Panel([Detector(folder) for folder in folders]).judge_file(clip, Sampling(48))
+    with Cache(tmp_path / "cache.sqlite") as cache:
+        panel = Panel([Detector(folder, cache) for folder in folders])
+        encoded.clear()
+        judging = panel.judging(clip, Sampling(48))
+        assert next(judging) == Progress(1, 48)
+        judging.close()
+        assert sum(encoded) == 8, "not more than was told of"
+        *told, verdict = panel.judging(clip, Sampling(48))
+    assert told == [Progress(done, 48) for done in range(9, 49)]
+    assert sum(encoded) == 48
+    assert verdict.seconds > 0
+    assert replace(verdict, seconds=0, others=()) == replace(whole, seconds=0, others=())
 
 
 def asking_faces(model: Path) -> Path:
