@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from deepfake_detector.detect import Detector
+from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import BundleError
 from deepfake_detector.panel import Panel
 from deepfake_detector.types import Looked, Part, Thresholds, Verdict
@@ -182,10 +183,10 @@ def test_a_request_of_another_shape_says_what_to_send(client, request_, status, 
     assert words in answer.json()["error"]
 
 
-def form(content_type: str, name: bytes = b"a.jpg") -> dict:
-    """A request with a picture by this name, its words split by B."""
+def form(content_type: str, name: bytes = b"a.jpg", file: bytes | None = None) -> dict:
+    """A request with a picture by this name, or with another file, its words split by B."""
     head = b'--B\r\nContent-Disposition: form-data; name="file"; filename="' + name + b'"\r\n\r\n'
-    return {"content": head + noise() + b"\r\n--B--\r\n", "headers": {"content-type": content_type}}
+    return {"content": head + (file or noise()) + b"\r\n--B--\r\n", "headers": {"content-type": content_type}}
 
 
 @pytest.mark.parametrize("kind", ["Multipart/Form-Data; boundary=B", "MULTIPART/FORM-DATA ;boundary=B"])
@@ -252,11 +253,11 @@ def test_more_than_may_wait_are_turned_away(monkeypatch):
         def warm(self):
             pass
 
-        def judge_file(self, path, sampling):
+        def judging(self, path, sampling):
             if not asked.done():
                 asked.set_result(None)
             assert go.wait(60)
-            return Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0)
+            yield Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0)
 
     statuses = []
     with client_of(Slow) as client:
@@ -300,13 +301,13 @@ def test_one_client_with_many_files_keeps_no_other_out(monkeypatch):
 def alone() -> Panel:
     """A panel of which only the answering counts."""
     verdict = Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0)
-    return SimpleNamespace(warm=lambda: None, judge_file=lambda path, sampling: verdict)
+    return SimpleNamespace(warm=lambda: None, judging=lambda path, sampling: [verdict])
 
 
 @contextmanager
-def listening():
+def listening(load=alone):
     """The API on a socket of its own → its port: only there do bytes take their time."""
-    warming = Warming(alone)
+    warming = Warming(load)
     warming.start()
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=api.routes(warming)), port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -321,10 +322,10 @@ def listening():
         thread.join(20)
 
 
-def sending(port: int, length: int = 10_000) -> socket.socket:
+def sending(port: int, length: int = 10_000, wanted: str = "") -> socket.socket:
     """A client whose upload of so many bytes the server waits for, none of which has been sent."""
     client = socket.create_connection(("127.0.0.1", port), 20)
-    head = f"POST {api.PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: {length}\r\n"
+    head = f"POST {api.PATH}{wanted} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: {length}\r\n"
     client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
     assert client.recv(4096).startswith(b"HTTP/1.1 100 Continue")
     return client
@@ -396,6 +397,32 @@ def test_an_upload_may_take_long_but_not_for_ever(monkeypatch):
                 if select.select([trickling], [], [], 0.2)[0]:
                     break
             assert trickling.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_a_clip_whose_judgement_nobody_waits_for_frees_its_place(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "AT_ONCE", 1)
+    monkeypatch.setattr(api, "WAITING", 1)
+    encoded, begun, encode = [], threading.Event(), Encoder.encode
+
+    def slowly(encoder, prepared):
+        encoded.append(len(prepared))
+        if len(encoded) > 1:  # the first warms it up
+            begun.set()
+            time.sleep(0.3)
+        return encode(encoder, prepared)
+
+    monkeypatch.setattr(Encoder, "encode", slowly)
+    content = form("", b"a.mp4", draw_clip(tmp_path / "a.mp4", list(range(0, 6400, 40))).read_bytes())["content"]
+    with listening(lambda: Panel([Detector(model)])) as port:
+        with sending(port, len(content), "?frames=144") as leaving, sending(port, len(content), "?frames=144") as waiting:
+            for client in (leaving, waiting):
+                client.sendall(content)
+                assert begun.wait(60)
+            time.sleep(0.5)  # until the other waits for its turn
+            assert posted(port) == 503
+        while posted(port) == 503:
+            time.sleep(0.05)
+        assert sum(encoded) < 72, "half of the frames of one"
 
 
 def test_who_leaves_during_an_upload_leaves_nothing_in_the_log(caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.files import spelt_out
 from deepfake_detector.images import MAX_FILE_BYTES
 from deepfake_detector.panel import Panel
+from deepfake_detector.types import Progress, Verdict
 from deepfake_detector.ui.clients import network_of
 from deepfake_detector.ui.tabs import clip
 from deepfake_detector.ui.turns import Crowded, Turns
@@ -105,6 +107,7 @@ def routes(detector: Warming) -> list[Route]:
 
     With `?parts=1` a picture's answer also has its `parts` as the page draws them, each with its box and `p_fake`, or where the model
     `looked`, boxes with rows of shares. With `?frames=N` so many frames of a clip are judged.
+    Once the client has left, it is judged no further.
 
     405 another method, 408 a file that comes too slowly, or the slowest of too many, 413 a request that is too large, 415 and 422 no file
     or one that can't be judged, or a parameter that is not known or given twice, 503 a server without a model, or with too much to do.
@@ -128,8 +131,9 @@ def routes(detector: Warming) -> list[Route]:
             try:
                 file, name = _file_in(form)
                 _check(wanted, name)
-                async with judging.turn(client):
-                    return JSONResponse(await to_thread.run_sync(_answer, detector, file, name, wanted, limiter=limiter))
+                with _until_left(request):
+                    async with judging.turn(client):
+                        return JSONResponse(await to_thread.run_sync(_answer, detector, file, name, wanted, limiter=limiter))
             finally:
                 await form.close()
         except _Refused as refused:
@@ -137,13 +141,32 @@ def routes(detector: Warming) -> list[Route]:
             return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"} if refused.status == 408 else None)
         except Crowded as crowded:
             return JSONResponse({"error": str(crowded)}, 503)
-        except ClientDisconnect:  # it left before all was sent, and nobody reads this
-            return Response(status_code=400)
+        except ClientDisconnect:  # before all was sent
+            pass
+        return Response(status_code=400)  # it left, and nobody reads this
 
     async def ask_for_a_file(request: Request) -> Response:
         return JSONResponse({"error": f"Expected POST with a file; received {request.method}. {_ASK}"}, 405, {"Allow": "POST"})
 
     return [Route(PATH, judge, methods=["POST"]), Route(PATH, ask_for_a_file, methods=["GET", "OPTIONS", "PUT", "PATCH", "DELETE"])]
+
+
+@contextmanager
+def _until_left(request: Request) -> Iterator[None]:
+    """Cancel what it encloses once the client has left, of whose request all has come."""
+    from anyio import CancelScope
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+    with CancelScope() as scope:
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
 
 
 async def _received(request: Request, upload: _Upload) -> FormData:
@@ -238,12 +261,22 @@ def _answer(detector: Warming, uploaded: BinaryIO, name: str, wanted: _Wanted) -
         try:
             if ending:
                 clip.check(file.name)
-            answer = {"file": name} | panel.judge_file(file.name, wanted.sampling).to_json()
+            *_, verdict = _unless_cancelled(panel.judging(file.name, wanted.sampling))
+            answer = {"file": name} | verdict.to_json()
             return answer | _parts(panel, read_file(file.name)) if wanted.parts else answer
         except UnusablePicture as error:
             raise _Refused(422, str(error)) from error
         except DetectorError as error:
             raise _Refused(503, str(error)) from error
+
+
+def _unless_cancelled(judging: Iterator[Progress | Verdict]) -> Iterator[Progress | Verdict]:
+    """The same for as long as this thread's answer is waited for; raises what cancels the task that waited."""
+    from anyio.from_thread import check_cancelled
+
+    for so_far in judging:
+        check_cancelled()
+        yield so_far
 
 
 def _parts(panel: Panel, content: bytes) -> dict[str, Any]:
