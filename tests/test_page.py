@@ -287,6 +287,100 @@ def test_a_clip_is_looked_at_as_closely_as_is_asked_for(page, model, address, tm
     page.locator("#clip_verdict", has_text="it is no longer here, since uploads are deleted after 5 minutes; drop it again").wait_for()
 
 
+SLOWLY = """
+import os, time
+from deepfake_detector.cli import app
+from deepfake_detector.encoders.colour_histogram import Encoder
+
+encode = Encoder.encode
+
+def slowly(encoder, prepared):
+    with open("encoded", "a") as file:
+        file.write("." * len(prepared))
+    time.sleep(0.5)
+    return encode(encoder, prepared)
+
+Encoder.encode = slowly
+os._exit(app())
+"""
+
+
+@pytest.fixture(scope="module")
+def slow(model, tmp_path_factory):
+    """A page whose encoder takes half a second for a batch → its address, and how many pictures it has encoded."""
+    folder = tmp_path_factory.mktemp("slow")
+    (folder / "slowly.py").write_text(SLOWLY)
+    (folder / "encoded").touch()
+    with served([model], folder, 7983, [folder / "slowly.py"]) as (url, _):
+        yield url, lambda: (folder / "encoded").stat().st_size
+
+
+def visit(browser, url: str, tab: str):
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(30_000)
+    page.goto(url)
+    page.locator("#status", has_text="Ready").wait_for(timeout=90_000)
+    page.get_by_role("tab", name=tab).click()
+    return page
+
+
+def look_closely(page, clip: Path) -> None:
+    """Until the first of its 144 frames are judged."""
+    page.locator("#clip_frames input[value='144']").check()
+    page.evaluate("scrollTo(0, 0)")
+    page.set_input_files("#clip input[type=file]", clip)
+    page.locator("#clip_verdict", has_text=re.compile(r"[1-9]\d* of 144 frames are judged")).wait_for()
+
+
+def test_how_many_frames_are_judged_is_told_and_who_takes_the_clip_away_ends_it(browser, slow, tmp_path):
+    url, encoded = slow
+    page = visit(browser, url, "Video")
+    page.set_viewport_size({"width": 390, "height": 844})
+    look_closely(page, draw_clip(tmp_path / "a.mp4", list(range(0, 6400, 40)), size=(160, 96)))
+    bar = page.locator("#clip_verdict progress")
+    assert 0 < bar.evaluate("bar => bar.position") < 0.5
+    page.wait_for_function("document.querySelector('#clip_verdict progress').getBoundingClientRect().bottom < innerHeight")
+    page.screenshot(path=ROOT / "screenshots" / "under_way.png")
+    page.locator("#clip").get_by_title("Clear").click()
+    bar.wait_for(state="detached")
+    page.wait_for_timeout(1000)  # which a batch or two take
+    so_far = encoded()
+    page.wait_for_timeout(1500)
+    assert encoded() == so_far
+    assert bar.count() == 0, "what was told last stays away"
+    page.close()
+
+
+def test_pages_that_are_closed_free_the_places_that_they_had(browser, slow, tmp_path):
+    url, encoded = slow
+    clips = [draw_clip(tmp_path / f"{i}.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(0, 0, 20 * i)) for i in range(1, 4)]
+    before = encoded()
+    leaving = [visit(browser, url, "Video") for _ in range(2)]
+    for page, clip in zip(leaving, clips[:2], strict=True):
+        look_closely(page, clip)
+    for page in leaving:
+        page.close()
+    page = visit(browser, url, "Video")
+    page.set_input_files("#clip input[type=file]", clips[2])
+    page.locator("#clip_verdict", has_text="16 frames were judged").wait_for()
+    assert encoded() - before < 144 + 16, "less than half of all"
+    page.close()
+
+
+def test_how_many_files_are_judged_is_told_and_closing_the_page_ends_it(browser, slow, tmp_path):
+    url, encoded = slow
+    page = visit(browser, url, "Many files")
+    page.set_input_files("#many input[type=file]", [draw(tmp_path / f"{i}.png", i % 2, 9600 + i, size=(60, 50)) for i in range(24)])
+    page.locator("#many").get_by_text("23").first.wait_for()
+    page.click("#judge_many")
+    page.locator("#many_told", has_text=re.compile(r"[1-9]\d* of 24 files are judged")).wait_for()
+    page.close()
+    time.sleep(1)
+    so_far = encoded()
+    time.sleep(1.5)
+    assert encoded() == so_far
+
+
 def test_no_answer_by_other_frames_than_are_asked_for_comes_late(page, tmp_path):
     clip = draw_clip(tmp_path / "large.mp4", list(range(0, 6400, 40)), size=(1280, 960), preset="ultrafast")
     page.locator("#status", has_text="Ready").wait_for()

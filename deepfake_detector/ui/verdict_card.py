@@ -9,7 +9,7 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import open_picture, small, thumbnail
 from deepfake_detector.report.words import given
-from deepfake_detector.types import LABEL_NAMES, Answer, Family, KeptApart, Sought, Verdict
+from deepfake_detector.types import LABEL_NAMES, Answer, Family, KeptApart, Progress, Sought, Verdict
 from deepfake_detector.ui.timeline import timeline
 
 _MOST_FACES = 12
@@ -173,3 +173,9 @@ def _image(address: str, shows: str = "") -> str:
 def problem(message: str) -> str:
     """HTML for a file that can't be judged."""
     return f'<div class="verdict problem" data-verdict="error"><h2>No verdict</h2><p>{escape(message)}</p></div>'
+
+
+def under_way(words: str, progress: Progress | None = None) -> str:
+    """HTML in the place of a verdict that is being found; without `progress` nobody knows how far that is."""
+    far = f' value="{progress.done}" max="{progress.of}"' if progress else ""
+    return f'<div class="verdict"><p>{words}</p><progress aria-label="Judging"{far}></progress></div>'

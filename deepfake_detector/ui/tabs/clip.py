@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector import video
 from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.types import Progress
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
 from deepfake_detector.ui.tabs import AWAITED, KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
-from deepfake_detector.ui.verdict_card import card, problem
+from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
@@ -44,30 +45,41 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         held.upload, held.frames = upload, frames
         if upload:
             uploads.hold([upload.path])  # which may have been there for minutes, and now waits for its turn
-        return "" if upload else AWAITED, "", gr.DownloadButton(visible=False)
+        return alone(under_way("It waits for its turn.") if upload else AWAITED)
+
+    def alone(html: str) -> tuple[str, str, Any]:
+        """This, and nothing below it."""
+        return html, "", gr.DownloadButton(visible=False)
 
     def judge(upload: Upload | None, frames: int, own: Panel | None, held: Held) -> Iterator[tuple[Any, ...]]:
         def is_asked_for() -> bool:
             return (upload, frames) == (held.upload, held.frames)
 
-        yield (gr.skip(),) * 3  # of who yields nothing Gradio makes an answer that empties all
-        for shown in about(upload, video.Sampling(frames), own) if upload and is_asked_for() else ():
-            yield shown if is_asked_for() else (gr.skip(),) * 3
+        nothing = (gr.skip(),) * 3
+        yield nothing  # of who yields nothing at all Gradio makes an answer that empties all
+        # Once none is there, what was told of the one before may have come later than it was taken away.
+        for shown in about(upload, video.Sampling(frames), own) if upload else [alone(AWAITED)]:
+            if not is_asked_for():
+                break  # and with it what was still to be judged; where a visitor has left, Gradio ends it at the next line
+            yield shown
+        yield nothing  # Gradio says at the end again what was said last
 
     def about(upload: Upload, sampling: video.Sampling, own: Panel | None) -> Iterator[tuple[str, str, Any]]:
-        none = gr.DownloadButton(visible=False)
+        yield alone(under_way("Its first frames are being judged."))
         try:
             if not Path(upload.path).exists():
                 raise UnusablePicture(f"it is no longer here, since uploads are deleted after {uploads.KEPT // 60} minutes; drop it again")
             with uploads.holding([upload.path]):
                 check(upload.path)
                 panel = own or detector.get()
-                verdict = panel.judge_file(upload.path, sampling)
+                for so_far in panel.judging(upload.path, sampling):
+                    if isinstance(so_far, Progress):
+                        yield alone(under_way(f"{so_far.done} of {so_far.of} frames are judged.", so_far))
         except (DetectorError, OSError) as error:
-            yield problem(f"This file can't be judged: {error}"), "", none
+            yield alone(problem(f"This file can't be judged: {error}"))
             return
-        shown = card(verdict)
-        yield shown, "", none  # the verdict first: the moments take longer
+        shown = card(verdict := so_far)
+        yield alone(shown)  # the verdict first: the moments take longer
         with suppress(DetectorError, OSError):  # the verdict stands without
             drawn = moments(panel, upload.path, verdict, sampling)
             with kept(verdict, panel.bundles, upload.name, drawn=drawn) as file:
@@ -98,8 +110,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     private = {"api_visibility": "private", "trigger_mode": "multiple"}
     cleared = gr.on([clip.change, frames.input], clear, [clip, frames, held], places, queue=False, show_progress="hidden", **private)
     asked = [clip, frames, visitor.taught, held]
-    # Two, so that few frames of one clip don't wait for many of another.
-    judged = cleared.then(judge, asked, places, concurrency_limit=2, show_progress="full", show_progress_on=answer, **private)
+    cleared.then(None, js=into_sight("#clip_verdict"))
+    # Two, so that few frames of one clip don't wait for many of another. "hidden": Gradio would tell how long other clips took.
+    judged = cleared.then(judge, asked, places, concurrency_limit=2, show_progress="hidden", **private)
     judged.then(**asking_who_answers(detector, visitor))
     judged.then(None, js=into_sight("#clip_verdict"))
 

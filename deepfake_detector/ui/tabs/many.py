@@ -14,10 +14,10 @@ from deepfake_detector import answers
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import thumbnail
-from deepfake_detector.types import Verdict
+from deepfake_detector.types import Progress, Verdict
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs import Visitor, asking_who_answers, clip
-from deepfake_detector.ui.verdict_card import card, problem
+from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import WAITING, Warming
 from deepfake_detector.video import Sampling, is_video
 
@@ -36,8 +36,6 @@ _INTRODUCTION = (
 def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
 
-    bar = gr.Progress()
-
     class NamedFiles(gr.File):
         """Hands on each upload's path with the name that it came by: gr.File takes signs out of names, and the answers go by them."""
 
@@ -50,17 +48,19 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     def hold(files: list[tuple[str, str]]) -> None:
         uploads.hold([path for path, _ in files])
 
-    def judge(files: list[tuple[str, str]], own: Panel | None, progress: Any = bar) -> Iterator[tuple[Any, Any, Any]]:
+    def far(done: int, of: int) -> tuple[Any, Any, Any]:
+        return under_way(f"{done} of {of} files are judged.", Progress(done, of)), gr.skip(), gr.skip()
+
+    def judge(files: list[tuple[str, str]], own: Panel | None) -> Iterator[tuple[Any, Any, Any]]:
         paths, names = [path for path, _ in files], [name for _, name in files]
         outcomes: list[Verdict | str] = []
         try:
             check(paths)
-            progress((0, len(paths)), desc="Judging", unit="files")
             with uploads.holding(paths):
+                yield far(0, len(paths))
                 for outcome in judged(own or detector.get(), paths):
                     outcomes.append(outcome)
-                    progress((len(outcomes), len(paths)), desc="Judging", unit="files")
-                    yield (gr.skip(),) * 3  # where a visitor has left meanwhile, Gradio ends it here
+                    yield far(len(outcomes), len(paths))  # where a visitor has left meanwhile, Gradio ends it here
                 each = shown(paths, names, outcomes)
         except (DetectorError, OSError) as error:
             yield problem(f"These files can't be judged: {error}"), "", gr.DownloadButton(visible=False)
