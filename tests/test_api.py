@@ -281,9 +281,9 @@ def test_one_client_with_many_files_keeps_no_other_out(monkeypatch):
         if not began.done():
             began.set_result(None)
         assert go.wait(60)
-        return alone().judge_file(path, sampling)
+        return alone().judging(path, sampling)
 
-    with client_of(lambda: SimpleNamespace(warm=lambda: None, judge_file=judge)) as many, ThreadPoolExecutor(6) as threads:
+    with client_of(lambda: SimpleNamespace(warm=lambda: None, judging=judge)) as many, ThreadPoolExecutor(6) as threads:
         one = TestClient(many.app, client=("192.0.2.7", 1))
         one.portal = many.portal  # one loop for both, as a server has
         waiting = {threads.submit(post, many, "a.jpg", noise()) for _ in range(5)}
