@@ -32,7 +32,7 @@ MODELS = Path(__file__).parent.parent / "models"
 DEFAULT_MODEL = MODELS / "default"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
 _AT_ONCE = 8  # pictures: more are no faster on a CPU, and who waits is told of none before all are done
-_FILMED = "it looks as if it had been a frame of a clip, and is judged as one"
+_FILMED = "it looks as if it were out of a clip, or had been saved with as much loss, and is judged as a frame of one"
 
 
 class Detector:

@@ -438,6 +438,6 @@ def test_a_still_says_that_it_was_taken_for_a_frame(tmp_path):
     for number, picture in enumerate((photograph, filmed(photograph, 0))):
         picture.save(tmp_path / f"{number}.png")
         verdict = detector.judge_file(tmp_path / f"{number}.png")
-        found.append(any("frame of a clip" in note for note in verdict.notes))
+        found.append(any("out of a clip" in note for note in verdict.notes))
         assert bool(verdict.kept_apart) is not found[-1], "those kept apart were no frames, and are judged by another calibration"
     assert found == [False, True]
