@@ -33,8 +33,11 @@ def client() -> TestClient:
     "headers",
     [
         {"Origin": FOREIGN},
+        {"Origin": "http://elsewhere.example:7860"},
         {"Origin": "null"},  # of a file, or of a frame that its site shuts in
         {"Origin": "http://page.example"},  # another port is another's page
+        {"Origin": "http://public.example", "Host": "public.example:443"},
+        {"Origin": "http://[::1]", "Host": "["},
         {"Origin": "http://page.example:7860", "Sec-Fetch-Site": "same-site"},
         {"Origin": FOREIGN, "Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "cross-site"},  # as of a picture or a link
@@ -56,6 +59,10 @@ def test_another_sites_page_has_nothing_done_and_its_name_goes_no_further(client
         {"Origin": "http://page.example:7860"},
         {"Origin": "https://public.example", "X-Forwarded-Host": "public.example, inner.example"},  # a proxy that says for whom it stands
         {"Origin": "https://public.example", "Sec-Fetch-Site": "same-origin"},  # one that does not
+        {"Origin": "http://public.example:8080", "X-Forwarded-Host": "public.example"},  # one that leaves out the port, as by $host
+        {"Origin": "http://public.example", "Host": "public.example:80"},  # one that names it always, as by $host:$server_port
+        {"Origin": "https://public.example", "Host": "public.example:443"},
+        {"Origin": "http://[::1]:8080", "Host": "[::1]"},
         {"Sec-Fetch-Site": "none"},  # typed in
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _READING = ("GET", "HEAD", "OPTIONS")
+_USUAL = {"http": 80, "https": 443}  # ports
 
 
 class Shielded:
@@ -42,5 +44,7 @@ def _from_another_site(headers: Headers) -> bool:
         return said not in ("same-origin", "none")
     if not (origin := headers.get("origin")):
         return False
-    site = origin.partition("://")[2]  # empty for "null", which browsers send for pages that they trust with nothing
-    return not site or site not in (headers.get("host"), headers.get("x-forwarded-host", "").partition(",")[0].strip())
+    scheme, _, site = origin.partition("://")  # empty for "null", which browsers send for pages that they trust with nothing
+    # Proxies may name the port that browsers leave out, or leave out the one that browsers name.
+    spelt = (site, f"{site}:{_USUAL.get(scheme)}", re.sub(r":\d+$", "", site))
+    return not site or not {headers.get("host"), headers.get("x-forwarded-host", "").partition(",")[0].strip()}.intersection(spelt)
