@@ -133,6 +133,18 @@ def test_a_picture_that_is_pasted_or_dropped_beside_its_box_is_judged(page, mode
     page.locator("#verdict", has_text="The answer will stand here").wait_for()
 
 
+def test_words_that_are_dragged_into_a_field_are_set_down_there(page):
+    page.get_by_text("The answer is a hint").dblclick(position={"x": 15, "y": 10})
+    chosen = page.evaluate("getSelection().toString()").strip()
+    page.get_by_text("The answer is a hint").hover(position={"x": 15, "y": 10})
+    page.mouse.down()
+    field = page.locator("#address textarea")
+    field.hover()
+    field.hover()  # a browser asks once more before it lets go
+    page.mouse.up()
+    page.wait_for_function("chosen => document.querySelector('#address textarea').value.trim() === chosen", arg=chosen)
+
+
 def test_of_two_boxes_none_takes_what_is_dropped_beside_them(page, tmp_path):
     page.get_by_role("tab", name="Teach it").click()
     page.wait_for_selector("#teach_fake input[type=file]", state="attached")

@@ -25,14 +25,15 @@
   // Gradio takes what is pasted by its own button, or dropped onto the box itself; a browser would leave the page for a file dropped beside it.
   const boxes = () => [...document.querySelectorAll('input[type=file]')].filter(box => box.closest('[role=tabpanel]').checkVisibility());
   const give = (event, {files}) => {
-    const [box, another] = boxes();
     if (event.defaultPrevented || !files.length) return;
     event.preventDefault();
+    const [box, another] = boxes();
     if (!box || another) return;  // which of two is meant?
     box.files = files;
     box.dispatchEvent(new Event('change', {bubbles: true}));
   };
-  document.addEventListener('dragover', event => event.preventDefault());
+  // Of files alone: a browser sets words down where they are dropped only if nobody else says that they may be.
+  document.addEventListener('dragover', event => event.dataTransfer.types.includes('Files') && event.preventDefault());
   document.addEventListener('drop', event => give(event, event.dataTransfer));
   document.addEventListener('paste', event => {
     const words = event.target.closest('input, textarea') && event.clipboardData.types.includes('text/plain');
