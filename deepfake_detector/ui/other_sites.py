@@ -17,7 +17,8 @@ class Shielded:
     """Refuses what other sites' pages would have done, and lets them read nothing: also not a page that this machine alone can reach.
 
     To be put before Gradio's own middleware, which lets each site read all, with the password that the browser knows, unless the page is
-    asked for as localhost. Links to the page, and frames around it, go on working, and so do programs, which name no site.
+    asked for as localhost. Links to the page, and frames around it, go on working, and so do programs, which name no site. A site whose own
+    name leads here looks like the page itself: browsers give it no password, and nothing else keeps it out.
     """
 
     def __init__(self, app: ASGIApp):
