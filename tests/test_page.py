@@ -145,6 +145,16 @@ def test_words_that_are_dragged_into_a_field_are_set_down_there(page):
     page.wait_for_function("chosen => document.querySelector('#address textarea').value.trim() === chosen", arg=chosen)
 
 
+def test_a_picture_of_the_page_itself_is_not_taken_where_somebody_lets_go_of_it(page, tmp_path):
+    """A browser drops nothing where nobody says of what is dragged that it may be."""
+    ask = """(place, [dragged, event]) =>
+        !place.dispatchEvent(new DragEvent(event, {dataTransfer: dragged, bubbles: true, cancelable: true}))"""
+    dragged = in_hand(page, draw(tmp_path / "a.png", 0, 5013))
+    assert page.locator("#verdict").evaluate(ask, [dragged, "dragover"])
+    page.locator("img").first.evaluate(ask, [dragged, "dragstart"])
+    assert not page.locator("#verdict").evaluate(ask, [dragged, "dragover"])
+
+
 def test_of_two_boxes_none_takes_what_is_dropped_beside_them(page, tmp_path):
     page.get_by_role("tab", name="Teach it").click()
     page.wait_for_selector("#teach_fake input[type=file]", state="attached")

@@ -32,8 +32,14 @@
     box.files = files;
     box.dispatchEvent(new Event('change', {bubbles: true}));
   };
-  // Of files alone: a browser sets words down where they are dropped only if nobody else says that they may be.
-  document.addEventListener('dragover', event => event.dataTransfer.types.includes('Files') && event.preventDefault());
+  // Of files alone: a browser sets words down where they are dropped only if nobody else says that they may be. Of a picture of the page
+  // itself it has a file out, too, which would be judged where somebody lets go of it.
+  const own = 'application/x-own';
+  document.addEventListener('dragstart', event => event.dataTransfer.setData(own, 'yes'));
+  document.addEventListener('dragover', event => {
+    const {types} = event.dataTransfer;
+    if (types.includes('Files') && !types.includes(own)) event.preventDefault();
+  });
   document.addEventListener('drop', event => give(event, event.dataTransfer));
   document.addEventListener('paste', event => {
     const words = event.target.closest('input, textarea') && event.clipboardData.types.includes('text/plain');
