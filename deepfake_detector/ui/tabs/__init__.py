@@ -33,7 +33,7 @@ class Upload(NamedTuple):
 class Held:
     """What a visitor's box holds by now: an answer about what it held before must not stand beside it.
 
-    `frames` is how many of a clip's are to be judged. `waits` says of a picture that none has begun to judge it. `judged` is who was asked
+    `frames` is how many of a clip's are to be judged. `waits` says that none has begun to judge it. `judged` is who was asked
     about it and what they answered, until a report of that is made.
     """
 

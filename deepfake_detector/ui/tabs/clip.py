@@ -42,7 +42,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
 
     def clear(upload: Upload | None, frames: int, held: Held) -> tuple[Any, ...]:
         """As for a picture: what was said of another, or by other frames, or is still being found, must not stand beside it."""
-        held.upload, held.frames = upload, frames
+        held.upload, held.frames, held.waits = upload, frames, True
         if upload:
             uploads.hold([upload.path])  # which may have been there for minutes, and now waits for its turn
         return alone(under_way("It waits for its turn.") if upload else AWAITED)
@@ -57,6 +57,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
 
         nothing = (gr.skip(),) * 3
         yield nothing  # of who yields nothing at all Gradio makes an answer that empties all
+        if upload:  # and once: of two choices in quick succession Gradio asks twice about the last
+            if not (held.waits and is_asked_for()):
+                return
+            held.waits = False
         # Once none is there, what was told of the one before may have come later than it was taken away.
         for shown in about(upload, video.Sampling(frames), own) if upload else [alone(AWAITED)]:
             if not is_asked_for():
