@@ -185,7 +185,10 @@ def _decode(content: bytes, formats: tuple[str, ...]) -> Picture:
 
 def _check_not_raw(file: Image.Image, kind: bytes) -> None:
     """Raise UnusablePicture for a camera's raw file (DNG, NEF, ARW, CR2): to Pillow it is a TIFF, of which it would read the preview."""
-    if file.format == "TIFF" and (file.tag_v2.get(_SUBFILE, 0) & _PREVIEW or kind == b"CR\2\0"):
+    if file.format != "TIFF":
+        return
+    subfile = file.tag_v2.get(_SUBFILE)
+    if kind == b"CR\2\0" or (isinstance(subfile, int) and subfile & _PREVIEW):
         raise UnusablePicture("a camera's raw file, of which only the small preview could be read; save it as a JPEG or PNG first")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from tests.conftest import ROOT
 def served(models: list[Path], folder: Path, port: int, start: Sequence[str | Path] = (ROOT / "app.py",)):
     """`python app.py` with these models, in a folder of its own, once it answers → (its address, its process); ended by a plain kill."""
     command = [sys.executable, *map(str, start), "--port", str(port), *(f"--model={model}" for model in models)]
+    socket.create_server(("127.0.0.1", port)).close()  # or another server would be asked in its place
     settings = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
@@ -41,7 +43,10 @@ def served(models: list[Path], folder: Path, port: int, start: Sequence[str | Pa
             yield url, server
         finally:
             server.terminate()
-            server.wait(20)
+            try:
+                server.wait(20)
+            finally:
+                server.kill()
 
 
 @contextmanager

@@ -300,6 +300,10 @@ def test_of_a_raw_file_the_preview_is_not_taken_for_the_photograph(content):
         open_picture(content)
 
 
+def test_a_tag_that_should_tell_a_raw_file_and_says_nothing_costs_no_picture():
+    assert open_picture(tiff(8, 1, bytes(range(256)), extra=[(254, 2, ord("a"))])).image.size == (16, 16)
+
+
 def test_a_file_of_a_rare_kind_is_not_only_called_damaged():
     with pytest.raises(UnusablePicture, match="TIFF file, or one of a rare kind.*save it as a PNG"):
         open_picture(tiff(64, 1, bytes(8 * 1024)))
