@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -130,3 +131,19 @@ def answering(model: Path, folder: Path, answer: str, generator: str = "deepfake
     made = replace(trained, calibration=Calibration(0.0, offset), thresholds=Thresholds(real, fake), manifest=manifest)
     bundle.save(made, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, without which these tests are skipped, but for where all are to run."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium and "CI" not in os.environ:
+        pytest.skip("no Chromium on this machine")
+    quietly = ("background-networking", "component-update", "sync")
+    flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", *(f"--disable-{what}" for what in quietly)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()

@@ -30,18 +30,6 @@ from tests.serving import served, web
 from tests.signing import signed_file
 from tests.test_images import HEIC
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if not CHROMIUM and "CI" not in os.environ:
-    pytest.skip("no Chromium on this machine", allow_module_level=True)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
 
 @pytest.fixture(scope="module")
 def address(model, tmp_path_factory):
@@ -49,16 +37,6 @@ def address(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     with served([model], folder, 7991) as (url, _):
         yield url, folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -307,132 +285,6 @@ def test_a_clip_is_looked_at_as_closely_as_is_asked_for(page, model, address, tm
         upload.unlink()
     choices.get_by_role("radio", name="16 frames", exact=True).check()
     page.locator("#clip_verdict", has_text="it is no longer here, since uploads are deleted after 5 minutes; drop it again").wait_for()
-
-
-SLOWLY = """
-import os, time
-from deepfake_detector.cli import app
-from deepfake_detector.encoders.colour_histogram import Encoder
-
-encode = Encoder.encode
-
-def slowly(encoder, prepared):
-    while os.path.getsize("encoded") >= os.path.getsize("allowed"):
-        time.sleep(0.02)
-    with open("encoded", "a") as file:
-        file.write("." * len(prepared))
-    return encode(encoder, prepared)
-
-Encoder.encode = slowly
-os._exit(app())
-"""
-
-
-@pytest.fixture(scope="module")
-def slow(model, tmp_path_factory):
-    """A page whose encoder waits to be allowed → its address, how many pictures it has encoded, and what allows so many more."""
-    folder = tmp_path_factory.mktemp("slow")
-    (folder / "slowly.py").write_text(SLOWLY)
-    (folder / "encoded").touch()
-    (folder / "allowed").write_text(".")  # for what is encoded to warm up
-
-    def encoded() -> int:
-        return (folder / "encoded").stat().st_size
-
-    def allow(more: int) -> None:
-        (folder / "allowed").write_text("." * (encoded() + more))
-
-    with served([model], folder, 7983, [folder / "slowly.py"]) as (url, _):
-        yield url, encoded, allow
-
-
-def visit(browser, url: str, tab: str):
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
-    page.set_default_timeout(30_000)
-    page.goto(url)
-    page.locator("#status", has_text="Ready").wait_for(timeout=90_000)
-    page.get_by_role("tab", name=tab).click()
-    return page
-
-
-ENOUGH = 10_000
-
-
-def look_closely(page, clip: Path) -> None:
-    """Until it is the turn of its 144 frames."""
-    page.locator("#clip_frames input[value='144']").check()
-    page.evaluate("scrollTo(0, 0)")
-    page.set_input_files("#clip input[type=file]", clip)
-    page.locator("#clip_verdict", has_text="frames are").wait_for()
-
-
-def test_how_many_frames_are_judged_is_told_and_who_takes_the_clip_away_ends_it(browser, slow, tmp_path):
-    url, encoded, allow = slow
-    page = visit(browser, url, "Video")
-    page.set_viewport_size({"width": 390, "height": 844})
-    before = encoded()
-    allow(24)
-    look_closely(page, draw_clip(tmp_path / "a.mp4", list(range(0, 6400, 40)), size=(160, 96)))
-    page.locator("#clip_verdict", has_text=re.compile(r"[1-9]\d* of 144 frames are judged")).wait_for()
-    bar = page.locator("#clip_verdict progress")
-    assert 0 < bar.evaluate("bar => bar.position") < 0.5
-    page.wait_for_function("document.querySelector('#clip_verdict progress').getBoundingClientRect().bottom < innerHeight")
-    page.screenshot(path=ROOT / "screenshots" / "under_way.png")
-    page.locator("#clip").get_by_title("Clear").click()
-    bar.wait_for(state="detached")
-    allow(ENOUGH)
-    page.wait_for_timeout(2000)  # in which all would be encoded
-    assert encoded() - before < 72, "less than half of all"
-    assert bar.count() == 0, "what was told last stays away"
-    page.close()
-
-
-def test_a_clip_that_is_dropped_as_its_frames_are_chosen_is_judged_once(browser, slow, tmp_path):
-    """Of both Gradio tells at the same time, and asks for the clip each time: a second visitor would find no place."""
-    url, encoded, allow = slow
-    allow(0)
-    pages = [visit(browser, url, "Video") for _ in range(2)]
-    for i, page in enumerate(pages):
-        look_closely(page, draw_clip(tmp_path / f"{i}.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(20 * i, 0, 20)))
-        page.locator("#clip_verdict", has_text="Its first frames are being judged").wait_for()
-    for page in pages:
-        page.close()
-    allow(ENOUGH)
-
-
-def test_pages_that_are_closed_free_the_places_that_they_had(browser, slow, tmp_path):
-    url, encoded, allow = slow
-    clips = [draw_clip(tmp_path / f"{i}.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(0, 0, 20 * i)) for i in range(1, 4)]
-    before = encoded()
-    allow(0)
-    leaving = [visit(browser, url, "Video") for _ in range(2)]
-    for page, clip in zip(leaving, clips[:2], strict=True):
-        look_closely(page, clip)
-    for page in leaving:
-        page.close()
-    page = visit(browser, url, "Video")
-    page.set_input_files("#clip input[type=file]", clips[2])
-    page.locator("#clip_verdict", has_text="waits for its turn").wait_for()
-    allow(ENOUGH)
-    page.locator("#clip_verdict", has_text="16 frames were judged").wait_for()
-    assert encoded() - before < 144 + 16, "less than half of all"
-    page.close()
-
-
-def test_how_many_files_are_judged_is_told_and_closing_the_page_ends_it(browser, slow, tmp_path):
-    url, encoded, allow = slow
-    page = visit(browser, url, "Many files")
-    page.set_input_files("#many input[type=file]", [draw(tmp_path / f"{i}.png", i % 2, 9600 + i, size=(60, 50)) for i in range(24)])
-    page.locator("#many").get_by_text("23").first.wait_for()
-    before = encoded()
-    allow(16)
-    page.click("#judge_many")
-    page.locator("#many_told", has_text=re.compile(r"[1-9]\d* of 24 files are judged")).wait_for()
-    page.close()
-    visit(browser, url, "Many files").close()  # while the server learns of it
-    allow(ENOUGH)
-    time.sleep(1)  # in which all would be encoded
-    assert encoded() - before < 24
 
 
 def test_no_answer_by_other_frames_than_are_asked_for_comes_late(page, tmp_path):
