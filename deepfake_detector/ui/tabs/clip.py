@@ -66,7 +66,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             if not is_asked_for():
                 break  # and with it what was still to be judged; where a visitor has left, Gradio ends it at the next line
             yield shown
-        yield nothing  # Gradio says at the end again what was said last
+        # At the end Gradio says again what was said last. Where that is to stay, nothing may follow it: what comes quickly after
+        # another can take its place in the browser before that was shown.
+        if not is_asked_for():
+            yield nothing
 
     def about(upload: Upload, sampling: video.Sampling, own: Panel | None) -> Iterator[tuple[str, str, Any]]:
         yield alone(under_way("Its first frames are being judged."))
