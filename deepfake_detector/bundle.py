@@ -22,7 +22,7 @@ import pandas as pd
 from deepfake_detector import registry
 from deepfake_detector.calibration import Calibration, kept_apart
 from deepfake_detector.encoders import PictureEncoder, hf_classifier
-from deepfake_detector.errors import BundleError, TableError
+from deepfake_detector.errors import BundleError, TableError, kind_and_words
 from deepfake_detector.families import SWAP, line_of
 from deepfake_detector.family_head import FamilyHead
 from deepfake_detector.files import locked, sync, write_atomically
@@ -306,7 +306,7 @@ def load(folder: str | Path) -> Bundle:
     except ImportError as error:
         raise BundleError(f"The head {manifest['head']} needs {error.name}: pip install -r requirements.txt.") from error
     except Exception as error:  # what reads them (zip, keras, skops, safetensors, numpy) raises almost anything
-        raise BundleError(f"The model at {folder} is damaged ({type(error).__name__}: {error}). Train it again.") from error
+        raise BundleError(f"The model at {folder} is damaged ({kind_and_words(error)}). Train it again.") from error
     filmed = [bundle.looks_filmed.weight.shape[1]] if bundle.looks_filmed else []
     for width in (head.width_, *([bundle.family.width] if bundle.family else []), *filmed):
         if width != bundle.spec.dim:
@@ -314,7 +314,7 @@ def load(folder: str | Path) -> Bundle:
     try:
         answer = bundle.p_fake(np.zeros((1, bundle.spec.dim), np.float32))
     except Exception as error:  # its files are of different models, say
-        raise BundleError(f"The model at {folder} gives no answer ({type(error).__name__}: {error}). Train it again.") from error
+        raise BundleError(f"The model at {folder} gives no answer ({kind_and_words(error)}). Train it again.") from error
     if not np.isfinite(answer).all():
         raise BundleError(f"The model at {folder} is damaged: its head gives no answer. Train it again.")
     return bundle

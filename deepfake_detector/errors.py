@@ -85,6 +85,12 @@ def words_of(error: Exception, line: int = 0) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[line].strip()
 
 
+def kind_and_words(error: Exception) -> str:
+    """An exception's kind, and the first line of its words where it has any."""
+    kind, words = type(error).__name__, words_of(error)
+    return kind if words == kind else f"{kind}: {words[:200]}"
+
+
 def cause(reason: str) -> str:
     """A reason without its advice, which follows a semicolon: for where that is advice about another case than the one at hand."""
     return reason.partition(";")[0]

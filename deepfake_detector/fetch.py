@@ -27,7 +27,7 @@ import httpx
 
 from deepfake_detector import __version__
 from deepfake_detector.addresses import GuardedBackend, checked_url
-from deepfake_detector.errors import AddressRefused, PictureTooLarge, PictureTooSmall, StoreError, UnusablePicture
+from deepfake_detector.errors import AddressRefused, PictureTooLarge, PictureTooSmall, StoreError, UnusablePicture, kind_and_words
 from deepfake_detector.images import MIN_SIDE, open_picture
 from deepfake_detector.picture_store import BY_SERVER, Fetched, PictureStore
 
@@ -231,7 +231,7 @@ class Fetcher:
             raise _NoPicture("timeout", f"no complete answer within {limits.total:g} s, or none for {limits.read:g} s") from error
         except Exception as error:  # what servers send makes a parser raise almost anything
             host.heard(answered=False)
-            raise _NoPicture("error", f"{type(error).__name__}: {error}", 0 if _may_pass(error) else None) from error
+            raise _NoPicture("error", kind_and_words(error), 0 if _may_pass(error) else None) from error
 
     async def _read(self, response: httpcore.Response, host: _Host) -> bytes | str:
         headers, status = httpx.Headers(response.headers), response.status

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detector import split
-from deepfake_detector.errors import BundleError
+from deepfake_detector.errors import BundleError, kind_and_words
 from deepfake_detector.types import VIEW, Embeddings
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class Recall:
                     raise ValueError(f"{X.shape} numbers for {len(rows)} rows and {basis.shape[1]} directions, or some that are none")
                 return cls(basis, X, rows, int(parts["learnt_from"]))
         except Exception as error:  # zip, zlib and numpy each raise their own
-            said = f"{type(error).__name__}: {error}"
-            raise BundleError(f"{file} is damaged, or of another version ({said}). Train the model again.") from error
+            raise BundleError(f"{file} is damaged, or of another version ({kind_and_words(error)}). Train the model again.") from error
 
     def joined(self, X: np.ndarray, rows: pd.DataFrame) -> Recall:
         """With more pictures, at these coordinates."""

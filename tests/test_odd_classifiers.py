@@ -68,6 +68,15 @@ def test_of_a_preprocessing_that_pads_nothing_is_told():
     assert _rollout.seen(lambda picture: np.zeros((3, 8, 8)), (400, 200)) is None
 
 
+def test_an_error_without_words_is_told_of_by_its_kind_once(tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Encoder, "prepare", fail)
+    with pytest.raises(WeightsUnavailable, match=r"can't be gone by \(MemoryError\)\."):
+        Encoder("cpu", str(hf_models.save(tmp_path))).shape()
+
+
 @pytest.mark.parametrize(
     ("kind", "config", "reads"),
     [

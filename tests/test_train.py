@@ -643,6 +643,15 @@ def test_a_head_that_gives_no_answer_is_refused_when_it_is_loaded(model, tmp_pat
         bundle.load(tmp_path / "m")
 
 
+def test_what_goes_wrong_without_words_is_told_of_by_its_kind(model, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(bundle.Bundle, "p_fake", fail)
+    with pytest.raises(BundleError, match=r"gives no answer \(MemoryError\)\."):
+        bundle.load(model)
+
+
 def test_a_model_made_of_a_loaded_one_is_saved_with_what_it_acts_upon(model, tmp_path):
     loaded = bundle.load(model)
     changed = replace(loaded, thresholds=Thresholds(0.125, 0.875), calibration=Calibration(2.0, 0.5))

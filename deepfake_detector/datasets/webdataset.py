@@ -15,7 +15,7 @@ from typing import Any
 from deepfake_detector.datasets import Listing, _fields, stream
 from deepfake_detector.datasets._fields import Fields, Reader, count
 from deepfake_detector.datasets.folder import EXTENSIONS, split_of_name, split_of_word, walk
-from deepfake_detector.errors import DatasetError, UnusablePicture
+from deepfake_detector.errors import DatasetError, UnusablePicture, words_of
 from deepfake_detector.files import matching, spelt_out
 from deepfake_detector.images import check_file_size
 from deepfake_detector.types import Sample
@@ -134,7 +134,7 @@ def _pictures(
                     skipped.append((name, f"no picture among its files ({', '.join([*files, *left])}); a name ends at its first dot"))
         except _BROKEN as error:
             # A file that was cut off is not in `files`, and without all of its files a picture is not whole.
-            skipped.append((shard, f"damaged after {read} pictures ({error or type(error).__name__}); get it again"))
+            skipped.append((shard, f"damaged after {read} pictures ({words_of(error)}); get it again"))
 
 
 def _neighbours(path: str, image_field: str | None, wanted: set[str]) -> Iterator[tuple[str, dict[str, bytes | str], list[str]]]:

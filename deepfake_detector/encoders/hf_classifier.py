@@ -18,7 +18,7 @@ import numpy as np
 from deepfake_detector import weights
 from deepfake_detector.devices import at_a_time, keep_freed_memory, pick_device
 from deepfake_detector.encoders import PictureEncoder
-from deepfake_detector.errors import WeightsUnavailable, words_of
+from deepfake_detector.errors import WeightsUnavailable, kind_and_words
 from deepfake_detector.once import Once
 from deepfake_detector.types import EncoderSpec, Looked
 
@@ -136,7 +136,7 @@ class Encoder(PictureEncoder):
                         raise
                     raise WeightsUnavailable(
                         f"hf_classifier: the model in {self.folder} can't take what its preprocessing gives, {part.shape[1:]} "
-                        f"({in_a_line(error)})."
+                        f"({kind_and_words(error)})."
                     ) from error
                 rows.append(logits.float().cpu().numpy())
         return np.concatenate(rows)
@@ -186,7 +186,7 @@ class Encoder(PictureEncoder):
             return AutoImageProcessor.from_pretrained(self.folder, **AS_IT_LIES)
         except Exception as error:  # of the many kinds that a file not written by transformers leads to
             raise WeightsUnavailable(
-                f"hf_classifier: {self.folder / PREPROCESSING} is no image processor that transformers knows ({in_a_line(error)})."
+                f"hf_classifier: {self.folder / PREPROCESSING} is no image processor that transformers knows ({kind_and_words(error)})."
             ) from error
 
     def shape(self) -> tuple[int, int, int]:
@@ -196,7 +196,7 @@ class Encoder(PictureEncoder):
         try:
             shapes = [self.prepare(Image.new("RGB", size)).shape for size in _SHOWN]
         except Exception as error:  # of the many kinds that odd settings lead to
-            raise WeightsUnavailable(f"hf_classifier: {self.folder / PREPROCESSING} can't be gone by ({in_a_line(error)}).") from error
+            raise WeightsUnavailable(f"hf_classifier: {self.folder / PREPROCESSING} can't be gone by ({kind_and_words(error)}).") from error
         if len(set(shapes)) > 1 or len(shapes[0]) != 3 or shapes[0][0] != 3:
             raise WeightsUnavailable(
                 f"hf_classifier: {self.folder / PREPROCESSING} should bring all pictures to one size, in three colours; it gives "
@@ -296,17 +296,12 @@ def _json(file: Path, *lists: str) -> dict[str, Any]:
         for name in lists:
             fields[name][0]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise WeightsUnavailable(f"hf_classifier: {file} is not as transformers writes it ({in_a_line(error)}).") from error
+        raise WeightsUnavailable(f"hf_classifier: {file} is not as transformers writes it ({kind_and_words(error)}).") from error
     return fields
 
 
 def _no_classifier(folder: Path, error: Exception) -> WeightsUnavailable:
     return WeightsUnavailable(
-        f"hf_classifier: transformers can't build a picture classifier from {folder} ({in_a_line(error)}). Code that a model brings "
+        f"hf_classifier: transformers can't build a picture classifier from {folder} ({kind_and_words(error)}). Code that a model brings "
         "along is never run."
     )
-
-
-def in_a_line(error: Exception) -> str:
-    """An exception's kind, and the first line of its words."""
-    return f"{type(error).__name__}: {words_of(error)[:200]}"

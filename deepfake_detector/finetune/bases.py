@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deepfake_detector.encoders import hf_classifier
 from deepfake_detector.encoders.clip_vit_b16 import Encoder as ClipEncoder
-from deepfake_detector.errors import WeightsUnavailable
+from deepfake_detector.errors import WeightsUnavailable, kind_and_words
 from deepfake_detector.types import LABEL_NAMES
 from deepfake_detector.weights import file_sha256
 
@@ -170,7 +170,7 @@ def _processor(folder: Path) -> BaseImageProcessor:
 
 
 def _no_base(folder: Path, what: str, error: Exception) -> WeightsUnavailable:
-    return WeightsUnavailable(f"--base: transformers can't build {what} from {folder} ({hf_classifier.in_a_line(error)}).")
+    return WeightsUnavailable(f"--base: transformers can't build {what} from {folder} ({kind_and_words(error)}).")
 
 
 def _check_told(model: PreTrainedModel, told: dict, folder: Path, untaught: str = "-") -> None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from deepfake_detector.devices import pick_device
 from deepfake_detector.encoders import PictureEncoder, colour_histogram, hf_classifier
-from deepfake_detector.errors import TrainingError, WeightsUnavailable
+from deepfake_detector.errors import TrainingError, WeightsUnavailable, kind_and_words
 from deepfake_detector.finetune import bases
 from deepfake_detector.finetune.batches import BATCH, Batches, Look, see
 from deepfake_detector.finetune.method import Method, Settings, Tuned
@@ -197,7 +197,7 @@ def _writing(place: Path) -> Iterator[None]:
         if not told:
             raise
         raise TrainingError(
-            f"{place} can't be written ({hf_classifier.in_a_line(told)}). Make room, and run the same command again: it goes on."
+            f"{place} can't be written ({kind_and_words(told)}). Make room, and run the same command again: it goes on."
         ) from error
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from deepfake_detector.errors import DetectorError
+from deepfake_detector.errors import DetectorError, kind_and_words
 from deepfake_detector.panel import Panel
 from deepfake_detector.report.words import never_learnt, never_said
 
@@ -55,7 +55,7 @@ class Warming:
         except DetectorError as error:
             return f"**The detector could not start.** {error}"
         except Exception as error:
-            return f"**The detector could not start** ({type(error).__name__}: {error}). The server's log has the details."
+            return f"**The detector could not start** ({kind_and_words(error)}). The server's log has the details."
         asked = " and ".join(f"**{bundle.name}**, which looks for {bundle.looks_for}" for bundle in bundles)
         never = [line for bundle in bundles for line in never_said(bundle.name, bundle.thresholds)]
         gone = [_GONE] if has_taught and own is None else []
