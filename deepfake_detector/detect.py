@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import numpy as np
 from deepfake_detector import bundle as bundles
 from deepfake_detector import crops
 from deepfake_detector.cache import Cache
+from deepfake_detector.devices import CPU_AT_ONCE
 from deepfake_detector.embed import Embedded, Embedder, read_file
 from deepfake_detector.errors import UnusablePicture, cause
 from deepfake_detector.frames import Shot, shots
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 MODELS = Path(__file__).parent.parent / "models"
 DEFAULT_MODEL = MODELS / "default"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
-_AT_ONCE = 8  # pictures: more are no faster on a CPU, and who waits is told of none before all are done
 _FILMED = "it looks as if it were out of a clip, or had been saved with as much loss, and is judged as a frame of one"
 
 
@@ -54,7 +54,8 @@ class Detector:
     ):
         self.bundle = bundles.load(model)
         encoder = self.bundle.encoder(device, weights)
-        self.embedder = Embedder(encoder, self.bundle.crop, cache, batch_size=_AT_ONCE)
+        # On any device: who waits for a batch is told of none of its pictures before all are done.
+        self.embedder = Embedder(encoder, self.bundle.crop, cache, batch_size=CPU_AT_ONCE)
         self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
         by_window = encoder.by_window()
         self._by_window = Embedder(by_window, "windows") if by_window else None
@@ -79,7 +80,7 @@ class Detector:
     def judge(self, content: bytes) -> Verdict:
         """One picture's bytes → its verdict; raises UnusablePicture."""
         began = time.perf_counter()
-        return self._steady(self._picture_verdict(self.embedder.embed_one(content), began), content, began)
+        return self._picture_verdict(self.embedder.embed_one(content), lambda: content, began)
 
     def parts(self, content: bytes, of_clip: bool = False) -> tuple[Part, ...]:
         """One picture's bytes → windows over all of it, each judged as if all of the picture looked so, the most suspicious first.
@@ -128,28 +129,22 @@ class Detector:
         shot = parts[0].item
         if shot.time is not None:
             return self._clip_verdict(parts, began)
-        return parts[0].error or self._read_again(shot.item, self._picture_verdict(parts[0], began), began)
-
-    def _read_again(self, path: str, verdict: Verdict, began: float) -> Verdict | str:
-        """The verdict if it is steady; the reason if the file can no longer be read."""
-        if verdict.verdict == "unsure":
-            return verdict
+        if parts[0].error:
+            return parts[0].error
         try:
-            return self._steady(verdict, read_file(path), began)
+            return self._picture_verdict(parts[0], lambda: read_file(shot.item), began)
         except (OSError, UnusablePicture) as error:
             return f"can't be read again ({error})"
 
-    def _steady(self, verdict: Verdict, content: bytes, began: float) -> Verdict:
-        """Unsure in place of an answer that saving the picture again would turn round."""
-        if verdict.verdict == "unsure":
-            return verdict
+    def _steady(self, verdict: Verdict, filmed: bool, content: bytes, began: float) -> Verdict:
+        """Unsure in place of an answer that saving the picture again would turn round. `filmed` says that it was judged as a frame."""
         try:
             again = self.saved_again.embed_one(content)
         except UnusablePicture as error:  # its face is no longer found, say
             turned, cached, why = True, False, f"no answer: {cause(str(error))}"
         else:
             # As a frame if it was judged as one, since saved: its copy may no longer look so.
-            p_fake = float(self.bundle.p_fake(again.remembered.vectors, _FILMED in verdict.notes, saved_again=True).max())
+            p_fake = float(self.bundle.p_fake(again.remembered.vectors, filmed, saved_again=True).max())
             turned, cached = (p_fake >= 0.5) != (verdict.p_fake >= 0.5), again.cached
             why = f"a probability of {p_fake:.2f}"
         notes = (f"by the thresholds {verdict.verdict}, but saved again as a JPEG of quality 70 it has {why}",) if turned else ()
@@ -169,9 +164,10 @@ class Detector:
         if not whole:
             return parts[0].error
         scores = self._of_one(np.concatenate([one.remembered.vectors for one in whole]), of_clip=True)
-        of_frames = np.split(scores, np.cumsum([len(one.remembered.vectors) for one in whole])[:-1])
-        judged = [(one.item.time, self._verdict(one, p_fake, began)) for one, p_fake in zip(whole, of_frames, strict=True)]
-        persons, faces, passing = self._persons(parts, iter(of_frames))
+        counts = [0 if one.error else len(one.remembered.vectors) for one in parts]
+        of_frames = np.split(scores, np.cumsum(counts)[:-1])
+        judged = [(one.item.time, self._verdict(one, p, began)) for one, p in zip(parts, of_frames, strict=True) if not one.error]
+        persons, faces, passing = self._persons(parts, of_frames)
         worst = max(persons, key=lambda person: person.p_fake)
         missing = [one for one in parts if one.error]
         notes = (
@@ -203,19 +199,19 @@ class Detector:
         )
 
     def _persons(
-        self, parts: list[Embedded[Shot[str]]], of_frames: Iterator[np.ndarray]
+        self, parts: list[Embedded[Shot[str]]], of_frames: list[np.ndarray]
     ) -> tuple[list[Person], dict[int, list[np.ndarray]], int]:
         """Those who count, in the order in which they appear; the embeddings of each's sightings; and how many do not count.
 
-        `of_frames` has what was answered of each frame that could be judged. A whole picture counts as one person all along, wherever in
-        its frame it is.
+        `of_frames` has what was answered of each frame, nothing of one that could not be judged. A whole picture counts as one person all
+        along, wherever in its frame it is.
         """
         tracker, seen, faces = Tracker(), {}, {}
-        for one in parts:
+        for one, answers in zip(parts, of_frames, strict=True):
             if one.error:
                 tracker.update(NOBODY)
                 continue
-            p_fake, boxes = next(of_frames).tolist(), one.remembered.boxes.tolist()
+            p_fake, boxes = answers.tolist(), one.remembered.boxes.tolist()
             tracks = tracker.update(one.remembered.boxes) if self.embedder.tracked else [0] * len(boxes)
             for track, p, box, face in zip(tracks, p_fake, boxes, one.remembered.vectors, strict=True):
                 seen.setdefault(track, []).append((one.item.time, p, tuple(box)))
@@ -230,23 +226,24 @@ class Detector:
         """(n, dim) of what decided the verdict → the family of its generator, for fakes and where the model tells it."""
         return self.bundle.family.answer(vectors) if self.bundle.family and verdict == "fake" else None
 
-    def _picture_verdict(self, embedded: Embedded, began: float) -> Verdict:
-        """By the thresholds alone, with all that stands beside it; of a clip's frames nobody looks at that."""
+    def _picture_verdict(self, embedded: Embedded, read: Callable[[], bytes], began: float) -> Verdict:
+        """With all that stands beside it; of a clip's frames nobody looks at that. The file is read for an answer that must be steady."""
         vectors = embedded.remembered.vectors
         p_fake = self.bundle.p_fake(vectors)
         deciding = vectors[[p_fake.argmax()]]
-        filmed = (_FILMED,) if self.bundle.taken_for_frames(deciding)[0] else ()
+        filmed = bool(self.bundle.taken_for_frames(deciding)[0])
         verdict = self._verdict(embedded, p_fake, began)
         similar = self.known.most_similar(vectors) if self.known else ()
-        return dataclasses.replace(
+        verdict = dataclasses.replace(
             verdict,
-            notes=(*verdict.notes, *filmed),
+            notes=(*verdict.notes, _FILMED) if filmed else verdict.notes,
             faces=_parts(embedded, p_fake) if self.embedder.tracked else (),
             similar=similar,
             family=self._family(verdict.verdict, deciding),
             # Those pictures were never frames of clips, which have a calibration of their own.
             kept_apart=None if filmed else self.bundle.kept_apart(verdict.p_fake),
         )
+        return verdict if verdict.verdict == "unsure" else self._steady(verdict, filmed, read(), began)
 
     def _of_one(self, vectors: np.ndarray, of_clip: bool) -> np.ndarray:
         """(n, dim) of the frames of one clip, or of the parts of one picture → (n,), all by one calibration, as all were coded alike."""

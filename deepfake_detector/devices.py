@@ -9,7 +9,7 @@ import numpy as np
 
 from deepfake_detector.errors import DetectorError
 
-_CPU_AT_ONCE = 8  # pictures: more are no faster, and outputs over _LARGEST_KEPT are mapped anew each time
+CPU_AT_ONCE = 8  # pictures: more are no faster, and outputs over _LARGEST_KEPT are mapped anew each time
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _LARGEST_KEPT, _MOST_KEPT = 32 * 2**20, 256 * 2**20  # bytes; glibc takes no higher limit for one block
 
@@ -28,7 +28,7 @@ def pick_device(asked: str) -> str:
 
 def at_a_time(prepared: np.ndarray, device: str) -> list[np.ndarray]:
     """(n, …) prepared pictures in the parts that go through a network on this device together, at least one each."""
-    count = _CPU_AT_ONCE if device == "cpu" else max(1, len(prepared))
+    count = CPU_AT_ONCE if device == "cpu" else max(1, len(prepared))
     return np.split(prepared, range(count, len(prepared), count))
 
 
