@@ -65,6 +65,21 @@ def test_a_folders_name_writes_no_lines_into_the_figures(capsys):
     assert sum(SPELT_OUT in line for line in capsys.readouterr().out.split("\n")) == 2
 
 
+def test_a_folders_name_is_spelt_out_wherever_it_is_told_of(tmp_path):
+    """As the table's and the model's, as a generator's in what training logs, and as an option that there is not."""
+    data = draw_dataset(tmp_path / FORGING)
+    (data / "fake" / "generator_0").rename(data / "fake" / FORGING)
+    extracted = script("extract_embeddings.py", data, "--encoder", "colour_histogram", "--out", f"{FORGING}.csv", cwd=tmp_path)
+    trained = process("train_classifier.py", f"{FORGING}.csv", "--head", "logistic", "--out", f"m{FORGING}", cwd=tmp_path)
+    refused = script("train_classifier.py", "t.csv", "--\033[31mevil", cwd=tmp_path)
+    assert (extracted.returncode, trained.returncode, refused.returncode) == (0, 0, 2), trained.stderr
+    assert f"{SPELT_OUT}.csv: 80 rows" in extracted.stdout
+    assert f"m{SPELT_OUT}: logistic on colour_histogram" in trained.stdout
+    assert f"nothing is learnt from {SPELT_OUT}, generator_1, whose family is not known" in trained.stderr
+    assert r"unrecognized arguments: --\x1b[31mevil" in refused.stderr
+    assert not set("\033\u202e\u2028") & set("".join(done.stdout + done.stderr for done in (extracted, trained, refused)))
+
+
 def test_an_errors_line_is_one_line(tmp_path):
     (tmp_path / f"t{FORGING}").write_text("no cache " * 100)
     done = script("deepfake_detector", "cache", "--cache", tmp_path / f"t{FORGING}", cwd=tmp_path)

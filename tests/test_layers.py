@@ -1,4 +1,4 @@
-"""A file imports lower layers only, so there are no cycles; only cli prints; `--help` needs no heavy library."""
+"""A file imports lower layers only, so there are no cycles; `--help` needs no heavy library."""
 
 from __future__ import annotations
 

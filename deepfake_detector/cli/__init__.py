@@ -1,4 +1,4 @@
-"""The command lines, a file for each script: the only files that print; heavy libraries load only once the arguments are known."""
+"""The command lines, a file for each script, and what they print; heavy libraries load only once the arguments are known."""
 
 from deepfake_detector.cli.commands import main
 from deepfake_detector.cli.evaluation import evaluate

@@ -20,9 +20,9 @@ from deepfake_detector.cli.options import (
     run,
 )
 from deepfake_detector.cli.prediction import predict_files
+from deepfake_detector.cli.say import say
 from deepfake_detector.cli.training import save_and_tell
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import in_one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -102,16 +102,16 @@ def _adapt(arguments: argparse.Namespace) -> int:
     pictures, skipped = embed_shown(model, listing, embedder, progress.update)
     progress.close()
     for path, reason in skipped:
-        print(in_one_line(f"{path}: {reason}"), file=sys.stderr)
+        say(f"{path}: {reason}", file=sys.stderr)
     done = adapt(model, pictures, out.name, command_line())
     bundle.save(done.bundle, out)
     answers = ("real", "unsure", "fake")
-    print(f"{'':28}{model.name:^24}{out.name:^24}\n{'':28}{f'{answers[0]:>8}{answers[1]:>8}{answers[2]:>8}' * 2}")
+    say(f"{'':28}{model.name:^24}{out.name:^24}", f"{'':28}{f'{answers[0]:>8}{answers[1]:>8}{answers[2]:>8}' * 2}")
     for one in done.shown:
         counts = "".join(f"{counted.get(answer, 0):8}" for counted in (one.before, one.after) for answer in answers)
-        print(f"{f'{one.n} {LABEL_NAMES[one.label]}, {in_one_line(one.name)}':28}{counts}")
-    print(f"Each picture was judged by what {out.name} learns from the others.")
-    print(f"{out}: {model.name}, which has learnt these too. Measure it with evaluate.py, on pictures that it was not shown.")
+        say(f"{f'{one.n} {LABEL_NAMES[one.label]}, {one.name}':28}{counts}")
+    say(f"Each picture was judged by what {out.name} learns from the others.")
+    say(f"{out}: {model.name}, which has learnt these too. Measure it with evaluate.py, on pictures that it was not shown.")
     return 0
 
 
@@ -131,7 +131,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     from deepfake_detector.table import convert
 
     rows = convert(arguments.table, arguments.out, arguments.float16)
-    print(f"{arguments.out}: {rows} rows, {os.path.getsize(arguments.out) / 2**20:.1f} MiB")
+    say(f"{arguments.out}: {rows} rows, {os.path.getsize(arguments.out) / 2**20:.1f} MiB")
     return 0
 
 
@@ -140,10 +140,10 @@ def _inspect_cache(arguments: argparse.Namespace) -> int:
 
     with Cache(arguments.cache) as cache:
         if arguments.clear:
-            print(f"{cache.path}: forgot {cache.clear()} embeddings")
+            say(f"{cache.path}: forgot {cache.clear()} embeddings")
             return 0
         summary = cache.summary()
-    print(f"{summary['path']}: {summary['bytes'] / 2**20:.1f} MiB")
+    say(f"{summary['path']}: {summary['bytes'] / 2**20:.1f} MiB")
     for encoder, count in summary["pictures"].items():
-        print(f"  {encoder:24} {count:9} pictures")
+        say(f"  {encoder:24} {count:9} pictures")
     return 0

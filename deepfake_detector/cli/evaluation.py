@@ -20,8 +20,8 @@ from deepfake_detector.cli.options import (
     run,
     sampling_of,
 )
+from deepfake_detector.cli.say import say
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import in_one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -110,11 +110,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     _write_json(arguments.json, report | alone)  # a single detector's figures are at the top too
     _print(report)
     if arguments.out:
-        print(f"{arguments.out}: report.html, report.json and the model card")
+        say(f"{arguments.out}: report.html, report.json and the model card")
     if arguments.keep_as:
         for folder, (name, learnt_from) in zip(models, content.learnt.items(), strict=True):
             bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": learnt_from})
-            print(f"{folder} keeps this as {arguments.keep_as!r}; its card will have it the next time that --out writes one.")
+            say(f"{folder} keeps this as {arguments.keep_as!r}; its card will have it the next time that --out writes one.")
     return 0
 
 
@@ -132,22 +132,22 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _print(report: dict[str, Any]) -> None:
     for note in report["notes"]:
-        print(in_one_line(note))
+        say(note)
     for name, scores in report["detectors"].items():
         kind = f" ({scores['head']} on {scores['encoder']['name']})" if scores["head"] else ""
-        print(f"{name}{kind}, {report['data']['pictures']} pictures, {len(report['data']['skipped'])} skipped")
-        print(summary_lines(scores["overall"]))
+        say(f"{name}{kind}, {report['data']['pictures']} pictures, {len(report['data']['skipped'])} skipped")
+        say(*summary_lines(scores["overall"]))
         print_sources(scores)
         print_clips(scores)
         print_families(scores["family_answers"])
         print_views(scores["robustness"])
-        print()
+        say()
     for c in report["comparison"]:
         interval = f" [{c['interval'][0]:+.3f}, {c['interval'][1]:+.3f}]" if c["interval"] else ""
-        print(in_one_line(f"AUROC of {c['a']} less {c['b']}, {c['on']}: {c['difference']:+.3f}{interval}"))
+        say(f"AUROC of {c['a']} less {c['b']}, {c['on']}: {c['difference']:+.3f}{interval}")
     print_protocols(report["protocols"])
     if report["audit"]:
-        print(report["audit"]["sentence"])
+        say(report["audit"]["sentence"])
 
 
 def _protocols_alone(arguments: argparse.Namespace) -> int:
@@ -169,7 +169,7 @@ def _protocols_alone(arguments: argparse.Namespace) -> int:
     done = [protocols.run(protocol, data, arguments.head or "logistic") for protocol in arguments.protocol]
     _write_json(arguments.json, {"protocols": done})
     for note in (note for one in done for note in left_out(one)):
-        print(in_one_line(note))
+        say(note)
     print_protocols(done)
     return 0
 

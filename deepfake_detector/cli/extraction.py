@@ -18,8 +18,9 @@ from deepfake_detector.cli.options import (
     run,
     sampling_of,
 )
+from deepfake_detector.cli.say import say
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import in_one_line, name_of, spelt_out
+from deepfake_detector.files import name_of, spelt_out
 
 if TYPE_CHECKING:
     import argparse
@@ -91,9 +92,9 @@ def _extract(arguments: argparse.Namespace) -> int:
     replaces = not arguments.out and check_replaced(out, data, encoder.spec, embedder.crop)
     with engine as embed, progress_bar(_total(listing, len(views))) as bar:
         done = extract(listing, embedder, out, command_line(), bar.update, views, sampling, arguments.float16, embed, data)
-    print(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
+    say(f"{out}: {done.rows} rows of {encoder.spec.dim} numbers by {encoder.spec.name}, in {done.seconds:.1f} s")
     if replaces:
-        print("  it replaces a table of this name, which did not say what pictures it was of")
+        say("  it replaces a table of this name, which did not say what pictures it was of")
     _tell(done, listing, out)
     return 0
 
@@ -103,29 +104,29 @@ def _tell(done: Extraction, listing: Listing, out: str) -> None:
     from deepfake_detector.table import manifest_path
 
     timing = done.timing
-    print(
+    say(
         f"  encoded {timing.encoded}, remembered {timing.cached}; the encoder worked {timing.encoding:.1f} s, waited {timing.waiting:.1f} s"
     )
     for name, fact in listing.facts.items():
         told = ", ".join(f"{what} {n}" for what, n in fact.items()) if isinstance(fact, dict) else fact
-        print(in_one_line(f"  {name}: {told}"))
+        say(f"  {name}: {told}")
     if done.skipped:
-        print(f"  skipped {len(done.skipped)} (all in {manifest_path(out)}):")
+        say(f"  skipped {len(done.skipped)} (all in {manifest_path(out)}):")
         for name, reason in done.skipped[:10]:
-            print(in_one_line(f"    {name!r}: {reason}"))
+            say(f"    {name!r}: {reason}")
     for name, note in done.notes[:10]:
-        print(in_one_line(f"  note: {name!r}: {note}"))
+        say(f"  note: {name!r}: {note}")
     if len(done.classes) == 1:
-        print(
+        say(
             f"  WARNING: all pictures are {done.classes[0]}, so a detector can't be trained on this table alone. If the data has others, "
             "name their folder real or fake, or list them in a manifest CSV."
         )
     if done.repeats:
-        print(f"  {done.repeats} pictures are exact copies of another")
+        say(f"  {done.repeats} pictures are exact copies of another")
     if done.contradictions:
-        print(f"  WARNING: {len(done.contradictions)} pictures are in both classes, byte for byte:")
+        say(f"  WARNING: {len(done.contradictions)} pictures are in both classes, byte for byte:")
         for names in done.contradictions[:10]:
-            print(in_one_line(f"    {' = '.join(names)}"))
+            say(f"    {' = '.join(names)}")
 
 
 def _engine(arguments: argparse.Namespace, out: str) -> tuple[AbstractContextManager[Embed], Cache | None]:

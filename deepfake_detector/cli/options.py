@@ -9,9 +9,10 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from deepfake_detector import registry
+from deepfake_detector.cli.say import say
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.files import in_one_line, spelt_out
 
@@ -32,25 +33,41 @@ def run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentP
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal can't show
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(_OneLine())
+    logging.basicConfig(handlers=[shown])
     logging.getLogger("deepfake_detector").setLevel(logging.INFO)
     try:
         return command(arguments)
     except DetectorError as error:
-        print(in_one_line(f"{parser.prog}: error: {error}"), file=sys.stderr)
+        say(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         remembered = not getattr(arguments, "no_cache", True)
         what = "; what was embedded is remembered, and the same command goes on from there" if remembered else ""
-        print(f"\n{parser.prog}: stopped{what}.", file=sys.stderr)
+        say("", f"{parser.prog}: stopped{what}.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `… | head` closed our output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, or a place that may not be written: nothing that is read by name comes this far
         said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
-        print(in_one_line(f"{parser.prog}: error: {said}. Make room, or choose another place, and run it again."), file=sys.stderr)
+        say(f"{parser.prog}: error: {said}. Make room, or choose another place, and run it again.", file=sys.stderr)
         return 2
+
+
+class _OneLine(logging.Formatter):
+    """A message as `say` prints it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+        return in_one_line(record.message)
+
+
+class _Parser(argparse.ArgumentParser):
+    """What it finds fault with may be a file's name, which a shell made of a `*`."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(in_one_line(message))
 
 
 def command_line() -> str:
@@ -59,7 +76,7 @@ def command_line() -> str:
 
 
 def new_parser(description: str, epilog: str, prog: str | None = None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=prog, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return _Parser(prog=prog, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

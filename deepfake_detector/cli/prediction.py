@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.cli.options import check_known, open_cache, panel_of, sampling_of
+from deepfake_detector.cli.say import say
 from deepfake_detector.errors import DetectorError, UnusablePicture
-from deepfake_detector.files import in_one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -30,11 +30,11 @@ def predict_files(arguments: argparse.Namespace) -> int:
     sampling = sampling_of(arguments)
     check_known(arguments)
     if sys.stderr.isatty():
-        print("Loading the models, which takes some seconds …", file=sys.stderr)
+        say("Loading the models, which takes some seconds …", file=sys.stderr)
     panel = panel_of(arguments, open_cache(arguments))
     for bundle in panel.bundles:
         for never in never_said(bundle.name, bundle.thresholds):
-            print(never, file=sys.stderr)
+            say(never, file=sys.stderr)
     outcomes = _judged(panel, arguments.paths, sampling)
     if arguments.csv:
         failed = sum(isinstance(outcome, str) for outcome in answers.write(sys.stdout, outcomes))
@@ -42,7 +42,10 @@ def predict_files(arguments: argparse.Namespace) -> int:
         failed = 0
         for path, outcome in outcomes:
             failed += isinstance(outcome, str)
-            print(json.dumps(_json_line(panel, path, outcome)) if arguments.json else _plain_line(path, outcome), flush=True)
+            if arguments.json:
+                print(json.dumps(_json_line(panel, path, outcome)), flush=True)  # noqa: T201  for programs; JSON spells names out itself
+            else:
+                say(_plain_line(path, outcome))
     return 1 if failed else 0
 
 
@@ -76,16 +79,15 @@ def _json_line(panel: Panel, path: str, outcome: Verdict | str) -> dict[str, Any
 
 
 def _plain_line(path: str, outcome: Verdict | str) -> str:
-    """One line, whatever the file's name and texts hold."""
     if isinstance(outcome, str):
-        return in_one_line(f"{'error':23}{path}: {outcome}")
+        return f"{'error':23}{path}: {outcome}"
     notes = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
     family = f"  likeliest kind of generator: {outcome.family}" if outcome.family else ""
     alike = f"  most like: {', '.join(map(str, outcome.similar[:MOST_ALIKE]))}" if outcome.similar else ""
     others = ", ".join(other.in_short for other in outcome.others)
     by = f"  by {'its own word' if outcome.by_the_file else outcome.model}; {others}" if others else ""
     declared = "".join(f"  {one}" for one in outcome.declared)
-    return in_one_line(f"{outcome.verdict:6}  p_fake {outcome.p_fake:.4f}  {path}{by}{declared}{family}{notes}{alike}")
+    return f"{outcome.verdict:6}  p_fake {outcome.p_fake:.4f}  {path}{by}{declared}{family}{notes}{alike}"
 
 
 def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:

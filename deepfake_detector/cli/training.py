@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from deepfake_detector import registry
 from deepfake_detector.cli.figures import print_clips, summary_lines
 from deepfake_detector.cli.options import check_seed, command_line, new_parser, run
+from deepfake_detector.cli.say import say
 
 if TYPE_CHECKING:
     import argparse
@@ -71,32 +72,29 @@ def save_and_tell(done: Training, out: Path) -> None:
             if done.history:
                 plot_curves(done.history, place / "curves.png")
         except Exception as error:  # whatever it is, a model is worth more than its drawing
-            print(f"Its curves could not be drawn ({error}).", file=sys.stderr)
+            say(f"Its curves could not be drawn ({error}).", file=sys.stderr)
 
     bundle.save(made, out, draw)
     guess = (p_fake >= 0.5).astype(int)
-    print(classification_report(labels, guess, target_names=LABEL_NAMES, digits=4, zero_division=0))
-    print("Confusion matrix (rows: truth, columns: answer; real, fake):")
-    print(confusion_matrix(labels, guess, labels=[0, 1]))
-    print(summary_lines(scores["overall"]))
+    say(*classification_report(labels, guess, target_names=LABEL_NAMES, digits=4, zero_division=0).split("\n"))
+    say("Confusion matrix (rows: truth, columns: answer; real, fake):")
+    say(*str(confusion_matrix(labels, guess, labels=[0, 1])).split("\n"))
+    say(*summary_lines(scores["overall"]))
     print_clips(scores)
     thresholds = made.thresholds
-    print(f"Verdict: {given(thresholds)}, unsure otherwise.")
+    say(f"Verdict: {given(thresholds)}, unsure otherwise.")
     if made.calibration.says_nothing:
-        print(
-            "What it had not learnt from it told no better than by guessing, or the wrong way round, so every probability is about a half."
-        )
-    for line in [*promised(thresholds, made.manifest["promise"]), *of_clips_too(made.manifest)]:
-        print(line)
+        say("What it had not learnt from it told no better than by guessing, or the wrong way round, so every probability is about a half.")
+    say(*promised(thresholds, made.manifest["promise"]), *of_clips_too(made.manifest))
     for tried in made.manifest["training"]["settings_tried"]:
         matched = f", {tried['matched_auroc']:.4f} on held-out pairs of one content" if "matched_auroc" in tried else ""
         what = f"tried {tried['settings']}: " if tried["settings"] else ""
-        print(f"  {what}AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
+        say(f"  {what}AUROC {tried['unseen_auroc']:.4f} on generators and real sources held out{matched}")
     if done.look_alikes:
         looked_at = made.manifest["training"]["look_alikes"]["looked_at"]
-        print(
+        say(
             f"WARNING: {len(done.look_alikes)} of {looked_at} test pictures look just like one that was learnt from, and may be the same, "
             f"saved again: {' and '.join(map(repr, done.look_alikes[0]))}, for one. Such pictures flatter the figures above. Give both one "
             "group in a manifest.csv, or leave one out."
         )
-    print(f"{out}: {made.head_name} on {made.spec.name}; split: {made.manifest['training']['split']}")
+    say(f"{out}: {made.head_name} on {made.spec.name}; split: {made.manifest['training']['split']}")

@@ -17,9 +17,10 @@ from deepfake_detector.cli.options import (
     progress_bar,
     run,
 )
+from deepfake_detector.cli.say import say
 from deepfake_detector.cli.training import save_and_tell
 from deepfake_detector.errors import DetectorError, TrainingError
-from deepfake_detector.files import in_one_line, locked, name_of
+from deepfake_detector.files import locked, name_of
 
 if TYPE_CHECKING:
     import argparse
@@ -100,12 +101,12 @@ def _finetune(arguments: argparse.Namespace) -> int:
         )
     save_and_tell(done, out)
     columns = ("AUROC on these", "fakes alone new", "reals alone new", "none new", "reals called fake", "fakes called real")
-    print(f"\n{'a run without':72} {' '.join(f'{column:>17}' for column in columns)}")
+    say("", f"{'a run without':72} {' '.join(f'{column:>17}' for column in columns)}")
     for fold in done.bundle.manifest["training"]["left_out"]:
         areas = [f"{fold[name]:.3f}" for name in ("auroc", "new_generator_auroc", "new_source_auroc", "known_auroc")]
         shares = [f"{fold['reals']['called_fake']:.1%}", f"{fold['fakes']['called_real']:.1%}"]
-        without = in_one_line(", ".join([*fold["generators"], *fold["sources"]]))
-        print(f"{without:72} {' '.join(f'{figure:>17}' for figure in areas + shares)}")
+        without = ", ".join([*fold["generators"], *fold["sources"]])
+        say(f"{without:72} {' '.join(f'{figure:>17}' for figure in areas + shares)}")
     return 0
 
 
