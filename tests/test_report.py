@@ -412,6 +412,44 @@ def test_a_promise_is_kept_broken_or_open():
     assert found["broken"]["upper_bound"] > 0.3
 
 
+def test_a_tiny_p_value_is_not_shown_as_none(tmp_path):
+    labels = np.arange(200) % 2
+    rows = pd.DataFrame({"path": labels, "label": labels, "generator": "x", "group": range(200), "sha256": range(200)})
+    guesses = np.random.default_rng(0).random(200)
+    report = build.write(build.Content([Scored("good", rows, 0.2 + 0.6 * labels), Scored("bad", rows, guesses)]), tmp_path)
+    assert 0 < report["comparison"][0]["delong_p"] < 1e-6
+    page = (tmp_path / "report.html").read_text()
+    assert "<td>&lt; 0.001</td>" in page
+    assert "<td>0.000</td>" not in page
+
+
+def titles(text):
+    """Those of all tables' columns but the first, in HTML or Markdown."""
+    heads = re.findall(r"^\|.*(?=\n\|--)", text, re.M)
+    return {*re.findall(r"<th>(.*?)</th>", text), *(title.strip() for head in heads for title in head.split("|")[2:-1])}
+
+
+def test_a_column_in_which_no_row_has_a_figure_is_left_out(tmp_path):
+    """Whatever table it is in: of those of generators where nothing is paired, or where all are fakes."""
+    p, manifest = np.array([0.1, 0.2, 0.8, 0.9]), {"head": "svm", "encoder": Encoder().spec.to_json()}
+    pages, cards = {}, {}
+    for name, rows in {"alone": ROWS, "paired": ROWS.assign(group=list("wxwx")), "fakes": ROWS.assign(label=1, generator="–")}.items():
+        build.write(build.Content([Scored(one, rows, p, manifest=manifest) for one in "ab"]), tmp_path / name)
+        pages[name], cards[name] = ((tmp_path / name / file).read_text() for file in ("report.html", "model_card_a.md"))
+    always = {"called fake", "unsure", "called real"}  # a share of none is a figure
+    of_pages, of_cards = ({name: titles(text) for name, text in texts.items()} for texts in (pages, cards))
+    assert {"a, against its own reals", "found at 5 % FPR", *always} <= of_pages["paired"]
+    assert of_pages["alone"] - of_pages["paired"] == {"p (DeLong)"}
+    assert of_pages["paired"] - of_pages["alone"] == {"a, against its own reals", "b, against its own reals"}
+    assert {"against its own reals", "fakes found at 5 % FPR", *always} <= of_cards["paired"]
+    assert of_cards["paired"] - of_cards["alone"] == {"against its own reals"}
+    assert of_cards["alone"] - of_cards["fakes"] == {"AUROC", "fakes found at 5 % FPR"}
+    assert not {"AP", "EER", "found at 5 % FPR"} & of_pages["fakes"]
+    assert "<td>–</td><td>4</td><td>0.500" in pages["fakes"], "the first column names the rows, whatever their name"
+    for table_of in re.findall(r"(?:^\|.*\n)+", cards["alone"], re.M):
+        assert len({line.count("|") for line in table_of.splitlines()}) == 1, table_of
+
+
 def test_frames_of_one_clip_do_not_make_a_promise_broken():
     """Sixteen frames of one of eight clips are one error in eight, which 5 % may well bring."""
     rows = pd.DataFrame({"label": 0, "generator": "camera", "group": np.arange(8).repeat(16)})

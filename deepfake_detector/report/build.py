@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from deepfake_detector.types import Thresholds
 from deepfake_detector.versions import versions
 
 WORST = 10  # mistakes shown each way
+_NOTHING = "–"  # in place of a figure that there is not
 _FIGURES = {
     "accuracy": "Accuracy",
     "precision": "Precision",
@@ -36,6 +38,20 @@ _FIGURES = {
     "abstain_rate": "Unsure",
     "error_among_answered": "Wrong among answered",
 }
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a template writes a table, a row of one and a row's cell, none of them inside another; its first `heads` rows are titles."""
+
+    table: re.Pattern[str]
+    row: re.Pattern[str]
+    cell: re.Pattern[str]
+    heads: int
+
+
+_HTML = _Layout(*(re.compile(one, re.S) for one in (r"<table.*?</table>", r"<tr>.*?</tr>", r"<t[hd]>.*?</t[hd]>")), heads=1)
+_MARKDOWN = _Layout(*(re.compile(one, re.M) for one in (r"(?:^\|.*\n)+", r"^\|.*\n", r"(?<=\|)[^|\n]+\|")), heads=2)
 
 
 @dataclass(frozen=True)
@@ -120,11 +136,11 @@ def write(content: Content, out: str | Path) -> dict[str, Any]:
         taken.add(as_file)
         name = "model_card.md" if len(own) == 1 else f"model_card_{as_file}.md"
         card = templates("card.md.j2")(name=detector.name, d=measured["detectors"][detector.name], r=measured, figures=_FIGURES)
-        _write_text(out / name, card)
+        _write_text(out / name, _without_empty_columns(card, _MARKDOWN))
     page = templates("page.html.j2")(
         r=measured, figures=_FIGURES, words=MEANINGS.items(), drawings=_drawings(content), mistakes=_mistakes(content)
     )
-    _write_text(out / "report.html", page)
+    _write_text(out / "report.html", _without_empty_columns(page, _HTML))
     return measured
 
 
@@ -176,8 +192,15 @@ def _templates() -> Callable[[str], Callable[..., str]]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "cell": _cell, "promise": promise_on_unseen, "counted": counted}
-    environment.filters["given"] = lambda thresholds: given(Thresholds(**thresholds))
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "p_value": _p_value,
+        "cell": _cell,
+        "promise": promise_on_unseen,
+        "counted": counted,
+        "given": lambda thresholds: given(Thresholds(**thresholds)),
+    }
     return lambda name: environment.get_template(name).render
 
 
@@ -187,17 +210,42 @@ def _as_markdown(value: Any) -> Any:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return _NOTHING if value is None else f"{value:.3f}"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return _NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def _p_value(p: float | None) -> str:
+    """A p value: of a tiny one, that it is."""
+    return "< 0.001" if p is not None and p < 0.001 else _number(p)
 
 
 def _cell(figures: Mapping[str, Any], key: str) -> str:
     """`0.912 [0.880, 0.940]`."""
     interval = figures.get("intervals", {}).get(key)
     return _number(figures[key]) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval and figures[key] is not None else "")
+
+
+def _without_empty_columns(text: str, layout: _Layout) -> str:
+    """The text, its tables without those columns, but for the first, in which no row has anything to say."""
+
+    def filled(found: re.Match[str]) -> str:
+        rows = [layout.cell.findall(row) for row in layout.row.findall(found[0])][layout.heads :]
+        empty = {i for i, column in enumerate(zip(*rows, strict=True)) if i and all(map(_says_nothing, column))}
+
+        def kept(row: re.Match[str]) -> str:
+            number = itertools.count()
+            return layout.cell.sub(lambda cell: "" if next(number) in empty else cell[0], row[0])
+
+        return layout.row.sub(kept, found[0])
+
+    return layout.table.sub(filled, text)
+
+
+def _says_nothing(cell: str) -> bool:
+    return re.sub(r"<.*?>|\|", "", cell).strip() in ("", _NOTHING)
 
 
 def _write_text(path: Path, text: str) -> None:
