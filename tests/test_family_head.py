@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -309,6 +310,7 @@ def test_the_report_says_how_often_it_was_right_for_each_generator(told, tmp_pat
         text = (tmp_path / "r" / file).read_text()
         assert "Which family of generators?" in text
         assert row in text
+        assert re.search(r"right in \d+\.\d % (<small>)?\[\d+\.\d %, \d+\.\d %\]", text), "a share and its interval, both of one unit"
 
 
 def test_of_several_regions_the_deciding_one_is_asked(told):

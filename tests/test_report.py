@@ -122,7 +122,14 @@ def test_the_card_begins_with_what_the_model_is_bad_at(full):
     card = (full / "model_card_logistic.md").read_text()
     assert card.splitlines()[2].startswith("**What it is bad at.**")
     assert "| lake | real | 16 | not recorded |" in card
+    assert "| Accuracy at 0.5 |" in card
     assert not (full / "model_card_peer.md").exists()
+
+
+def test_a_share_and_its_interval_are_of_one_unit(full):
+    page, card = ((full / name).read_text() for name in ("report.html", "model_card_logistic.md"))
+    assert not re.search(r"% <small>\[0\.\d{3}", page)
+    assert not re.search(r"% \[0\.\d{3}", card)
 
 
 def test_the_promise_on_unseen_sources_is_told_in_words_on_page_and_card(full):
@@ -242,6 +249,17 @@ def test_a_protocol_figure_that_is_undefined_is_printed_as_a_dash(world, monkeyp
     printed = capsys.readouterr().out
     assert "AUROC –  found at 5 % FPR" in printed
     assert "matched says nothing of diff: without it" in printed
+
+
+def test_what_is_to_be_known_of_a_protocol_is_told_once_for_all_models(world, tmp_path, monkeypatch):
+    bundle.save(train.train(table.read(str(world / "t.csv")), "knn", "near").bundle, tmp_path / "near")
+    done = {"protocol": "matched", "not_left_out": ["diff"], "left_out_together": []}
+    monkeypatch.setattr(protocols, "run", lambda *_, **__: done)
+    models = [str(world / "logistic"), str(tmp_path / "near")]
+    asked = Request(models, [str(world / "t.csv")], lambda _: Embedder(Encoder()), lambda _: lambda _: None, protocols=["matched"])
+    content = gather(asked)
+    assert content.protocols == [done, done]
+    assert sum("matched says nothing of diff" in note for note in content.notes) == 1
 
 
 def test_protocols_take_several_tables_as_one(world, tmp_path, capsys):

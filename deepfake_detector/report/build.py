@@ -25,10 +25,10 @@ from deepfake_detector.versions import versions
 WORST = 10  # mistakes shown each way
 _NOTHING = "–"  # in place of a figure that there is not
 _FIGURES = {
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
+    "accuracy": "Accuracy at 0.5",
+    "precision": "Precision at 0.5",
+    "recall": "Recall at 0.5",
+    "f1": "F1 at 0.5",
     "auroc": "AUROC",
     "ap": "Average precision",
     "eer": "Equal error rate",

@@ -54,12 +54,13 @@ def scores(labels: np.ndarray, detector: Scored) -> str:
         for edge in {detector.thresholds.real, detector.thresholds.fake}:
             left.axvline(edge, color="black", lw=1, ls="--")
         left.set(xlabel="probability of being fake (dashed: thresholds)", ylabel="pictures", title="Scores")
-        left.legend(loc="upper center")  # to look for the best place takes long, and matplotlib then warns
+        figure.legend(loc="outside upper left", ncols=2)  # no place over the bars is free for every detector
         bars = reliability(labels, detector.p_fake)
         right.plot([0, 1], [0, 1], ":", color="grey", lw=1)
         right.plot([b.mean_p for b in bars], [b.share_fake for b in bars], "-", color="black", lw=1)
         right.scatter([b.mean_p for b in bars], [b.share_fake for b in bars], [8 + 200 * b.n / len(labels) for b in bars], color=_FAKE)
-        right.set(xlabel="said: probability of being fake", ylabel="was: share of fakes", title="Reliability", xlim=(0, 1), ylim=(0, 1.02))
+        right.set(xlabel="said: probability of being fake", ylabel="was: share of fakes", xlim=(0, 1), ylim=(0, 1.02))
+        right.set_title("Reliability, both classes weighing the same")
         return _svg(figure)
 
 
@@ -78,7 +79,7 @@ def robustness(by_detector: Mapping[str, dict[str, Any]]) -> str:
             low, high = axes.get_ylim()
             axes.set(ylabel=title, ylim=(max(low, -0.005), min(high, 1.005)))  # a share's margins are no shares
             axes.grid(alpha=0.3)
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper left")  # of what is newly called fake, most is near 0
         return _svg(figure)
 
 

@@ -89,7 +89,7 @@ def gather(request: Request) -> Content:
         protocols=_protocols(models, embedded, request, notes),
         robustness=_robustness(models, samples, request, notes) if request.robustness else {},
         files={sample.name: sample.path for sample in samples},
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),  # models may share a note
         learnt=learnt,
         skipped=source.skipped,
         data=", ".join(Path(given).name for given in request.data) + (f" ({request.split})" if request.split else ""),

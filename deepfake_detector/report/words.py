@@ -15,10 +15,12 @@ WEAK_AUROC = 0.9
 WEAK_SHARE = 0.1
 MEANINGS = {
     "AUROC": "how often a fake gets a higher probability than a real picture; 0.5 is guessing, 1 perfect",
-    "average precision (AP)": "the precision among the pictures with the highest probabilities, averaged over how many fakes are found so",
+    "average precision (AP)": "the precision among the pictures with the highest probabilities, averaged over how many fakes are found so; "
+    "guessing gives the share of fakes among the pictures",
     "EER": "the share of errors where as large a share of real pictures is called fake as of fakes real",
     "FPR": "the share of real pictures called fake",
-    "ECE": "how far the probabilities are off, on average: of pictures with 0.8, eight in ten should be fake",
+    "found at 1 %, 5 % FPR": "the share of fakes found by the threshold at which so many of these real pictures, at most, are called fake",
+    "ECE": "how far the probabilities are off, on average, were half of the pictures fake: of those with 0.8, eight in ten should be",
     "against its own reals": "set against the real pictures with the same content alone",
     "interval, in brackets": "where the figure would lie, 19 times in 20, for other pictures of this kind; of other kinds it says nothing",
     "half, double, crop80": "the picture at half or twice its size; its middle, 80 % a side",
