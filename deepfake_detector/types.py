@@ -318,6 +318,8 @@ class Verdict:
             fields["persons"] = [person.to_json() for person in self.persons]
         fields |= {name: asdict(value) for name in ("family", "kept_apart") if (value := getattr(self, name))}
         fields |= {name: [asdict(one) for one in several] for name in ("similar", "faces", "declared") if (several := getattr(self, name))}
+        for one in fields.get("similar", ()):
+            del one["file"]  # who asks over the network need not know where a data set lies on this machine; `path` names the picture
         if self.others:
             fields["others"] = [other.to_json() for other in self.others]
         return fields

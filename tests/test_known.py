@@ -70,9 +70,12 @@ def test_what_comes_from_outside_is_escaped_and_a_lost_file_costs_its_thumbnail_
 
 def test_the_script_names_them_and_refuses_a_table_of_another_encoder(model, dataset, embeddings_csv, tmp_path):
     file = next(dataset.rglob("*.jpg"))
-    done = script("deepfake_detector", "predict", file, "--model", model, "--json", "--known", embeddings_csv, cwd=tmp_path)
+    done = script(
+        "deepfake_detector", "predict", file, "--model", model, "--json", "--known", embeddings_csv, "--pictures", dataset, cwd=tmp_path
+    )
     first = json.loads(done.stdout)["similar"][0]
     plain = script("deepfake_detector", "predict", file, "--model", model, "--known", embeddings_csv, cwd=tmp_path).stdout
+    assert first.keys() == {"path", "label", "generator", "cosine"}, "where the picture lies on this machine is told to nobody"
     assert f"most like: {LABEL_NAMES[first['label']]} {first['path']} (1.00)" in plain
     alone = script("deepfake_detector", "predict", file, "--model", model, "--pictures", dataset, cwd=tmp_path)
     assert (alone.returncode, "Name one with --known" in alone.stderr) == (2, True)
