@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import pandas as pd
 from deepfake_detector import table
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Content, Embedded, Embedder, Timing, Undecoded, undecoded
-from deepfake_detector.errors import DatasetError
+from deepfake_detector.errors import DatasetError, UnusablePicture
+from deepfake_detector.files import write_atomically, write_bytes
 from deepfake_detector.frames import Shot, shots
 from deepfake_detector.images import Picture
 from deepfake_detector.once import Once
@@ -90,6 +92,35 @@ def embed_samples(
         vectors.append(row.vector)
     X = np.stack(vectors) if vectors else np.empty((0, embedder.encoder.spec.dim), np.float32)
     return Embeddings(pd.DataFrame(fields), X, embedder.encoder.spec, embedder.crop), done.skipped
+
+
+def as_files(listing: Listing, folder: Path, sampling: Sampling | None = None) -> Listing:
+    """The same pictures as files that can be gone back to: each chosen frame of a clip as a PNG in `folder`, a stream's pictures as they
+    came. They are named by their content, and what is there is not written again.
+    """
+    found: list[Sample] = []
+    skipped = []
+    for shot in shots(listing.samples, lambda sample: sample.path, sampling):
+        sample = _sample(shot)
+        if shot.time is None and not listing.is_stream:  # a file of its own, or a clip that can't be read, of which that will be said
+            found.append(sample)
+            continue
+        try:
+            found.append(replace(sample, path=str(_kept(shot.read(), folder))))
+        except UnusablePicture as error:
+            skipped.append((sample.name, str(error)))
+    return Listing(found, [*listing.skipped, *skipped], facts=dict(listing.facts))
+
+
+def _kept(content: Content, folder: Path) -> Path:
+    own = undecoded(content)
+    file = folder / own.sha256[:2] / own.sha256
+    if not file.is_file():
+        if isinstance(content, bytes):
+            write_bytes(file, content)
+        else:
+            write_atomically(file, functools.partial(own.decode().image.save, format="PNG"))
+    return file
 
 
 def _columns(listing: Listing, embedder: Embedder) -> tuple[str, ...]:

@@ -285,7 +285,8 @@ def unseen_folds(rows: pd.DataFrame) -> list[Unseen]:
 class LeftOut:
     """A fold that learns from none of the named generators' fakes and none of the sources' reals; index arrays.
 
-    `new` are pictures of these; `known` are of generators and sources that it learns from, with their groups kept apart.
+    `new` are pictures of these; `known` are of generators and sources that it learns from, with their groups kept apart. Of a class
+    without names nothing is left out as a whole, and a share of its groups is what is new.
     """
 
     generators: list[str]
@@ -301,26 +302,48 @@ _KEPT_APART = 3  # of so many groups, one is in some fold's `known`
 def left_out_folds(rows: pd.DataFrame, count: int) -> list[LeftOut]:
     """`count` folds that together leave out every generator, with its line, and every real source once, and a third of the groups beside.
 
-    A fake made of a real picture (it shares its group) is new only where that picture's source is left out as well. Raises
-    TrainingError where a fold would have a class missing.
+    A fake made of a real picture (it shares its group) is new only where that picture's source is left out as well. A class of which not
+    even two folds can do so (it has one generator or source, or all fakes belong to one source's pictures) has its groups dealt out
+    instead. Raises TrainingError where a fold would have a class missing.
     """
+    labels = rows["label"].to_numpy()
+    ways = ((FAKE, REAL), (REAL,), (FAKE,))
+    whole = next((way for way in ways if _have_both_classes(_folds_without(rows, 2, way), labels)), ())
+    folds = _folds_without(rows, count, whole)
+    if not _have_both_classes(folds, labels):
+        lines = kin(rows)
+        of_fakes, sources = (len(set(lines[labels == label])) for label in (FAKE, REAL))
+        raise TrainingError(
+            f"{of_fakes} generators and {sources} sources of real pictures can't be left out in {count} folds, each with "
+            "both classes to learn from and to score (those of one model line count as one). Take fewer folds (two at least), or add "
+            "pictures, generators and sources."
+        )
+    return folds
+
+
+def _have_both_classes(folds: list[LeftOut], labels: np.ndarray) -> bool:
+    return all(len(set(labels[part])) == 2 for fold in folds for part in (fold.learn, fold.new, fold.known))
+
+
+def _folds_without(rows: pd.DataFrame, count: int, whole: tuple[int, ...]) -> list[LeftOut]:
+    """As `left_out_folds`, which may have a class missing; the classes in `whole` are left out by generator or source."""
     origin, labels, groups, lines = rows["generator"].to_numpy(), rows["label"].to_numpy(), whole_groups(rows), kin(rows)
     pictures = in_their_own_right(rows)
-    of_fakes, sources = (sorted(set(lines[labels == label])) for label in (FAKE, REAL))
+    names = {label: sorted(set(lines[labels == label])) if label in whole else [] for label in (FAKE, REAL)}
     turns, folds = dealt(groups, lines, _KEPT_APART * count), []
     for i in range(count):
-        reals = (labels == REAL) & np.isin(lines, sources[i::count])
-        fakes = (labels == FAKE) & np.isin(lines, of_fakes[i::count])
+        share = turns % count == (i + 1) % count  # none of those that are `known`
+        fakes, reals = ((labels == label) & (np.isin(lines, names[label][i::count]) if label in whole else share) for label in (FAKE, REAL))
         of_others = np.isin(groups, groups[(labels == REAL) & ~reals])
         new = (reals | (fakes & ~of_others)) & pictures
         learnable = ~reals & ~fakes & ~np.isin(groups, groups[new])
         known = learnable & pictures & (turns == i)
         learn = learnable & ~np.isin(groups, groups[known])
-        if any(len(set(labels[part])) < 2 for part in (learn, new, known)):
-            raise TrainingError(
-                f"{len(of_fakes)} generators and {len(sources)} sources of real pictures can't be left out in {count} folds, each with "
-                "both classes to learn from and to score (those of one model line count as one). Take fewer folds (two at least), or add "
-                "pictures, generators and sources."
-            )
-        folds.append(LeftOut(sorted(set(origin[fakes])), sources[i::count], *(np.flatnonzero(part) for part in (learn, new, known))))
+        left = sorted(set(origin[fakes])) if FAKE in whole else []
+        folds.append(LeftOut(left, names[REAL][i::count], *(np.flatnonzero(part) for part in (learn, new, known))))
     return folds
+
+
+def without(generators: list[str], sources: list[str]) -> str:
+    """What a fold of `left_out_folds` was without, in words."""
+    return ", ".join([*(generators or ["a share of the fakes"]), *(sources or ["a share of the real pictures"])])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from deepfake_detector import bundle, cli, split, train
+from deepfake_detector import bundle, cli, split, train, video
 from deepfake_detector.calibration import Scores
 from deepfake_detector.detect import Detector
 from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_tuned
@@ -20,8 +22,9 @@ from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import norms
 from deepfake_detector.finetune.batches import BATCH, Batches, see_window
 from deepfake_detector.finetune.model import Judged, promise_of, told_by_the_others
+from deepfake_detector.report.words import TUNED_ON_TOO_FEW, bad_at
 from deepfake_detector.types import FAKE, REAL
-from tests import gridded, tiny_clip
+from tests import clips, gridded, tiny_clip
 from tests.conftest import ROOT
 from tests.gridded import GENERATORS, SOURCES
 
@@ -204,22 +207,89 @@ def test_of_real_pictures_remade_nothing_is_promised():
 
 
 def test_what_can_not_be_left_out_is_said(pictures, tmp_path, capsys):
-    with pytest.raises(TrainingError, match="1 generators and 2 sources .* 2 folds"):
-        split.left_out_folds(frame(sources=2, generators=1), 2)
+    with pytest.raises(TrainingError, match="3 generators and 2 sources .* 3 folds"):
+        split.left_out_folds(frame(sources=2, generators=3), 3)
     assert cli.finetune([str(pictures), f"--out={tmp_path / 'm'}", "--folds=7", "--no-cache"]) == 2
     assert "can't be left out in 7 folds" in capsys.readouterr().err
     assert cli.finetune([str(pictures), "--folds=1"]) == 2
     assert "--folds at least 2; received 400 and 1" in capsys.readouterr().err
 
 
-def test_clips_and_streams_are_refused(tmp_path, capsys):
-    folder = tmp_path / "clips" / "real" / "x"
-    folder.mkdir(parents=True)
-    (folder / "a.mp4").write_bytes(b"0")
-    (tmp_path / "0.tar").write_bytes(b"")
-    for given in ([str(tmp_path / "clips"), "--dataset=videos"], [str(tmp_path / "0.tar"), "--dataset=webdataset", "--no-cache"]):
-        assert cli.finetune(given) == 2
-        assert "each must be a file of its own" in capsys.readouterr().err
+@pytest.mark.parametrize(("sources", "generators", "left_out"), [(1, 2, (True, False)), (2, 1, (False, True)), (1, 1, (False, False))])
+def test_of_one_generator_or_source_a_share_of_the_pictures_is_left_out(sources, generators, left_out):
+    rows = frame(sources, generators)
+    _check_shares(rows, split.left_out_folds(rows, 2), left_out)
+
+
+def test_of_fakes_that_all_belong_to_one_source_s_pictures_a_share_is_left_out():
+    """As in Celeb-DF: each swap is in the group of the clip that it was put into, and there are other real clips beside these."""
+    rows = frame(sources=2, generators=1)
+    swaps = rows["label"] == FAKE
+    rows.loc[swaps, "group"] = rows.loc[rows["generator"] == "s0", "group"].to_numpy()
+    _check_shares(rows, split.left_out_folds(rows, 4), (False, False))
+
+
+def _check_shares(rows, folds, left_out):
+    origin, labels, groups = rows["generator"].to_numpy(), rows["label"].to_numpy(), split.whole_groups(rows)
+    for fold in folds:
+        assert (bool(fold.generators), bool(fold.sources)) == left_out
+        assert not np.isin(groups[fold.learn], groups[np.concatenate([fold.new, fold.known])]).any()
+        assert not np.isin(groups[fold.new], groups[fold.known]).any()
+        assert not np.isin(origin[fold.learn], [*fold.generators, *fold.sources]).any()
+        for part in (fold.learn, fold.new, fold.known):
+            assert set(labels[part]) == {REAL, FAKE}
+    new = np.concatenate([fold.new for fold in folds])
+    assert sorted(new) == list(range(len(rows))), "each picture is judged once by a run that knew nothing of it"
+
+
+def test_of_what_was_not_left_out_whole_nothing_is_promised_as_new():
+    low, high = (Scores(np.linspace(*ends, 100), np.arange(100)) for ends in ((0.1, 0.3), (0.7, 0.9)))
+    other = Scores(high.p_fake, high.groups + 100)
+    for names, kind in ((["g"], "generators not learnt from"), ([], "generators learnt from, but not these pictures")):
+        _, _, promise = promise_of([Judged(split.LeftOut(names, ["s"], *(np.arange(0),) * 3), low, low, high, other, other)])
+        assert promise["fakes_from"] == kind
+        assert promise["real_pictures_from"] == "sources not learnt from"
+        assert promise["pictures"]["fake"] == (100 if names else 200)
+
+
+def test_clips_are_tuned_on_by_their_frames(tiny, tmp_path, capsys, monkeypatch):
+    """In Celeb-DF's layout, one generator and all fakes made of one source's clips."""
+    root, out = tmp_path / "celeb", tmp_path / "m"
+    for number in range(12):
+        for place, name, blue in (("Celeb-real", "id{}_0000", 0), ("Celeb-synthesis", "id{}_id99_0000", 60)):
+            tint = (0, 4 * number, blue)  # frames that are alike to the last bit would be one group
+            clips.draw_clip(root / place / f"{name.format(number)}.mp4", [0, 40, 80], size=(96, 64), tint=tint)
+    (root / "Celeb-real" / "id77_0000.mp4").write_bytes(b"no clip")
+    asked = [str(root), "--dataset=celeb_df", "--frames=2", f"--out={out}", "--steps=2", "--folds=2", f"--cache={tmp_path / 'c.sqlite'}"]
+    assert cli.finetune(asked) == 0
+    told = capsys.readouterr().out
+    assert "WARNING: It was tuned on too few generators or real sources to leave whole ones out" in told
+    assert "a share of the fakes, a share of the real pictures" in told
+    assert "on generators and real sources held out" not in told
+    assert "Whole clips" in told
+    model = bundle.load(out)
+    assert model.manifest["promise"]["fakes_from"] == "generators learnt from, but not these pictures"
+    assert {one["path"] for one in model.manifest["training"]["skipped"]} == {"Celeb-real/id77_0000.mp4", "List_of_testing_videos.txt"}
+    assert TUNED_ON_TOO_FEW in bad_at(model.manifest)
+    kept = [file for file in (tmp_path / "m.runs" / "pictures").rglob("*") if file.is_file()]
+    assert len(kept) == 2 * 2 * 12
+    monkeypatch.setattr(video.Clip, "picture", lambda *_: pytest.fail("a frame that is kept is decoded again"))
+    assert cli.finetune(asked) == 0
+
+
+def test_a_stream_s_pictures_are_kept_to_be_gone_back_to(tiny, pictures, tmp_path):
+    table = pd.read_csv(pictures)
+    with tarfile.open(tmp_path / "0.tar", "w") as shard:
+        for number, (path, label) in enumerate(zip(table["path"], table["label"], strict=True)):
+            for ending, content in (("png", (tiny / path).read_bytes()), ("cls", label.encode())):
+                entry = tarfile.TarInfo(f"{number}.{ending}")
+                entry.size = len(content)
+                shard.addfile(entry, io.BytesIO(content))
+    out = tmp_path / "m"
+    asked = [str(tmp_path / "0.tar"), "--dataset=webdataset", f"--out={out}", "--steps=2", "--folds=2", f"--cache={tmp_path / 'c.sqlite'}"]
+    assert cli.finetune(asked) == 0
+    training = bundle.load(out).manifest["training"]
+    assert sum(count for side in ("train", "test") for of in training[side].values() for count in of.values()) == len(table)
 
 
 def test_a_pair_is_seen_alike(pictures, tiny):

@@ -24,7 +24,7 @@ from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.intervals import clopper_pearson
 from deepfake_detector.report import build
 from deepfake_detector.report.gather import Request, gather
-from deepfake_detector.report.words import counted, given, promised, weaknesses
+from deepfake_detector.report.words import TUNED_ON_TOO_FEW, counted, given, promised, weaknesses
 from deepfake_detector.robustness import robustness
 from deepfake_detector.types import Sample, Thresholds
 from deepfake_detector.ui.tabs.model import describe
@@ -617,9 +617,12 @@ def test_a_model_that_is_good_at_what_it_knows_says_how_far_it_gets_with_what_is
     assert "AUROC 0.69 on average" in said
     (said,) = weaknesses(scores, [], None, {"training": {"settings": {"C": 1}, "settings_tried": tried}})
     assert "Nothing in these figures" in said
-    runs = [{"generators": [*name], "fakes": {"called_real": share}} for name, share in (("a", 0.1), ("bc", 0.25), ("d", 0.5))]
+    shares = (("a", 0.1), ("bc", 0.25), ("d", 0.5))
+    runs = [{"generators": [*name], "sources": ["s"], "fakes": {"called_real": share}} for name, share in shares]
     (said,) = weaknesses(scores, [], None, {"training": {"settings": {}, "left_out": runs}})
     assert "called many fakes real: 50% of d and 25% of b and c." in said
+    runs = [one | {"generators": []} for one in runs]
+    assert weaknesses(scores, [], None, {"training": {"settings": {}, "left_out": runs}}) == [TUNED_ON_TOO_FEW]
 
 
 def test_what_a_model_keeps_of_pictures_from_elsewhere_is_on_its_card_and_page(world, tmp_path, capsys):

@@ -120,13 +120,12 @@ def embedders(arguments: argparse.Namespace):
     return embedder
 
 
-def add_data(parser: argparse.ArgumentParser, argv: list[str] | None, clips: bool = True) -> None:
+def add_data(parser: argparse.ArgumentParser, argv: list[str] | None) -> None:
     """The options of everything that reads labelled pictures, and those of the data set that `argv` names."""
     parser.add_argument(
         "--dataset", default="folder", help=f"its layout: one of {', '.join(registry.names('datasets'))} (default: %(default)s)"
     )
-    if clips:
-        add_sampling(parser)
+    add_sampling(parser)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--dataset")
     name = first.parse_known_args(argv)[0].dataset

@@ -16,6 +16,7 @@ from deepfake_detector.cli.options import (
     open_cache,
     progress_bar,
     run,
+    sampling_of,
 )
 from deepfake_detector.cli.say import say
 from deepfake_detector.cli.training import save_and_tell
@@ -37,7 +38,7 @@ def finetune(argv: list[str] | None = None) -> int:
         "Hours on a CPU, minutes on a GPU. Killed or stopped, the same command goes on where it was.",
     )
     parser.add_argument("data", help="a folder or a manifest CSV, as for extract_embeddings.py, or what --dataset reads")
-    add_data(parser, argv, clips=False)
+    add_data(parser, argv)
     parser.add_argument("--crop", default="whole", help=f"one of {', '.join(registry.names('crops'))} (default: %(default)s)")
     parser.add_argument("--out", metavar="FOLDER", help="the model (default: models/DATA-tuned)")
     parser.add_argument(
@@ -62,7 +63,7 @@ def finetune(argv: list[str] | None = None) -> int:
         help="runs before the last, each without a share of generators and real sources, for the thresholds (default: %(default)s)",
     )
     parser.add_argument("--bfloat16", action="store_true", help="compute in it: twice as fast on a CPU that has AVX512-BF16")
-    if "seed" not in parser.get_default("own"):  # a stream has its own, and is refused by name later
+    if "seed" not in parser.get_default("own"):  # a stream's own shuffling has it
         parser.add_argument("--seed", type=int, default=0, help="of the drawing and degrading (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: the best there is)")
     add_cache(parser)
@@ -73,6 +74,8 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from deepfake_detector import bundle
     from deepfake_detector.finetune.method import Settings
     from deepfake_detector.finetune.model import finetune
+    from deepfake_detector.report.words import TUNED_ON_TOO_FEW
+    from deepfake_detector.split import without
 
     if arguments.steps < 1 or arguments.folds < 2:
         raise DetectorError(f"--steps should be at least 1 and --folds at least 2; received {arguments.steps} and {arguments.folds}.")
@@ -96,17 +99,20 @@ def _finetune(arguments: argparse.Namespace) -> int:
             method,
             settings,
             arguments.folds,
+            sampling_of(arguments),
             lambda total: progress_bar(total).update,
             command_line(),
         )
     save_and_tell(done, out)
+    if not all(fold["generators"] and fold["sources"] for fold in done.bundle.manifest["training"]["left_out"]):
+        say(f"WARNING: {TUNED_ON_TOO_FEW} Add others to tune on, or measure it on some with evaluate.py.")
     columns = ("AUROC on these", "fakes alone new", "reals alone new", "none new", "reals called fake", "fakes called real")
     say("", f"{'a run without':72} {' '.join(f'{column:>17}' for column in columns)}")
     for fold in done.bundle.manifest["training"]["left_out"]:
         areas = [f"{fold[name]:.3f}" for name in ("auroc", "new_generator_auroc", "new_source_auroc", "known_auroc")]
         shares = [f"{fold['reals']['called_fake']:.1%}", f"{fold['fakes']['called_real']:.1%}"]
-        without = ", ".join([*fold["generators"], *fold["sources"]])
-        say(f"{without:72} {' '.join(f'{figure:>17}' for figure in areas + shares)}")
+        of = without(fold["generators"], fold["sources"])
+        say(f"{of:72} {' '.join(f'{figure:>17}' for figure in areas + shares)}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Pictures → a finished model with an encoder of its own: tuned on all, calibrated by runs that left generators and sources out.
 
 An encoder that has learnt from a picture judges it too surely, whatever head is trained afterwards. So the scores that calibration and
-thresholds rest on come from tuned encoders that knew neither the picture's real source nor its generator.
+thresholds rest on come from tuned encoders that knew neither the picture's real source nor its generator, or at least, where the data
+has too few of these, not the picture.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from deepfake_detector.calibration import Calibration, Scores
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
 from deepfake_detector.errors import DatasetError
-from deepfake_detector.extract import embed_samples
+from deepfake_detector.extract import as_files, embed_samples
 from deepfake_detector.families import is_remade
 from deepfake_detector.finetune.batches import BATCH
 from deepfake_detector.finetune.method import Method, Settings, Tuned
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
 from deepfake_detector.train import Fitted, Training, alike_in, check_trainable, finished, fit_promise, judged, two_sides
-from deepfake_detector.types import FAKE, REAL, Embeddings, Sample, Thresholds
+from deepfake_detector.types import FAKE, REAL, Embeddings, Thresholds
+from deepfake_detector.video import Sampling
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ log = logging.getLogger(__name__)
 class Judged:
     """A run's own scores of the generators and sources that it was without, and of held-out pictures of those that it knew.
 
-    `promised` are the new fakes without real pictures remade, of which nothing is promised.
+    `promised` are the new fakes without real pictures remade, of which nothing is promised. Of a class of which no generator or source
+    was left out, the "new" ones are other pictures of the same.
     """
 
     fold: split.LeftOut
@@ -74,8 +77,16 @@ class Judged:
 
 def promise_of(runs: list[Judged]) -> tuple[Calibration, Thresholds, dict[str, Any]]:
     """What the runs' scores together let promise, as `fit_promise` does."""
-    parts = ([one.real, one.new_real, one.fake, one.promised] for one in runs)
+    parts = (
+        [*_as_promised(one.real, one.new_real, one.fold.sources), *_as_promised(one.fake, one.promised, one.fold.generators)]
+        for one in runs
+    )
     return fit_promise(*map(_together, zip(*parts, strict=True)))
+
+
+def _as_promised(known: Scores, new: Scores, left_out: list[str]) -> tuple[Scores, Scores]:
+    """The same two, unless nothing new was left out: then all are of what is known."""
+    return (known, new) if left_out else (_together((known, new)), Scores(new.p_fake[:0], new.groups[:0]))
 
 
 def _together(parts: tuple[Scores, ...]) -> Scores:
@@ -105,16 +116,18 @@ def finetune(
     method: Method,
     settings: Settings,
     folds: int,
+    sampling: Sampling | None = None,
     bar: Callable[[int], Callable[[int], object]] = lambda total: lambda done: None,
     command: str = "",
 ) -> Training:
     """Tune by `method` on the training side of `listing` and measure on its test side.
 
     What each of the `folds` runs and the last one has learnt is in the folder `kept`, so the same call goes on where it was
-    stopped. `bar(total)` gives what counts pictures. Raises DatasetError for pictures that are no files of their own, TrainingError for
-    data that can't be learnt from or left out.
+    stopped. So are frames of clips, as `sampling` chooses them, and pictures of a stream, since each is gone back to many times.
+    `bar(total)` gives what counts pictures. Raises TrainingError for data that can't be learnt from or left out.
     """
-    samples = _files(listing)
+    listing = as_files(listing, kept / "pictures", sampling)
+    samples = {sample.name: sample for sample in listing.samples}
     log.info("looking at %d pictures", len(samples))
     data, skipped = embed_samples(listing, Embedder(method.first_look(), crop, cache), bar(len(samples)))
     check_trainable(data, method.head)
@@ -144,7 +157,7 @@ def finetune(
     remade = np.array([is_remade(name) for name in training.rows["generator"]])
     runs = []
     for i, fold in enumerate(plan):
-        log.info("run %d of %d: without %s", i + 1, len(plan) + 1, ", ".join([*fold.generators, *fold.sources]))
+        log.info("run %d of %d: without %s", i + 1, len(plan) + 1, split.without(fold.generators, fold.sources))
         part = training.take(fold.learn)
         one = tuned(part, f"fold{i}")
         at = np.concatenate([fold.known, fold.new])
@@ -155,13 +168,14 @@ def finetune(
         log.info("told what it was without apart with AUROC %.3f", _auroc(runs[-1].new_real, runs[-1].new_fake))
     calibration, thresholds, promise = promise_of(runs)
     told = told_by_the_others(runs)
+    all_new = all(fold.generators and fold.sources for fold in plan)
     log.info("run %d of %d: all that may be learnt from", len(plan) + 1, len(plan) + 1)
     final = tuned(training, "all")
     head = head_of(final, training, exact=True)
     sides = replace(sides, test=embedded(sides.test, final.weights, exact=True))
     facts = {
         "seed": settings.seed,
-        "settings_tried": [{"settings": {}, "unseen_auroc": float(np.mean([one["auroc"] for one in told]))}],
+        "settings_tried": [{"settings": {}, "unseen_auroc": float(np.mean([one["auroc"] for one in told]))}] if all_new else [],
         "tuned": {**method.facts, "steps": settings.steps, "bfloat16": settings.bfloat16},
         "left_out": told,
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
@@ -170,13 +184,3 @@ def finetune(
     }
     fitted = Fitted(head, calibration, thresholds, promise)
     return replace(finished(name, method.head, fitted, sides, facts, encoder_weights=final.weights), look_alikes=alike)
-
-
-def _files(listing: Listing) -> dict[str, Sample]:
-    """The samples by name; raises DatasetError for a stream or clips, which can't be gone back to again and again."""
-    if listing.is_stream or any(sample.video for sample in listing.samples):
-        raise DatasetError(
-            "Tuning goes back to each picture many times, so each must be a file of its own; this data set is a stream or has clips. "
-            "Save its pictures, or frames, in a folder real/… fake/GENERATOR/…, or list them in a manifest CSV."
-        )
-    return {sample.name: sample for sample in listing.samples}

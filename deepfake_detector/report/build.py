@@ -19,6 +19,7 @@ from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_kept
 from deepfake_detector.files import write_atomically
 from deepfake_detector.report.words import MEANINGS, counted, given, of_clips_too, promise_on_unseen, weaknesses
+from deepfake_detector.split import without
 from deepfake_detector.types import Thresholds
 from deepfake_detector.versions import versions
 
@@ -200,6 +201,7 @@ def _templates() -> Callable[[str], Callable[..., str]]:
         "promise": promise_on_unseen,
         "counted": counted,
         "given": lambda thresholds: given(Thresholds(**thresholds)),
+        "without": lambda run: without(run["generators"], run["sources"]),
     }
     return lambda name: environment.get_template(name).render
 
