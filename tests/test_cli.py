@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ from PIL import Image
 
 from deepfake_detector.cache import Cache
 from deepfake_detector.cli.figures import print_sources
-from deepfake_detector.cli.options import command_line
+from deepfake_detector.cli.options import BesideTheBar, command_line, progress_bar
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError, UnusablePicture
 from deepfake_detector.ui.verdict_card import card
@@ -259,3 +260,11 @@ def test_a_command_is_kept_as_a_shell_takes_it_again(monkeypatch):
     typed = ["extract_embeddings.py", "my pictures", "--out", "it's.csv"]
     monkeypatch.setattr(sys, "argv", typed)
     assert shlex.split(command_line()) == typed
+
+
+def test_what_is_told_beside_a_bar_has_a_line_of_its_own(capsys):
+    with progress_bar(10) as bar:
+        bar.update(4)
+        BesideTheBar().emit(logging.makeLogRecord({"msg": "run 2 of 3"}))
+    told = capsys.readouterr().err.replace("\r", "\n").split("\n")
+    assert "run 2 of 3" in told

@@ -33,7 +33,7 @@ def run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentP
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold what a terminal can't show
-    shown = logging.StreamHandler(sys.stderr)
+    shown = BesideTheBar()
     shown.setFormatter(_OneLine())
     logging.basicConfig(handlers=[shown])
     logging.getLogger("deepfake_detector").setLevel(logging.INFO)
@@ -155,6 +155,18 @@ def sampling_of(arguments: argparse.Namespace):
 def check_seed(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.seed < 2**32:
         raise DetectorError(f"--seed should be from 0 to {2**32 - 1}; received {arguments.seed}.")
+
+
+class BesideTheBar(logging.Handler):
+    """Messages on standard error, each in a line of its own: a bar that stands there is drawn again below it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except Exception:  # as every handler: what can't be told must not end what is told about
+            self.handleError(record)
 
 
 def progress_bar(total: int | None):
