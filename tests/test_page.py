@@ -63,22 +63,23 @@ def downloaded(page, button: str):
     return download.value
 
 
-def drop(page, path: Path, place: str = "#picture button:has(input[type=file]), #picture [aria-dropeffect]") -> None:
-    """Drag a file onto the picture, as a hand would: the browser's own drop event with a File in it."""
-    page.locator(place).first.dispatch_event("drop", {"dataTransfer": in_hand(page, path)})
+def drop(page, *paths: Path, place: str = "#picture [aria-dropeffect]", kind: str = "image/png") -> None:
+    """Drag files onto the picture, as a hand would: the browser's own drop event with Files in it."""
+    page.locator(place).first.dispatch_event("drop", {"dataTransfer": in_hand(page, *paths, kind=kind)})
 
 
-def in_hand(page, path: Path):
-    """What a browser hands on of a file that is dragged or copied."""
-    content = base64.b64encode(path.read_bytes()).decode()
+def in_hand(page, *paths: Path, kind: str = "image/png"):
+    """What a browser hands on of files that are dragged or copied, all of which it takes for this kind."""
     return page.evaluate_handle(
-        """([content, name]) => {
-            const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
+        """([files, type]) => {
             const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], name, {type: 'image/png'}));
+            for (const [content, name] of files) {
+                const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, {type}));
+            }
             return transfer;
         }""",
-        [content, path.name],
+        [[(base64.b64encode(path.read_bytes()).decode(), path.name) for path in paths], kind],
     )
 
 
@@ -105,7 +106,7 @@ def test_a_picture_that_is_pasted_or_dropped_beside_its_box_is_judged(page, mode
     )
     assert verdict_of(page)[1] == str(Detector(model).judge_file(pasted).p_fake)
     page.locator("#report").wait_for()
-    drop(page, dropped, "#verdict")
+    drop(page, dropped, place="#verdict")
     page.wait_for_selector(f'#verdict [data-p-fake="{Detector(model).judge_file(dropped).p_fake}"]')
     page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
     page.locator("#verdict", has_text="The answer will stand here").wait_for()
@@ -136,9 +137,40 @@ def test_a_picture_of_the_page_itself_is_not_taken_where_somebody_lets_go_of_it(
 def test_of_two_boxes_none_takes_what_is_dropped_beside_them(page, tmp_path):
     page.get_by_role("tab", name="Teach it").click()
     page.wait_for_selector("#teach_fake input[type=file]", state="attached")
-    drop(page, draw(tmp_path / "a.png", 0, 5012), "#taught")
+    drop(page, draw(tmp_path / "a.png", 0, 5012), place="#taught")
     page.get_by_role("button", name="Learn these").click()
     page.get_by_text("There are no pictures in the boxes").wait_for()
+
+
+def test_a_file_goes_to_the_box_that_takes_its_kind_and_opens_its_tab(page, tmp_path):
+    picture, text = draw(tmp_path / "a.png", 0, 5014), tmp_path / "text.pdf"
+    clips = [draw_clip(tmp_path / f"{i}.mkv", list(range(0, 2000, 40)), size=(160, 96), tint=(0, 0, 30 * i)) for i in range(3)]
+    text.write_text("I am neither")
+
+    def judged(tab: str, place: str, file: Path) -> None:
+        page.get_by_role("tab", name=tab, selected=True).wait_for()
+        page.locator(place, has_text=hashlib.sha256(file.read_bytes()).hexdigest()).wait_for(timeout=90_000)
+
+    drop(page, clips[0], kind="video/x-matroska")
+    judged("Video", "#clip_verdict", clips[0])
+    page.screenshot(path=ROOT / "screenshots" / "handed_on.png")
+    drop(page, picture, place="#clip")
+    judged("Picture", "#verdict", picture)
+    page.wait_for_selector("#picture img")
+    drop(page, clips[1], place="#picture .image-frame", kind="")  # a browser that knows no such kind
+    judged("Video", "#clip_verdict", clips[1])
+    page.get_by_role("tab", name="Picture").click()
+    page.set_input_files("#picture input[type=file]", clips[2])
+    judged("Video", "#clip_verdict", clips[2])
+    for tab, place, said in (("Picture", "picture", "verdict"), ("Video", "clip", "clip_verdict")):
+        page.get_by_role("tab", name=tab).click()
+        page.locator(f"#{place}").get_by_title(re.compile("Clear|Remove Image")).click()
+        drop(page, text, place=f"#{place} [aria-dropeffect]", kind="application/pdf")
+        page.locator(f"#{said}", has_text=f"not a {tab.lower()}").wait_for()
+    drop(page, picture, clips[0])
+    page.get_by_role("tab", name="Many files", selected=True).wait_for()
+    page.click("#judge_many")
+    page.locator("#many_told", has_text="Of 2: ").wait_for()
 
 
 def test_the_same_picture_again_is_answered_from_memory(page, tmp_path):

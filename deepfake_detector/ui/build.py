@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepfake_detector import registry
+from deepfake_detector import registry, video
+from deepfake_detector.datasets.folder import EXTENSIONS
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.panel import Panel
 from deepfake_detector.ui import api, sessions, uploads
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 MAX_UPLOAD = "200mb"
 _INTRODUCTION = """# Real, fake, or unsure?
-Drop a picture, or choose the tab for a video or for many files. The answer is a hint, not proof. What you drop is deleted within minutes;
-the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
+Drop a picture, a video or many files: the tab for it opens by itself. The answer is a hint, not proof. What you drop is deleted within
+minutes; the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
 """
 # A page that is loaded again, as Gradio does when its server was away, has lost what it was taught, and tells so once.
 _TAUGHT = "() => {try {sessionStorage.setItem('taught', 'yes')} catch {}}"
@@ -69,10 +71,11 @@ def build(detector: Warming) -> gradio.Blocks:
         visitor = Visitor(taught, corrections, gr.Checkbox(visible=False), status)
         page.load(None, None, visitor.has_taught, js=_TAUGHT_BEFORE).then(**asking_who_answers(detector, visitor))
         taught.change(**asking_who_answers(detector, visitor)).then(None, js=_TAUGHT)
-        page.load(None, js=(_HERE / "page.js").read_text(encoding="utf-8"))
-        tabs = sorted((registry.load("ui/tabs", name) for name in registry.names("ui/tabs")), key=lambda tab: tab.ORDER)
-        for tab in tabs:
-            with gr.Tab(tab.TITLE):
+        endings = json.dumps({"picture": EXTENSIONS, "clip": video.EXTENSIONS})
+        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings})")
+        tabs = {name: registry.load("ui/tabs", name) for name in registry.names("ui/tabs")}
+        for name, tab in sorted(tabs.items(), key=lambda one: one[1].ORDER):
+            with gr.Tab(tab.TITLE, id=name):
                 tab.build(gr, detector, visitor)
     return page
 

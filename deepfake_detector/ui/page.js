@@ -1,5 +1,5 @@
-// What the browser is to do beside what Gradio does, once the page is there.
-() => {
+// What the browser is to do beside what Gradio does, once the page is there. `endings` has those of files' names, by the box that takes them.
+endings => {
   // A screen reader is to tell what comes there, and what the example pictures are.
   const SPOKEN = '#status, #verdict, #noted, #clip_verdict, #many_told, #taught';
   const name = () => {
@@ -13,8 +13,22 @@
       group.ariaLabel = group.querySelector('[data-testid=block-info]').textContent;
     }
   };
-  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});  // a tab is made once it is opened
-  name();
+  // A box that was sent files may have no place for them yet: a tab is made once it is opened.
+  let sent;
+  const place = box => document.querySelector(`#${box} input[type=file]`);
+  const hand = () => {
+    const input = sent && place(sent.to);
+    if (!input) return;
+    input.files = sent.files;
+    sent = undefined;
+    input.dispatchEvent(new Event('change', {bubbles: true}));
+  };
+  const look = () => {
+    name();
+    hand();
+  };
+  new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+  look();
   // Of a clip that only the detector can read Gradio would say "Error". Its own ears are on the player, so this hears first.
   for (const happened of ['error', 'loadeddata']) document.addEventListener(happened, event => {
     const player = event.target;
@@ -22,15 +36,36 @@
     if (happened === 'error') event.stopImmediatePropagation();
     player.parentElement.toggleAttribute('data-unplayable', !player.videoWidth);  // of some it plays the sound alone
   }, true);
-  // Gradio takes what is pasted by its own button, or dropped onto the box itself; a browser would leave the page for a file dropped beside it.
-  const boxes = () => [...document.querySelectorAll('input[type=file]')].filter(box => box.closest('[role=tabpanel]').checkVisibility());
-  const give = (event, {files}) => {
-    if (event.defaultPrevented || !files.length) return;
+  // A file goes to the box that takes its kind, and that box's tab is opened. One that is of neither kind stays where it is, and the verdict
+  // says so: to Gradio all are of their box's kind, as it has words of its own for others, and browsers know few kinds.
+  const KINDS = {picture: 'image/', clip: 'video/', many: ''};
+  const boxes = Object.keys(KINDS);
+  const meant = ([{name, type}, another], here) => {
+    if (another || here === 'many') return 'many';
+    const known = box => endings[box]?.some(ending => name.toLowerCase().endsWith(ending));
+    return boxes.find(box => KINDS[box] && type.startsWith(KINDS[box])) ?? boxes.find(known) ?? here;
+  };
+  const send = (files, to) => {
+    const transfer = new DataTransfer();
+    for (const file of files) transfer.items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
+    sent = {to, files: transfer.files};
+    document.querySelector(`[data-tab-id=${to}]`).click();
+    // Nor has one that holds a clip, or where Gradio was asked to paste.
+    if (!place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
+    hand();
+  };
+  // What fits Gradio takes itself, where it is picked, pasted by its own button, or dropped onto the box; a browser would leave the page
+  // for a file dropped beside it.
+  const take = (event, {files}, beside) => {
+    if (event.defaultPrevented || !files?.length) return;
+    const here = boxes.find(box => beside ? document.getElementById(box)?.checkVisibility() : event.target.closest(`#${box}`));
+    const to = here && meant(files, here);
+    const fits = to === here && [...files].every(file => file.type.startsWith(KINDS[here]));
+    if (!beside && (!here || fits)) return;
     event.preventDefault();
-    const [box, another] = boxes();
-    if (!box || another) return;  // which of two is meant?
-    box.files = files;
-    box.dispatchEvent(new Event('change', {bubbles: true}));
+    event.stopPropagation();
+    if (!beside) event.target.dispatchEvent(new DragEvent('dragleave', {bubbles: true}));  // or the box would stay lit
+    if (here) send(files, to);  // of two boxes, which is meant?
   };
   // Of files alone: a browser sets words down where they are dropped only if nobody else says that they may be. Of a picture of the page
   // itself it has a file out, too, which would be judged where somebody lets go of it.
@@ -40,9 +75,11 @@
     const {types} = event.dataTransfer;
     if (types.includes('Files') && !types.includes(own)) event.preventDefault();
   });
-  document.addEventListener('drop', event => give(event, event.dataTransfer));
+  document.addEventListener('change', event => take(event, event.target), true);  // before Gradio hears of it
+  document.addEventListener('drop', event => take(event, event.dataTransfer), true);
+  document.addEventListener('drop', event => take(event, event.dataTransfer, true));
   document.addEventListener('paste', event => {
     const words = event.target.closest('input, textarea') && event.clipboardData.types.includes('text/plain');
-    if (!words) give(event, event.clipboardData);  // a word processor copies both
+    if (!words) take(event, event.clipboardData, true);  // a word processor copies both
   });
 }
