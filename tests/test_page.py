@@ -786,6 +786,34 @@ def say(page, file: Path, what: str, noted: str) -> None:
     page.locator("#verdict .verdict").wait_for(state="detached")
 
 
+def test_only_what_was_said_of_this_very_picture_can_be_taken_back(page, tmp_path):
+    pictures = [draw(tmp_path / f"{i}.png", 1, 5600 + i) for i in range(2)]
+    wrong, back = (page.get_by_role("button", name=name) for name in ("I know it is real", "Take that back"))
+
+    def judged(picture: Path) -> None:
+        page.set_input_files("#picture input[type=file]", picture)
+        page.locator("#verdict", has_text=hashlib.sha256(picture.read_bytes()).hexdigest()).wait_for()
+        wrong.wait_for()
+
+    judged(pictures[0])
+    assert not back.is_visible()
+    wrong.click()
+    back.wait_for()
+    page.screenshot(path=ROOT / "screenshots" / "said.png")
+    judged(pictures[1])
+    assert not back.is_visible()
+    judged(pictures[0])
+    assert back.is_visible()
+    back.click()
+    back.wait_for(state="hidden")
+    wrong.click()
+    back.wait_for()
+    page.get_by_role("tab", name="Teach it").click()
+    page.get_by_role("button", name="Forget what I said").click()
+    page.get_by_role("tab", name="Picture").click()
+    back.wait_for(state="hidden")
+
+
 def test_answers_that_were_wrong_are_learnt_without_being_dropped_again(page, tmp_path):
     """One by one, each put right by a click; the files may be gone by the time that there are ten."""
     bluish = [draw(tmp_path / f"photo_{i:02}.png", 1, 7000 + i) for i in range(10)]

@@ -33,13 +33,14 @@ class Upload(NamedTuple):
 class Held:
     """What a visitor's box holds by now: an answer about what it held before must not stand beside it.
 
-    `frames` is how many of a clip's are to be judged. `waits` says that none has begun to judge it. `judged` is who was asked
-    about it and what they answered, until a report of that is made.
+    `frames` is how many of a clip's are to be judged. `waits` says that none has begun to judge it. `sha256` is that of a picture that was
+    judged, `judged` who was asked about it and what they answered, until a report of that is made.
     """
 
     upload: Upload | None = None
     frames: int | None = None
     waits: bool = False
+    sha256: str | None = None
     judged: tuple[Panel, Verdict] | None = None
 
 

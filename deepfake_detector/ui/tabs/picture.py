@@ -52,39 +52,43 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         def get_block_name(self) -> str:
             return "image"
 
-    def judge(upload: Upload | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
+    def judge(upload: Upload | None, own: Panel | None, held: Held, so_far: Corrections) -> tuple[Any, ...]:
         if upload is None or upload != held.upload:
-            return (gr.skip(),) * 5
-        judged = None
+            return nothing
+        judged = sha256 = None
         try:
             content, shared = read_file(upload.path), detector.get()
             panel = own or shared
             judged = panel, (verdict := panel.judge(content))
-            said, teachable = card(verdict, content), shared.first.bundle.recall is not None
+            said, teachable, sha256 = card(verdict, content), shared.first.bundle.recall is not None, verdict.sha256
         except (DetectorError, OSError) as error:
             said, teachable = problem(f"This file can't be judged: {error}"), False
         if upload != held.upload:
-            return (gr.skip(),) * 5
-        held.judged = judged
-        return said, "", gr.Row(visible=teachable), "", gr.DownloadButton(visible=False)
+            return nothing
+        held.judged, held.sha256 = judged, sha256
+        return said, "", gr.Row(visible=teachable), "", gr.DownloadButton(visible=False), retractable(held, so_far)
 
-    def judge_first(upload: Upload | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
+    def judge_first(upload: Upload | None, own: Panel | None, held: Held, so_far: Corrections) -> tuple[Any, ...]:
         """Once: a second answer would take away the report that belongs to the first."""
         if upload != held.upload or not held.waits:
-            return (gr.skip(),) * 5
+            return nothing
         held.waits = False
-        return judge(upload, own, held)
+        return judge(upload, own, held, so_far)
 
-    def judge_again(upload: Upload | None, own: Panel | None, held: Held) -> tuple[Any, ...]:
+    def judge_again(upload: Upload | None, own: Panel | None, held: Held, so_far: Corrections) -> tuple[Any, ...]:
         """What was taught may have another answer; the old one stays where the file is gone by now."""
-        return judge(upload, own, held) if upload and Path(upload.path).exists() else (gr.skip(),) * 5
+        return judge(upload, own, held, so_far) if upload and Path(upload.path).exists() else nothing
+
+    def retractable(held: Held, so_far: Corrections) -> Any:
+        """Only what was said of this very picture can be taken back."""
+        return gr.Button(visible=held.sha256 in so_far)
 
     def clear(upload: Upload | None, held: Held) -> tuple[Any, ...]:
         """Before another picture is judged: what was said of the one before must not stand beside it, nor what is still being found."""
         if upload is not None and upload == held.upload:  # Gradio tells twice of a picture that was fetched
-            return (gr.skip(),) * 5
-        held.upload, held.waits, held.judged = upload, True, None
-        return "" if upload else AWAITED, "", gr.Row(visible=False), "", gr.DownloadButton(visible=False)
+            return nothing
+        held.upload, held.waits, held.judged, held.sha256 = upload, True, None, None
+        return "" if upload else AWAITED, "", gr.Row(visible=False), "", gr.DownloadButton(visible=False), gr.Button(visible=False)
 
     def correct(label: int | None, upload: Upload | None, so_far: Corrections) -> tuple[Any, str]:
         if upload is None:
@@ -141,18 +145,19 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
                     REAL: gr.Button("I know it is real", size="sm", min_width=100),
                     FAKE: gr.Button("I know it is fake", size="sm", min_width=100),
                 }
-                known[None] = gr.Button("Take that back", size="sm", min_width=100)
+                known[None] = gr.Button("Take that back", size="sm", min_width=100, visible=False)
             noted = gr.Markdown(elem_id="noted")
             report = gr.DownloadButton(BUTTON, size="sm", visible=False, elem_id="report")
             parts_shown = gr.HTML(label="Each part by itself", elem_id="parts")
     # Below both, so that on a phone the verdict stands right under the picture.
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
-    shown = [answer, parts_shown, correction, noted, report]
+    shown = [answer, parts_shown, correction, noted, report, known[None]]
+    nothing = (gr.skip(),) * len(shown)
     held, private = gr.State(Held(), time_to_live=KEPT), {"api_visibility": "private", "trigger_mode": "multiple"}
     cleared = picture.change(clear, [picture, held], shown, queue=False, show_progress="hidden", **private)
     # "multiple": what comes while another is judged would otherwise be passed over, and never be judged.
     drawing = {"show_progress": "minimal", "show_progress_on": parts_shown}
-    asked, slowly = [picture, visitor.taught, held], {"concurrency_limit": 2, **private}
+    asked, slowly = [picture, visitor.taught, held, visitor.corrections], {"concurrency_limit": 2, **private}
     for event, how in ((cleared.then, judge_first), (visitor.taught.change, judge_again)):
         judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
         judged.then(**asking_who_answers(detector, visitor))
@@ -167,6 +172,8 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             concurrency_limit=2,
             show_progress="minimal",
         )
+    said = [held, visitor.corrections]  # here, or forgotten on another tab
+    visitor.corrections.change(retractable, said, known[None], queue=False, show_progress="hidden", api_visibility="private")
     address.submit(fetch, address, [picture, address_said, address], api_visibility="private", concurrency_limit=2, show_progress="full")
 
 

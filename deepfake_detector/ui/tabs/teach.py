@@ -95,8 +95,8 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     quietly = {"api_visibility": "private", "show_progress": "hidden"}
     # Also on the press, as what was said may be gone by then.
     gr.on([visitor.corrections.change, press.click], count, visitor.corrections, [so_far, said_before], queue=False, **quietly)
-    # With a second output, as Gradio takes a lone dict for one of components.
-    forget.click(lambda: ({}, ""), None, [visitor.corrections, so_far], queue=False, **quietly)
+    # With a second output, as Gradio takes a lone dict for one of components; in its queue, as it tells of no change that came past that.
+    forget.click(lambda: ({}, ""), None, [visitor.corrections, so_far], **quietly)
     gr.context.Context.root_block.load(ready, None, can_not, concurrency_limit=WAITING, **quietly)
     press.click(hold, [real, fake], None, queue=False, api_visibility="private", show_progress="hidden")
     press.click(
