@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deepfake_detector.ui.warming import WAITING
 from tests.clips import draw_clip
 from tests.conftest import ROOT, draw
 from tests.serving import served
@@ -136,3 +137,24 @@ def test_how_many_files_are_judged_is_told_and_closing_the_page_ends_it(browser,
     allow(ENOUGH)
     time.sleep(1)  # in which all would be encoded
     assert encoded() - before < 24
+
+
+def test_who_waits_with_many_files_is_told_so_and_not_how_long_others_took(browser, slow, tmp_path):
+    url, _, allow = slow
+    allow(0)
+    judging = []
+    for i in range(WAITING + 1):
+        page = visit(browser, url, "Many files")
+        page.set_input_files("#many input[type=file]", draw(tmp_path / f"{i}.png", i % 2, 9700 + i, size=(60, 50)))
+        page.locator("#many").get_by_text("png").first.wait_for()
+        page.click("#judge_many")
+        if i < WAITING:
+            page.locator("#many_told", has_text="0 of 1 files are judged").wait_for()
+        judging.append(page)
+    page.locator("#many_told", has_text="waits for its turn").wait_for()
+    page.screenshot(path=ROOT / "screenshots" / "waits.png")
+    assert page.locator("#many_told").inner_text().split("\n")[-1] == "It waits for its turn."
+    allow(ENOUGH)
+    page.locator("#many_told", has_text="Of 1: ").wait_for()
+    for page in judging:
+        page.close()

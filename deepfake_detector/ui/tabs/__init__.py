@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from deepfake_detector.ui.verdict_card import under_way
 from deepfake_detector.ui.warming import WAITING, Warming
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from deepfake_detector.types import Verdict
 
 AWAITED = "<p>The answer will stand here: real, fake or unsure, how sure, and why.</p>"  # where nothing was dropped yet
+WAITS = under_way("It waits for its turn.")
 KEPT = 2 * 3600  # seconds that it is kept for, less where the visitor leaves
 
 

@@ -14,7 +14,7 @@ from deepfake_detector.types import Progress
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import AWAITED, KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
+from deepfake_detector.ui.tabs import AWAITED, KEPT, WAITS, Held, Upload, Visitor, asking_who_answers, into_sight
 from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import Warming
 
@@ -45,7 +45,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         held.upload, held.frames, held.waits = upload, frames, True
         if upload:
             uploads.hold([upload.path])  # which may have been there for minutes, and now waits for its turn
-        return alone(under_way("It waits for its turn.") if upload else AWAITED)
+        return alone(WAITS if upload else AWAITED)
 
     def alone(html: str) -> tuple[str, str, Any]:
         """This, and nothing below it."""

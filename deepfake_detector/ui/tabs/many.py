@@ -16,7 +16,7 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import thumbnail
 from deepfake_detector.types import Progress, Verdict
 from deepfake_detector.ui import uploads
-from deepfake_detector.ui.tabs import Visitor, asking_who_answers, clip
+from deepfake_detector.ui.tabs import WAITS, Visitor, asking_who_answers, clip
 from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import WAITING, Warming
 from deepfake_detector.video import Sampling, is_video
@@ -45,8 +45,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         def get_block_name(self) -> str:
             return "file"
 
-    def hold(files: list[tuple[str, str]]) -> None:
+    def hold(files: list[tuple[str, str]]) -> str:
         uploads.hold([path for path, _ in files])
+        return WAITS
 
     def far(done: int, of: int) -> tuple[Any, Any, Any]:
         return under_way(f"{done} of {of} files are judged.", Progress(done, of)), gr.skip(), gr.skip()
@@ -78,17 +79,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     answer = gr.HTML(label="Verdicts", elem_id="many_verdicts")
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
     quietly = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    press.click(hold, files, None, **quietly)
-    # Several side by side, so that nobody's few wait for another's many.
-    judging = press.click(
-        judge,
-        [files, visitor.taught],
-        [told, answer, download],
-        concurrency_limit=WAITING,
-        api_visibility="private",
-        show_progress="full",
-        show_progress_on=told,
-    )
+    # Several side by side, so that nobody's few wait for another's many. "hidden": Gradio would tell how long others' files took.
+    slowly = {"concurrency_limit": WAITING, "api_visibility": "private", "show_progress": "hidden"}
+    judging = press.click(hold, files, told, **quietly).then(judge, [files, visitor.taught], [told, answer, download], **slowly)
     judging.then(**asking_who_answers(detector, visitor))
     # What was said of other files, or is still being found, must not stand beside these.
     files.change(lambda: ("", "", gr.DownloadButton(visible=False)), None, [told, answer, download], cancels=judging, **quietly)
