@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import select
 import shutil
 import socket
 import subprocess
@@ -30,6 +29,7 @@ from deepfake_detector.errors import BundleError
 from deepfake_detector.panel import Panel
 from deepfake_detector.types import Looked, Part, Thresholds, Verdict
 from deepfake_detector.ui import api, uploads
+from deepfake_detector.ui.turns import Turns
 from deepfake_detector.ui.warming import Warming
 from tests.clips import draw_clip
 from tests.conftest import answering, draw
@@ -380,48 +380,64 @@ def test_where_too_many_are_sent_the_slowest_makes_room(monkeypatch):
 
 
 def test_an_upload_may_take_long_but_not_for_ever(monkeypatch):
-    monkeypatch.setattr(api, "_PATIENCE", 1)
-    monkeypatch.setattr(api, "_SLOWEST", 1000)
+    now, looked = [1000.0], threading.Semaphore(0)
+
+    def clock() -> float:
+        looked.release()
+        return now[0]
+
+    monkeypatch.setattr(api, "time", SimpleNamespace(monotonic=clock))
     content = form("")["content"]
+    piece = -(-len(content) // 8)
+    monkeypatch.setattr(api, "_SLOWEST", piece / 20)
     with listening() as port:
         with sending(port, len(content)) as slow:
-            began = time.monotonic()
-            for at in range(0, len(content), -(-len(content) // 8)):
-                time.sleep(0.2)
-                slow.sendall(content[at : at + -(-len(content) // 8)])
+            assert looked.acquire(timeout=60), "when it began"
+            for at in range(0, len(content), piece):
+                assert looked.acquire(timeout=60), "before each piece"
+                now[0] += 20  # seconds, of which there is patience for 30, and 20 more for each piece
+                slow.sendall(content[at : at + piece])
             assert slow.recv(4096).startswith(b"HTTP/1.1 200")
-            assert time.monotonic() - began > 1.5
         with sending(port) as trickling:
-            for byte in content[:100]:
-                trickling.sendall(bytes([byte]))
-                if select.select([trickling], [], [], 0.2)[0]:
-                    break
+            now[0] += 31
+            trickling.sendall(b"-")
             assert trickling.recv(4096).startswith(b"HTTP/1.1 408")
 
 
 def test_a_clip_whose_judgement_nobody_waits_for_frees_its_place(model, tmp_path, monkeypatch):
     monkeypatch.setattr(api, "AT_ONCE", 1)
     monkeypatch.setattr(api, "WAITING", 1)
-    encoded, begun, encode = [], threading.Event(), Encoder.encode
+    encoded, begun, go, asked = [], threading.Event(), threading.Event(), Future()
+    encode, wait = Encoder.encode, Turns._wait
 
     def slowly(encoder, prepared):
         encoded.append(len(prepared))
         if len(encoded) > 1:  # the first warms it up
             begun.set()
-            time.sleep(0.3)
+            assert go.wait(60)
         return encode(encoder, prepared)
 
+    def waiting_for_its_turn(turns, client):
+        if not asked.done():
+            asked.set_result(turns)
+        return wait(turns, client)
+
     monkeypatch.setattr(Encoder, "encode", slowly)
+    monkeypatch.setattr(Turns, "_wait", waiting_for_its_turn)
     content = form("", b"a.mp4", draw_clip(tmp_path / "a.mp4", list(range(0, 6400, 40))).read_bytes())["content"]
     with listening(lambda: Panel([Detector(model)])) as port:
-        with sending(port, len(content), "?frames=144") as leaving, sending(port, len(content), "?frames=144") as waiting:
-            for client in (leaving, waiting):
-                client.sendall(content)
-                assert begun.wait(60)
-            time.sleep(0.5)  # until the other waits for its turn
+        with sending(port, len(content), "?frames=144") as waiting, sending(port, len(content), "?frames=144") as leaving:
+            leaving.sendall(content)
+            assert begun.wait(60)
+            waiting.sendall(content)
+            turns = asked.result(60)
             assert posted(port) == 503
-        while posted(port) == 503:
-            time.sleep(0.05)
+        deadline = time.monotonic() + 60
+        while turns._waiting:  # until the server knows that both have left, this one last
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        go.set()
+        assert posted(port) == 200
         assert sum(encoded) < 72, "half of the frames of one"
 
 

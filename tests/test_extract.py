@@ -194,15 +194,17 @@ def test_order_is_kept_whatever_the_batches(tmp_path):
     assert (tmp_path / "mixed.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
 
 
-# A real encoder takes its time; the histogram has to be slowed down for a kill to find it at work.
+# A real encoder takes its time; the histogram has to wait in its second batch for a kill to find it at work.
 SLOW = """
-import sys, time
+import os, sys, time
 from deepfake_detector.encoders import colour_histogram
-encode = colour_histogram.Encoder.encode
+encode, begun = colour_histogram.Encoder.encode, []
 def slowly(self, prepared):
-    time.sleep(0.15)
     with open("shown.txt", "a") as log:
         log.write(f"{len(prepared)}\\n")
+    begun.append(1)
+    while len(begun) == 2 and not os.path.exists("may end"):
+        time.sleep(0.01)
     return encode(self, prepared)
 colour_histogram.Encoder.encode = slowly
 from deepfake_detector.cli import extract
@@ -252,17 +254,22 @@ def batches_shown(cwd: Path) -> list[int]:
     return [int(line) for line in log.read_text().split()] if log.exists() else []
 
 
+def until_it_shows(cwd: Path, batches: int) -> None:
+    deadline = time.monotonic() + 120
+    while len(batches_shown(cwd)) < batches:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_three_kills_change_nothing_and_cost_at_most_a_batch_each(dataset, tmp_path, how):
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
+    (undisturbed / "may end").touch()
     assert finished(slow_extraction(dataset, undisturbed))[0] == 0
     for kill in range(3):
         victim = slow_extraction(dataset, tmp_path)
-        before = len(batches_shown(tmp_path))
-        deadline = time.monotonic() + 60
-        while len(batches_shown(tmp_path)) < before + 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until_it_shows(tmp_path, 2 * (kill + 1))
         victim.send_signal(how)
         status, error = finished(victim)
         assert status == (-9 if how == signal.SIGKILL else 130)
@@ -270,6 +277,7 @@ def test_three_kills_change_nothing_and_cost_at_most_a_batch_each(dataset, tmp_p
             assert "goes on from there" in error
             assert "Traceback" not in error
         assert not (tmp_path / "t.csv").exists(), f"kill {kill}: no half table"
+    (tmp_path / "may end").touch()
     assert finished(slow_extraction(dataset, tmp_path))[0] == 0
     assert (tmp_path / "t.csv").read_bytes() == (undisturbed / "t.csv").read_bytes()
     assert sum(batches_shown(tmp_path)) <= 80 + 3 * 8
@@ -281,6 +289,10 @@ def test_two_extractions_at_once_into_one_cache(dataset, tmp_path):
         folder.mkdir()
         (folder / "c.sqlite").symlink_to(tmp_path / "shared.sqlite")
     running = [slow_extraction(dataset, folder) for folder in folders]
+    for folder in folders:
+        until_it_shows(folder, 2)
+    for folder in folders:
+        (folder / "may end").touch()
     assert [finished(r)[0] for r in running] == [0, 0]
     assert (folders[0] / "t.csv").read_bytes() == (folders[1] / "t.csv").read_bytes()
     with Cache(tmp_path / "shared.sqlite") as cache:

@@ -18,6 +18,7 @@ import threading
 import time
 import zlib
 from collections import Counter
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpcore
@@ -31,8 +32,8 @@ from deepfake_detector.fetch import Fetcher, Limits, fetched_now
 from deepfake_detector.picture_store import Fetched, PictureStore
 from tests.conftest import ROOT
 
-# Short where a test waits for the time to run out, yet long enough for a busy machine.
-QUICK = Limits(read=1.5, total=2.5, backoff=0.01, max_bytes=200_000)
+PATIENT = Limits(backoff=0.01, max_bytes=200_000)
+QUICK = replace(PATIENT, read=1.5, total=2.5)  # where servers stall: on a busy machine others may need longer
 
 
 def png(seed: int = 0, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -146,7 +147,7 @@ def only_loopback(monkeypatch):
     return names
 
 
-def fetch(store, urls, limits=QUICK, **options):
+def fetch(store, urls, limits=PATIENT, **options):
     with Fetcher(store, allow_private=True, limits=limits, **options) as fetcher:
         return list(fetcher.fetch(urls))
 
@@ -224,12 +225,15 @@ def test_a_hostile_server_gets_each_outcome_in_order(tmp_path):
     for one in servers.values():
         one.answers |= {f"/{n}": answer for n, (answer, *_) in HOSTILE.items()} | {"/other_picture": reply(png(1))}
     urls = [f"{one.url}/{name}" for name, one in servers.items()]
+    stalling = [url for url, (_, outcome, _) in zip(urls, HOSTILE.values(), strict=True) if outcome == "timeout"]
     began = time.monotonic()
-    found = fetch(tmp_path, urls, concurrency=16)
+    stalled = fetch(tmp_path, stalling, QUICK)
     took = time.monotonic() - began
+    answered = fetch(tmp_path, [url for url in urls if url not in stalling], concurrency=16)
     for one in servers.values():
         one.close()
-    assert [f.url for f in found] == urls
+    assert [f.url for f in stalled] + [f.url for f in answered] == stalling + [url for url in urls if url not in stalling]
+    found = sorted(stalled + answered, key=lambda one: urls.index(one.url))
     assert {n: f.outcome for n, f in zip(HOSTILE, found, strict=True)} == {n: outcome for n, (_, outcome, _) in HOSTILE.items()}
     circle = {"redirects_in_a_circle", "other_way_round"}
     asked = {n: sum(s.asked.values()) // (2 if n in circle else 1) for n, s in servers.items()}
@@ -338,13 +342,13 @@ def test_a_port_that_serves_no_pictures_is_refused(port, monkeypatch):
 def test_other_ways_to_write_this_machine_are_refused(tmp_path, only_loopback):
     only_loopback |= {"localhost": ["127.0.0.1", "::1"], "localhost.": ["127.0.0.1"]}
     hosts = ["127。0。0。1", "[::ffff:7f00:1]", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", "localhost", "LOCALHOST."]
-    with Fetcher(tmp_path, limits=QUICK) as fetcher:
+    with Fetcher(tmp_path, limits=PATIENT) as fetcher:
         assert [f.outcome for f in fetcher.fetch(f"http://{host}/" for host in hosts)] == ["refused"] * len(hosts)
 
 
 def test_by_default_this_machine_is_not_asked(tmp_path, server):
     server.answers["/"] = reply(png())
-    with Fetcher(tmp_path, limits=QUICK) as fetcher:
+    with Fetcher(tmp_path, limits=PATIENT) as fetcher:
         (found,) = fetcher.fetch([server.url + "/"])
     assert found.outcome == "refused"
     assert not server.asked
@@ -374,7 +378,7 @@ def test_each_redirect_is_checked_anew_and_each_name_resolved_once(tmp_path, ser
     server.answers["/picture"] = reply(png(), Connection="close")
     for i, target in enumerate(targets):
         server.answers[f"/{i}"] = reply(b"", 302, Location=target)
-    with Fetcher(tmp_path, limits=QUICK) as fetcher:
+    with Fetcher(tmp_path, limits=PATIENT) as fetcher:
         found = list(fetcher.fetch(f"{server.url}/{i}" for i in range(len(targets))))
         assert [f.outcome for f in found] == ["refused"] * len(targets)
         assert server.asked.total() == len(targets)
@@ -444,14 +448,14 @@ def test_order_is_kept_whatever_the_servers_take(tmp_path, server):
 
 def test_few_requests_at_once_to_one_host_and_so_many_to_all(tmp_path):
     servers = [Server() for _ in range(4)]
-    together = {"now": 0, "peak": 0}
+    together, changed = {"now": 0, "peak": 0}, threading.Condition()
 
     def slow(handler):
-        with servers[0].lock:
+        with changed:
             together["now"] += 1
             together["peak"] = max(together.values())
-        time.sleep(0.02)
-        with servers[0].lock:
+            changed.notify_all()
+            changed.wait_for(lambda: together["peak"] >= 6, 20)
             together["now"] -= 1
         reply(png())(handler)
 
@@ -462,7 +466,7 @@ def test_few_requests_at_once_to_one_host_and_so_many_to_all(tmp_path):
         one.close()
     assert {f.outcome for f in found} == {"ok"}
     assert max(one.peak for one in servers) == 2
-    assert 2 < together["peak"] <= 6
+    assert together["peak"] == 6
 
 
 def test_a_host_gets_its_minimum_delay_and_the_pause_it_asks_for(tmp_path, server):
@@ -544,7 +548,7 @@ def test_a_host_that_answers_with_errors_is_still_asked_for_the_rest(tmp_path, s
 def test_an_endless_list_is_read_only_some_way_ahead(tmp_path, server):
     read = itertools.count()
     server.answers |= {f"/{i}": reply(png(i)) for i in range(2000)}
-    with Fetcher(tmp_path, allow_private=True, concurrency=2, limits=QUICK) as fetcher:
+    with Fetcher(tmp_path, allow_private=True, concurrency=2, limits=PATIENT) as fetcher:
         endless = fetcher.fetch(f"{server.url}/{i}" for i in read)
         assert [f.content for f in itertools.islice(endless, 20)] == [png(i) for i in range(20)]
         endless.close()
@@ -557,15 +561,17 @@ def test_a_slow_list_does_not_hold_up_what_came(tmp_path, server):
     came = []
 
     def slow_list():
-        for i in range(3):
-            yield f"{server.url}/{i}"
-            time.sleep(0.15)
-        assert len(came) >= 1, "the first was given out before the list ended"
+        for i in range(1000):  # fewer than are read ahead
+            yield f"{server.url}/{i % 3}"
+            if came:
+                return
+            time.sleep(0.02)
+        pytest.fail("the first should be given out before the list ends")
 
-    with Fetcher(tmp_path, allow_private=True, limits=QUICK) as fetcher:
+    with Fetcher(tmp_path, allow_private=True, limits=PATIENT) as fetcher:
         for found in fetcher.fetch(slow_list()):
-            came.append(found)
-    assert len(came) == 3
+            came.append(found.outcome)
+    assert set(came) == {"ok"}
 
 
 def test_it_can_be_closed_with_requests_under_way(tmp_path, server):
@@ -599,7 +605,7 @@ def test_what_may_pass_is_asked_in_three_runs_and_then_left_until_forgotten(tmp_
     for run, times in enumerate([1, 2, 3, 3]):
         assert [f.outcome for f in fetch(tmp_path, urls)] == ["error", "not_found"], run
         assert (server.asked["/a"], server.asked["/b"]) == (times, 1)
-    with Fetcher(tmp_path, allow_private=True, limits=QUICK) as fetcher:
+    with Fetcher(tmp_path, allow_private=True, limits=PATIENT) as fetcher:
         assert fetcher.store.forget("error", "timeout") == 1
         server.answers |= {"/a": reply(png()), "/b": reply(png())}
         assert [f.outcome for f in fetcher.fetch(urls)] == ["ok", "not_found"]

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def page(browser, address):
     page.requested = []
     page.on("request", lambda request: page.requested.append(request.url))
     page.goto(address[0])
-    page.wait_for_selector("#picture input[type=file]", state="attached")
+    page.locator("#status[aria-live]").wait_for()  # once page.js listens
     yield page
     page.close()
 
@@ -271,14 +272,15 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     assert "16 frames were judged" in page.inner_text("#clip_verdict")
     assert page.locator("#clip_verdict svg polyline").count() == 1
     assert page.locator("#clip_verdict svg polyline").evaluate("line => getComputedStyle(line).stroke") == "rgb(9, 105, 218)"
+    page.locator("#clip").get_by_title("Clear").wait_for()
     assert not page.locator("#clip").get_by_title("Trim video to selection").is_visible(), "that would ask an address elsewhere"
-    assert page.locator("#clip").get_by_title("Clear").is_visible()
     page.get_by_text("Frame by frame").click()
     assert page.locator("#clip_verdict details tr").count() == 17
     assert page.locator("#clip_verdict details tr").nth(1).inner_text().startswith("0.12 s")
     page.screenshot(path=ROOT / "screenshots" / "clip.png")
     page.set_viewport_size({"width": 390, "height": 844})
-    film, said = (page.locator(place).bounding_box() for place in ("#clip", "#clip_verdict"))
+    places = "['#clip', '#clip_verdict'].map(place => document.querySelector(place).getBoundingClientRect().toJSON())"
+    film, said = page.evaluate(places)  # at once, as the page may be scrolling
     assert said["y"] >= film["y"] + film["height"], "on a phone one below the other"
     assert said["width"] > 250
     strangers = [url for url in page.requested if not re.match(r"(http://127\.0\.0\.1:|data:|blob:)", url)]
@@ -605,10 +607,11 @@ def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, mon
     with pytest.raises(DetectorError, match="^1 of the files are no longer here"), uploads.holding(paths):
         pass
     monkeypatch.setattr(uploads, "CHECKED_EVERY", 0.05)
-    before = Path(paths[0]).stat().st_ctime_ns
     with uploads.holding(paths[::2]):
-        time.sleep(0.3)
-    assert Path(paths[0]).stat().st_ctime_ns > before + 2e8, "all the while, and not only at first"
+        first, deadline = Path(paths[0]).stat().st_ctime_ns, time.monotonic() + 60
+        while Path(paths[0]).stat().st_ctime_ns == first:  # all the while, and not only at first
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     Path(paths[0]).unlink()
     html = many.shown(paths, ["a", "b", "c"], outcomes)
     assert html.count("<img") == 1, "what is gone by now keeps its verdict"
@@ -634,7 +637,7 @@ def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
         page.wait_for_timeout(500)  # Gradio tells twice of what it fetched: no late answer may take the report away
         download = downloaded(page, "#report")
         assert f"<dt>File</dt><dd>{site}/red.png</dd>" in Path(download.path()).read_text(encoding="utf-8")
-        assert page.locator("#picture img").evaluate("image => image.naturalWidth") == 300
+        page.wait_for_function("document.querySelector('#picture img').naturalWidth === 300")
         page.fill("#address textarea, #address input", f"{site}/page.html")
         page.press("#address textarea, #address input", "Enter")
         page.locator("#address_said", has_text="What this address gives is no picture").wait_for()
@@ -674,7 +677,7 @@ def test_an_address_that_holds_its_picture_is_judged(page, model, tmp_path):
     expected = Detector(model).judge_file(picture)
     assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
     assert expected.sha256 in page.inner_text("#verdict"), "the file itself"
-    assert page.locator("#picture img").evaluate("image => image.naturalWidth") == 60
+    page.wait_for_function("document.querySelector('#picture img').naturalWidth === 60")
     assert page.input_value("#address textarea, #address input") == "", "no picture is kept anywhere, nor as an address"
 
 
@@ -918,11 +921,12 @@ def test_no_upload_outlives_its_time():
 
 
 def test_what_was_shown_is_forgotten_in_memory_too_and_what_was_taught_is_not(browser, model, tmp_path):
-    hasty = (
-        "import runpy; from deepfake_detector.ui import uploads; uploads.CHECKED_EVERY, uploads.KEPT = 1, 5; "
+    told_when = (  # what is there has had its time, and what comes after the next signal has not
+        "import itertools, runpy, signal; from deepfake_detector.ui import uploads; uploads.CHECKED_EVERY, kept = 0.1, itertools.cycle((0, 300)); "
+        "signal.signal(signal.SIGUSR1, lambda *_: setattr(uploads, 'KEPT', next(kept))); "
         f"runpy.run_path({str(ROOT / 'app.py')!r}, run_name='__main__')"
     )
-    with served([model], tmp_path, 7999, ["-c", hasty]) as (url, _):
+    with served([model], tmp_path, 7999, ["-c", told_when]) as (url, server):
         page, visitors = browser.new_page(), []
         page.on("request", lambda request: visitors.extend(re.findall(r"/heartbeat/(\w+)", request.url)))
         page.goto(url)
@@ -942,11 +946,13 @@ def test_what_was_shown_is_forgotten_in_memory_too_and_what_was_taught_is_not(br
         shown = held()
         assert "mine.png" in shown
         assert "data-p-fake" in shown
-        page.wait_for_timeout(8000)
-        left = held()
+        server.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 60
+        while any(word in (left := held()) for word in ("mine.png", "data-p-fake", "photo_00.png")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         assert len(left) > 1000
-        for word in ("mine.png", "data-p-fake", "photo_00.png"):
-            assert word not in left
+        server.send_signal(signal.SIGUSR1)
         page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
         page.set_input_files("#picture input[type=file]", draw(tmp_path / "another.png", 1, 7501))
         page.locator("#verdict", has_text="colours, taught archive").wait_for()

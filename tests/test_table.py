@@ -179,14 +179,15 @@ def test_the_command_converts_and_says_what_is_wrong(tmp_path):
         assert "Traceback" not in failed.stderr
 
 
-# A table of ordinary size takes its time; a small one has to be slowed down for a kill to find it at work.
+# A table of ordinary size takes its time; a small one has to wait until it may end, for a kill to find it at work.
 SLOW = """
-import sys, time
+import pathlib, sys, time
 from deepfake_detector import table
 write = table._Writer.write
 def slowly(self, *chunk):
-    time.sleep(0.1)
     write(self, *chunk)
+    while not pathlib.Path("may end").exists():
+        time.sleep(0.01)
 table._Writer.write, table._CHUNK_ROWS = slowly, 10
 from deepfake_detector.cli import main
 sys.exit(main(sys.argv[1:]))
@@ -198,16 +199,22 @@ def slow_conversion(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
 
 
+def being_written(target: Path) -> list[Path]:
+    """The unfinished files of this table, once there are any. With its first bytes one is locked; before, its writer may be about to."""
+    deadline = time.monotonic() + 120
+    while not (parts := [part for part in target.parent.glob(f".{target.name}.*.part") if part.stat().st_size]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return parts
+
+
 def test_a_killed_conversion_leaves_the_old_table_or_none(tmp_path):
     small_table(tmp_path, count=100)
     shutil.copy(small_table(tmp_path, "csv", count=20), tmp_path / "old.csv")
     shutil.copy(tmp_path / "t.csv.json", tmp_path / "old.csv.json")
     for target in ("new.csv", "old.csv"):
         victim = slow_conversion(tmp_path, "t.parquet", target)
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(f".{target}.*.part")) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.2)
+        being_written(tmp_path / target)
         victim.send_signal(signal.SIGKILL)
         assert victim.wait() == -9
     assert not (tmp_path / "new.csv").exists()
@@ -219,15 +226,13 @@ def test_a_killed_conversion_leaves_the_old_table_or_none(tmp_path):
 def test_what_a_kill_left_is_removed_and_what_is_being_written_is_not(tmp_path):
     small_table(tmp_path, count=100)
     running = slow_conversion(tmp_path, "t.parquet", "new.csv")
-    deadline = time.monotonic() + 60
-    # With its first bytes it is locked; before, its writer may still be about to.
-    while not (parts := [part for part in tmp_path.glob(".new.csv.*.part") if part.stat().st_size]) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    parts = being_written(tmp_path / "new.csv")
     (tmp_path / ".new.csv.abcd.part").write_bytes(b"left by a kill")
     for part in (*parts, tmp_path / ".new.csv.abcd.part"):
         os.utime(part, (0, 0))
     remove_abandoned(tmp_path / "new.csv")
     assert list(tmp_path.glob(".new.csv.*.part")) == parts
+    (tmp_path / "may end").touch()
     assert running.wait() == 0
     assert len(table.read(tmp_path / "new.csv")) == 100
 
@@ -277,6 +282,8 @@ def test_a_name_that_no_utf8_file_can_hold_is_spelt_out(tmp_path):
 def test_two_conversions_into_one_name(tmp_path):
     small_table(tmp_path, count=100)
     running = [slow_conversion(tmp_path, "t.parquet", "new.csv") for _ in range(2)]
+    being_written(tmp_path / "new.csv")
+    (tmp_path / "may end").touch()
     assert [one.wait() for one in running] == [0, 0]
     assert table.read(tmp_path / "new.csv").rows.equals(table.read(tmp_path / "t.parquet").rows)
 
