@@ -41,7 +41,7 @@ needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray 
 
 
 class Mortal(Encoder):
-    """Kills its process, once where pictures are prepared and once where they are encoded; notes how many were encoded."""
+    """Kills its process where pictures are prepared or encoded, once each, or waits; notes how many were encoded, and by which processes."""
 
     def __init__(self, device: str = "auto", weights: str | None = None):
         super().__init__(device, weights)
@@ -62,8 +62,22 @@ class Mortal(Encoder):
         self._die_if_told("die encoding")
         with (self.folder / "encoded").open("a") as log:
             log.write(f"{len(prepared)}\n")
-        time.sleep(0.05)
+        (self.folder / f"worker {os.getpid()}").touch()
+        while (self.folder / "wait after three parts").exists() and len(finished_parts(self.folder)) >= 3:
+            time.sleep(0.02)
         return super().encode(prepared)
+
+
+def finished_parts(folder: Path) -> list[Path]:
+    return list(folder.glob("there.csv.parts/*.parquet"))
+
+
+def is_alive(worker: int) -> bool:
+    try:
+        os.kill(worker, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def encoded(folder: Path) -> int:
@@ -249,15 +263,22 @@ def test_after_a_killed_driver_only_unfinished_parts_are_done_again(cluster, pic
 
     root = Path(os.path.commonpath([sample.path for sample in pictures.samples]))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    (tmp_path / "wait after three parts").touch()
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(root), str(tmp_path)], cwd=ROOT, env=environment)
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("there.csv.parts/*.parquet"))) < 3 and driver.poll() is None and time.monotonic() < deadline:
+    while len(finished_parts(tmp_path)) < 3:
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     driver.kill()
     assert driver.wait() == -signal.SIGKILL
     assert not (tmp_path / "there.csv").exists()
-    finished = len(list(tmp_path.glob("there.csv.parts/*.parquet")))
-    time.sleep(1)  # until its workers are gone too
+    workers = [int(file.name.split()[1]) for file in tmp_path.glob("worker *")]
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (tmp_path / "wait after three parts").unlink()
+    finished = len(finished_parts(tmp_path))
     before = encoded(tmp_path)
     done = by_ray(pictures, Embedder(Mortal(weights=str(tmp_path)), batch_size=8), tmp_path / "there.csv", part=24)
     extract(pictures, Embedder(Encoder()), str(tmp_path / "here.csv"))
