@@ -232,6 +232,20 @@ def test_what_is_dropped_while_another_is_judged_gets_its_own_answer(page, tmp_p
     assert sha[quick] in page.inner_text("#verdict")
 
 
+def test_where_the_picture_is_taken_away_the_last_word_is_that_none_is_there():
+    """An answer that was on its way then comes late by Gradio's queue, and so does this, behind it."""
+    from deepfake_detector.ui.build import build
+    from deepfake_detector.ui.tabs import AWAITED, Held
+    from deepfake_detector.ui.warming import Warming
+
+    [judge] = [event.fn for event in build(Warming(None)).fns.values() if event.name == "judge_first"]
+    said, parts, correction, noted, report, take_back = judge(None, None, Held(waits=True), {})
+    assert (said, parts, noted) == (AWAITED, "", "")
+    assert not correction.visible
+    assert not report.visible
+    assert not take_back.visible
+
+
 def test_a_page_with_a_password_asks_for_it_by_every_way_in(browser, model, tmp_path):
     (tmp_path / "password").write_text("only for you\n")
     picture = draw(tmp_path / "mine.png", 1, 5300)

@@ -73,6 +73,8 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         if upload != held.upload or not held.waits:
             return nothing
         held.waits = False
+        if upload is None:  # what was found of the one before may have come later than it was taken away
+            return alone(AWAITED)
         return judge(upload, own, held, so_far)
 
     def judge_again(upload: Upload | None, own: Panel | None, held: Held, so_far: Corrections) -> tuple[Any, ...]:
@@ -88,7 +90,11 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         if upload is not None and upload == held.upload:  # Gradio tells twice of a picture that was fetched
             return nothing
         held.upload, held.waits, held.judged, held.sha256 = upload, True, None, None
-        return "" if upload else AWAITED, "", gr.Row(visible=False), "", gr.DownloadButton(visible=False), gr.Button(visible=False)
+        return alone("" if upload else AWAITED)
+
+    def alone(html: str) -> tuple[Any, ...]:
+        """This in the verdict's place, and nothing beside it."""
+        return html, "", gr.Row(visible=False), "", gr.DownloadButton(visible=False), gr.Button(visible=False)
 
     def correct(label: int | None, upload: Upload | None, so_far: Corrections) -> tuple[Any, str]:
         if upload is None:
