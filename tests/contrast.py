@@ -30,7 +30,11 @@ _FAINT = r"""() => {
   return faint;
 }"""
 
+_AT_REST = """() => document.getAnimations().every(one => one.playState !== 'running')
+  && !document.querySelector('[data-testid=status-tracker]:not(.hide)')"""
+
 
 def faint(page) -> list[str]:
-    """The words of what a playwright page shows, each with its contrast."""
+    """The words of what a playwright page shows once it is at rest, each with its contrast."""
+    page.wait_for_function(_AT_REST)
     return page.evaluate(_FAINT)

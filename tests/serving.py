@@ -27,7 +27,7 @@ def served(models: list[Path], folder: Path, port: int, start: Sequence[str | Pa
     settings = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
-        url, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + 60
+        url, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + 300
         try:
             while True:
                 try:
@@ -44,7 +44,7 @@ def served(models: list[Path], folder: Path, port: int, start: Sequence[str | Pa
         finally:
             server.terminate()
             try:
-                server.wait(20)
+                server.wait(120)
             finally:
                 server.kill()
 

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -514,7 +513,7 @@ def test_all_words_stand_out_and_what_comes_is_spoken(page, address, tmp_path, t
     spoken = {"Picture": "#status, #verdict, #noted", "Video": "#clip_verdict", "Many files": "#many_told", "Teach it": "#taught"}
     for title in (*spoken, "What it is bad at"):
         page.get_by_role("tab", name=title).click()
-        page.wait_for_timeout(500)
+        page.get_by_role("tab", name=title, selected=True).wait_for()
         assert faint(page) == [], title
         if title in spoken:
             places = page.locator(spoken[title])
@@ -595,7 +594,7 @@ def test_no_answers_stand_beside_other_files_than_they_are_about(page, tmp_path)
     page.locator("#many").get_by_text("slow").first.wait_for()
     none_stands_there()
     page.click("#judge_many")
-    page.wait_for_timeout(300)
+    page.locator("#many_told", has_text=re.compile(r"[Oo]f \d")).wait_for()
     page.get_by_label("Remove this file").first.click()
     page.wait_for_timeout(3000)  # longer than it takes
     none_stands_there()
@@ -767,14 +766,18 @@ def test_how_long_it_holds_what_it_was_taught_is_said(page):
 
 
 def test_who_answers_is_said_truly_after_the_server_has_lost_what_it_was_taught(browser, model, tmp_path):
-    page = browser.new_page()
+    page, under_way = browser.new_page(), set()
+    page.on("request", lambda request: under_way.add(request) if "/queue/" in request.url else None)
+    for ended in ("requestfinished", "requestfailed"):
+        page.on(ended, lambda request: under_way.discard(request))
     with served([model], tmp_path, 7997) as (url, _):
         page.goto(url)
         teach(page, [draw(tmp_path / "archive" / f"photo_{i:02}.png", 1, 7000 + i) for i in range(12)])
         page.locator("#status", has_text="You ask colours, taught archive").wait_for()
         page.get_by_role("tab", name="What it is bad at").click()
         page.locator("#model", has_text="This model is colours, which has learnt").wait_for()
-        page.wait_for_timeout(1000)  # where something is under way still, Gradio loads the page again
+        while under_way:  # or Gradio would load the page again
+            page.wait_for_timeout(50)
     with served([model], tmp_path, 7997):
         page.get_by_role("tab", name="Picture").click()
         page.set_input_files("#picture input[type=file]", draw(tmp_path / "another.png", 1, 7500))
@@ -934,13 +937,30 @@ def test_no_upload_outlives_its_time():
     assert uploads.CHECKED_EVERY + uploads.KEPT <= 600
 
 
+TOLD_WHEN = """
+import sys
+from pathlib import Path
+from deepfake_detector.cli import app
+from deepfake_detector.ui import sessions, uploads
+
+uploads.CHECKED_EVERY, kept, told, forget = 0.05, uploads.KEPT, Path("all has had its time"), sessions.forget
+
+def forget_when_told(page):
+    if not uploads.KEPT:
+        forget(page)
+        uploads.KEPT = kept
+        told.unlink()
+    elif told.exists():
+        uploads.KEPT = 0
+
+sessions.forget = forget_when_told
+sys.exit(app())
+"""
+
+
 def test_what_was_shown_is_forgotten_in_memory_too_and_what_was_taught_is_not(browser, model, tmp_path):
-    told_when = (  # what is there has had its time, and what comes after the next signal has not
-        "import itertools, runpy, signal; from deepfake_detector.ui import uploads; uploads.CHECKED_EVERY, kept = 0.1, itertools.cycle((0, 300)); "
-        "signal.signal(signal.SIGUSR1, lambda *_: setattr(uploads, 'KEPT', next(kept))); "
-        f"runpy.run_path({str(ROOT / 'app.py')!r}, run_name='__main__')"
-    )
-    with served([model], tmp_path, 7999, ["-c", told_when]) as (url, server):
+    (tmp_path / "app.py").write_text(TOLD_WHEN)
+    with served([model], tmp_path, 7999, [tmp_path / "app.py"]) as (url, _):
         page, visitors = browser.new_page(), []
         page.on("request", lambda request: visitors.extend(re.findall(r"/heartbeat/(\w+)", request.url)))
         page.goto(url)
@@ -960,13 +980,15 @@ def test_what_was_shown_is_forgotten_in_memory_too_and_what_was_taught_is_not(br
         shown = held()
         assert "mine.png" in shown
         assert "data-p-fake" in shown
-        server.send_signal(signal.SIGUSR1)
+        (tmp_path / "all has had its time").touch()
         deadline = time.monotonic() + 60
-        while any(word in (left := held()) for word in ("mine.png", "data-p-fake", "photo_00.png")):
+        while (tmp_path / "all has had its time").exists():
             assert time.monotonic() < deadline
-            time.sleep(0.1)
+            time.sleep(0.05)
+        left = held()
         assert len(left) > 1000
-        server.send_signal(signal.SIGUSR1)
+        for word in ("mine.png", "data-p-fake", "photo_00.png"):
+            assert word not in left
         page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
         page.set_input_files("#picture input[type=file]", draw(tmp_path / "another.png", 1, 7501))
         page.locator("#verdict", has_text="colours, taught archive").wait_for()
@@ -1100,20 +1122,8 @@ except KeyboardInterrupt:
 
 
 def test_a_model_that_is_missing_is_said_on_the_page(tmp_path, browser):
-    command = [sys.executable, str(ROOT / "app.py"), "--model", "nowhere", "--port", "7992", "--no-cache"]
-    server = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
-    page = browser.new_page()
-    try:
-        for _ in range(300):
-            try:
-                page.goto("http://127.0.0.1:7992/")
-                break
-            except Exception:
-                time.sleep(0.1)
+    with served([Path("nowhere")], tmp_path, 7992) as (url, _):
+        page = browser.new_page()
+        page.goto(url)
         page.locator("#status", has_text="There is no model at nowhere").wait_for()
-    finally:
         page.close()
-        server.terminate()
-        server.wait(20)

@@ -41,7 +41,7 @@ needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray 
 
 
 class Mortal(Encoder):
-    """Kills its process where pictures are prepared or encoded, once each, or waits; notes how many were encoded, and by which processes."""
+    """Kills its process where pictures are prepared or encoded, once each, or waits; notes how many were encoded, and by whom."""
 
     def __init__(self, device: str = "auto", weights: str | None = None):
         super().__init__(device, weights)

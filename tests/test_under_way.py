@@ -99,9 +99,10 @@ def test_a_clip_that_is_dropped_as_its_frames_are_chosen_is_judged_once(browser,
     for i, page in enumerate(pages):
         look_closely(page, draw_clip(tmp_path / f"{i}.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(20 * i, 0, 20)))
         page.locator("#clip_verdict", has_text="Its first frames are being judged").wait_for()
-    for page in pages:
-        page.close()
     allow(ENOUGH)
+    for page in pages:
+        page.locator("#clip_verdict", has_text="144 frames were judged").wait_for()  # or they would have the places of the next test
+        page.close()
 
 
 def test_pages_that_are_closed_free_the_places_that_they_had(browser, slow, tmp_path):
