@@ -107,17 +107,18 @@ def test_a_clip_that_is_dropped_as_its_frames_are_chosen_is_judged_once(browser,
 
 def test_pages_that_are_closed_free_the_places_that_they_had(browser, slow, tmp_path):
     url, encoded, allow = slow
-    clips = [draw_clip(tmp_path / f"{i}.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(0, 0, 20 * i)) for i in range(1, 4)]
+    clips = [draw_clip(tmp_path / f"{i}.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(0, 20 * i, 0)) for i in range(1, 4)]
     before = encoded()
     allow(0)
     leaving = [visit(browser, url, "Video") for _ in range(2)]
     for page, clip in zip(leaving, clips[:2], strict=True):
         look_closely(page, clip)
-    for page in leaving:
-        page.close()
     page = visit(browser, url, "Video")
     page.set_input_files("#clip input[type=file]", clips[2])
     page.locator("#clip_verdict", has_text="waits for its turn").wait_for()
+    for left in leaving:
+        left.close()
+    visit(browser, url, "Video").close()  # while the server learns of it
     allow(ENOUGH)
     page.locator("#clip_verdict", has_text="16 frames were judged").wait_for()
     assert encoded() - before < 144 + 16, "less than half of all"
