@@ -172,8 +172,19 @@ class BesideTheBar(logging.Handler):
 def progress_bar(total: int | None):
     from tqdm import tqdm
 
-    # On a terminal a bar; elsewhere (a log file) a line now and then.
-    return tqdm(total=total, unit="picture", smoothing=0.1, mininterval=0.5 if sys.stderr.isatty() else 30, file=sys.stderr)
+    class Bar(tqdm):
+        """Ends its line once all is done, as the next one may begin where nobody closes this."""
+
+        def update(self, n: float = 1) -> bool | None:
+            shown = super().update(n)
+            if self.n == self.total:
+                self.close()
+            return shown
+
+    # On a terminal a bar; elsewhere (a log file) a line now and then. Each on the line that the cursor is in: by itself tqdm would look for
+    # others above it, such as one of a task that failed.
+    often = 0.5 if sys.stderr.isatty() else 30
+    return Bar(total=total, unit="picture", smoothing=0.1, mininterval=often, file=sys.stderr, position=0)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
