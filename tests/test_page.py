@@ -173,6 +173,17 @@ def test_a_file_goes_to_the_box_that_takes_its_kind_and_opens_its_tab(page, tmp_
     page.locator("#many_told", has_text="Of 2: ").wait_for()
 
 
+def test_a_file_goes_to_a_tab_for_which_a_narrow_window_has_no_room(page, tmp_path):
+    page.set_viewport_size({"width": 240, "height": 700})
+    page.locator("[data-tab-id=clip]").wait_for(state="detached")
+    clip = draw_clip(tmp_path / "a.mkv", list(range(0, 2000, 40)), size=(160, 96))
+    drop(page, clip, kind="video/x-matroska")
+    page.locator("#clip_verdict", has_text=hashlib.sha256(clip.read_bytes()).hexdigest()).wait_for(timeout=90_000)
+    drop(page, clip, draw(tmp_path / "b.png", 0, 5015), place="#clip")
+    page.click("#judge_many")
+    page.locator("#many_told", has_text="Of 2: ").wait_for()
+
+
 def test_the_same_picture_again_is_answered_from_memory(page, tmp_path):
     picture = draw(tmp_path / "twice.png", 1, 6000)
     page.set_input_files("#picture input[type=file]", picture)

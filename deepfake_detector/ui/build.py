@@ -71,9 +71,10 @@ def build(detector: Warming) -> gradio.Blocks:
         visitor = Visitor(taught, corrections, gr.Checkbox(visible=False), status)
         page.load(None, None, visitor.has_taught, js=_TAUGHT_BEFORE).then(**asking_who_answers(detector, visitor))
         taught.change(**asking_who_answers(detector, visitor)).then(None, js=_TAUGHT)
-        endings = json.dumps({"picture": EXTENSIONS, "clip": video.EXTENSIONS})
-        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings})")
         tabs = {name: registry.load("ui/tabs", name) for name in registry.names("ui/tabs")}
+        endings = json.dumps({"picture": EXTENSIONS, "clip": video.EXTENSIONS})
+        titles = json.dumps({name: tab.TITLE for name, tab in tabs.items()})
+        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings}, {titles})")
         for name, tab in sorted(tabs.items(), key=lambda one: one[1].ORDER):
             with gr.Tab(tab.TITLE, id=name):
                 tab.build(gr, detector, visitor)

@@ -1,5 +1,6 @@
-// What the browser is to do beside what Gradio does, once the page is there. `endings` has those of files' names, by the box that takes them.
-endings => {
+// What the browser is to do beside what Gradio does, once the page is there. `endings` has those of files' names, by the box that takes them,
+// `titles` what the boxes' tabs are called.
+(endings, titles) => {
   // A screen reader is to tell what comes there, and what the example pictures are.
   const SPOKEN = '#status, #verdict, #noted, #clip_verdict, #many_told, #taught';
   const name = () => {
@@ -45,11 +46,13 @@ endings => {
     const known = box => endings[box]?.some(ending => name.toLowerCase().endsWith(ending));
     return boxes.find(box => KINDS[box] && type.startsWith(KINDS[box])) ?? boxes.find(known) ?? here;
   };
+  // In a narrow window Gradio has some tabs in a menu, where their titles alone tell them.
+  const inMenu = title => [...document.querySelectorAll('.overflow-dropdown button')].find(tab => tab.textContent === title);
   const send = (files, to) => {
     const transfer = new DataTransfer();
     for (const file of files) transfer.items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
     sent = {to, files: transfer.files};
-    document.querySelector(`[data-tab-id=${to}]`).click();
+    (document.querySelector(`[data-tab-id=${to}]`) ?? inMenu(titles[to])).click();
     // Nor has one that holds a clip, or where Gradio was asked to paste.
     if (!place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
     hand();
