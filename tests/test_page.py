@@ -614,6 +614,19 @@ def test_no_answers_stand_beside_other_files_than_they_are_about(page, tmp_path)
     none_stands_there()
 
 
+def test_where_other_files_are_dropped_the_last_word_is_that_none_was_judged():
+    """An answer about those before, on its way then, comes late by Gradio's queue, and so does this, behind it."""
+    from deepfake_detector.ui.build import build
+    from deepfake_detector.ui.tabs.many import HeldFiles
+    from deepfake_detector.ui.warming import Warming
+
+    before, now = [("a.png", "a.png")], [("b.png", "b.png")]
+    [again] = [event.fn for event in build(Warming(None)).fns.values() if event.name == "clear_again"]
+    told, verdicts, download = again(HeldFiles(now, asked=before))
+    assert (told, verdicts, download.visible) == ("", "", False)
+    assert "" not in again(HeldFiles(now, asked=now)), "these may be under way by then"
+
+
 def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, monkeypatch):
     from deepfake_detector.errors import DetectorError
     from deepfake_detector.panel import Panel

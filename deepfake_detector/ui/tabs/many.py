@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import thumbnail
 from deepfake_detector.types import Progress, Verdict
 from deepfake_detector.ui import uploads
-from deepfake_detector.ui.tabs import WAITS, Visitor, asking_who_answers, clip
+from deepfake_detector.ui.tabs import KEPT, WAITS, Visitor, asking_who_answers, clip
 from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import WAITING, Warming
 from deepfake_detector.video import Sampling, is_video
@@ -33,8 +34,21 @@ _INTRODUCTION = (
 )
 
 
+Files = list[tuple[str, str]]  # of each, where it lies, and the name that it came by
+
+
+@dataclass
+class HeldFiles:
+    """What a visitor's box holds by now, and for what the button was pressed last."""
+
+    files: Files = field(default_factory=list)
+    asked: Files | None = None
+
+
 def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     """Lay the tab out inside an open gr.Blocks()."""
+
+    nothing = (gr.skip(),) * 3
 
     class NamedFiles(gr.File):
         """Hands on each upload's path with the name that it came by: gr.File takes signs out of names, and the answers go by them."""
@@ -45,14 +59,36 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         def get_block_name(self) -> str:
             return "file"
 
-    def hold(files: list[tuple[str, str]]) -> str:
+    def alone(html: str) -> tuple[Any, Any, Any]:
+        """This, and no answers below it."""
+        return html, "", gr.DownloadButton(visible=False)
+
+    def hold(files: Files, held: HeldFiles) -> str:
+        held.files = held.asked = files
         uploads.hold([path for path, _ in files])
         return WAITS
+
+    def clear(files: Files, held: HeldFiles) -> tuple[Any, Any, Any]:
+        """What was said of other files, or is still being found, must not stand beside these."""
+        held.files = files
+        return alone("")
+
+    def clear_again(held: HeldFiles) -> tuple[Any, Any, Any]:
+        """By the queue, behind an answer that was on its way: it may have come later than the first word of this."""
+        return nothing if held.asked == held.files else alone("")
 
     def far(done: int, of: int) -> tuple[Any, Any, Any]:
         return under_way(f"{done} of {of} files are judged.", Progress(done, of)), gr.skip(), gr.skip()
 
-    def judge(files: list[tuple[str, str]], own: Panel | None) -> Iterator[tuple[Any, Any, Any]]:
+    def judge(files: Files, own: Panel | None, held: HeldFiles) -> Iterator[tuple[Any, Any, Any]]:
+        for said in about(files, own):
+            if files != held.files:
+                break
+            yield said  # where a visitor has left meanwhile, Gradio ends it here
+        if files != held.files:
+            yield nothing  # Gradio says at the end again what was said last
+
+    def about(files: Files, own: Panel | None) -> Iterator[tuple[Any, Any, Any]]:
         paths, names = [path for path, _ in files], [name for _, name in files]
         outcomes: list[Verdict | str] = []
         try:
@@ -61,10 +97,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
                 yield far(0, len(paths))
                 for outcome in judged(own or detector.get(), paths):
                     outcomes.append(outcome)
-                    yield far(len(outcomes), len(paths))  # where a visitor has left meanwhile, Gradio ends it here
+                    yield far(len(outcomes), len(paths))
                 each = shown(paths, names, outcomes)
         except (DetectorError, OSError) as error:
-            yield problem(f"These files can't be judged: {error}"), "", gr.DownloadButton(visible=False)
+            yield alone(problem(f"These files can't be judged: {error}"))
             return
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             table = Path(folder) / "answers.csv"
@@ -81,10 +117,11 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     quietly = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     # Several side by side, so that nobody's few wait for another's many. "hidden": Gradio would tell how long others' files took.
     slowly = {"concurrency_limit": WAITING, "api_visibility": "private", "show_progress": "hidden"}
-    judging = press.click(hold, files, told, **quietly).then(judge, [files, visitor.taught], [told, answer, download], **slowly)
+    held, places = gr.State(HeldFiles(), time_to_live=KEPT), [told, answer, download]
+    judging = press.click(hold, [files, held], told, **quietly).then(judge, [files, visitor.taught, held], places, **slowly)
     judging.then(**asking_who_answers(detector, visitor))
-    # What was said of other files, or is still being found, must not stand beside these.
-    files.change(lambda: ("", "", gr.DownloadButton(visible=False)), None, [told, answer, download], cancels=judging, **quietly)
+    cleared = files.change(clear, [files, held], places, cancels=judging, **quietly)
+    cleared.then(clear_again, held, places, **slowly)
 
 
 def check(paths: list[str]) -> None:
