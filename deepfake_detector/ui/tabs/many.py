@@ -71,7 +71,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     def clear(files: Files, held: HeldFiles) -> tuple[Any, Any, Any]:
         """What was said of other files, or is still being found, must not stand beside these."""
         held.files = files
-        return alone("")
+        return clear_again(held)  # which leaves them if the button was pressed first: these two may overtake each other
 
     def clear_again(held: HeldFiles) -> tuple[Any, Any, Any]:
         """By the queue, behind an answer that was on its way: it may have come later than the first word of this."""
