@@ -173,6 +173,36 @@ def test_a_file_goes_to_the_box_that_takes_its_kind_and_opens_its_tab(page, tmp_
     page.locator("#many_told", has_text="Of 2: ").wait_for()
 
 
+def test_what_is_asked_for_while_the_stream_of_answers_ends_is_answered(page, tmp_path):
+    """By a network on which its last line comes once more was asked for: Gradio's client would listen no more."""
+    page.add_init_script("""
+        const ask = fetch, late = [];
+        window.fetch = async (...what) => {
+            const reply = await ask(...what);
+            const place = new URL(reply.url).pathname;
+            if (place.endsWith('/queue/join')) for (const end of late.splice(0)) setTimeout(end, 50);
+            if (!place.endsWith('/queue/data')) return reply;
+            const hold = async (lines, out) => {
+                const [before, end] = lines.split(/(?=data: .{0,9}close_stream)/);
+                out.enqueue(before);
+                if (end) await new Promise(go => late.push(go));
+                if (end) out.enqueue(end);
+            };
+            const lines = reply.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({transform: hold}));
+            return new Response(lines.pipeThrough(new TextEncoderStream()), reply);
+        };
+    """)
+    page.reload()
+    page.locator("#status[aria-live]").wait_for()
+    for label in (0, 1, 0):
+        picture = draw(tmp_path / f"{label}.png", label, 5016)
+        page.set_input_files("#picture input[type=file]", picture)
+        page.locator("#verdict", has_text=hashlib.sha256(picture.read_bytes()).hexdigest()).wait_for(timeout=10_000)
+        page.locator("#report").wait_for()
+        page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+        page.locator("#verdict", has_text="The answer will stand here").wait_for()
+
+
 def test_a_file_goes_to_a_tab_for_which_a_narrow_window_has_no_room(page, tmp_path):
     page.set_viewport_size({"width": 240, "height": 700})
     page.locator("[data-tab-id=clip]").wait_for(state="detached")

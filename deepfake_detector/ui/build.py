@@ -102,6 +102,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     server_port=port,
                     share=share,
                     css_paths=_HERE / "page.css",
+                    js=(_HERE / "stream.js").read_text(encoding="utf-8"),  # which is run before the page asks for anything
                     run_history=False,
                     max_file_size=MAX_UPLOAD,
                     footer_links=[],
