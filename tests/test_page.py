@@ -203,6 +203,31 @@ def test_what_is_asked_for_while_the_stream_of_answers_ends_is_answered(page, tm
         page.locator("#verdict", has_text="The answer will stand here").wait_for()
 
 
+@pytest.mark.parametrize(("tab", "place", "said"), [("Picture", "picture", "verdict"), ("Video", "clip", "clip_verdict")])
+def test_what_is_dropped_as_soon_as_another_is_taken_away_is_answered(page, tmp_path, tab, place, said):
+    """Also by a network on which what is not asked of the queue is heard after its answers."""
+    page.add_init_script("""
+        const ask = fetch;
+        window.fetch = async (...what) => {
+            const reply = await ask(...what);
+            if (reply.url.includes('/run/')) await new Promise(go => setTimeout(go, 500));
+            return reply;
+        };
+    """)
+    page.reload()
+    page.locator("#status", has_text="Ready").wait_for()
+    page.get_by_role("tab", name=tab).click()
+    files = [tmp_path / f"{i}.{'jpg' if place == 'picture' else 'mp4'}" for i in range(2)]
+    for i, file in enumerate(files):
+        file.write_text(f"{i} is neither, which is quickly told")
+        if i:
+            page.locator(f"#{place}").get_by_title(re.compile("Clear|Remove Image")).click()
+        page.set_input_files(f"#{place} input[type=file]", file)
+        page.locator(f"#{said} [data-verdict=error]").wait_for()
+    page.wait_for_timeout(1200)  # in which all else is heard
+    assert page.locator(f"#{said} [data-verdict=error]").count() == 1
+
+
 def test_a_file_goes_to_a_tab_for_which_a_narrow_window_has_no_room(page, tmp_path):
     page.set_viewport_size({"width": 240, "height": 700})
     page.locator("[data-tab-id=clip]").wait_for(state="detached")
@@ -275,11 +300,12 @@ def test_what_is_dropped_while_another_is_judged_gets_its_own_answer(page, tmp_p
 def test_where_the_picture_is_taken_away_the_last_word_is_that_none_is_there():
     """An answer that was on its way then comes late by Gradio's queue, and so does this, behind it."""
     from deepfake_detector.ui.build import build
-    from deepfake_detector.ui.tabs import AWAITED, Held
+    from deepfake_detector.ui.tabs import AWAITED
+    from deepfake_detector.ui.tabs.picture import HeldPicture
     from deepfake_detector.ui.warming import Warming
 
     [judge] = [event.fn for event in build(Warming(None)).fns.values() if event.name == "judge_first"]
-    said, parts, correction, noted, report, take_back = judge(None, None, Held(waits=True), {})
+    said, parts, correction, noted, report, take_back = judge(None, 1, None, HeldPicture(turn=1, waits=True), {})
     assert (said, parts, noted) == (AWAITED, "", "")
     assert not correction.visible
     assert not report.visible
@@ -576,8 +602,7 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     long = draw_clip(tmp_path / "long.mp4", [0, 601_000])
     (tmp_path / "text.jpg").write_text("I am no picture")
     page.get_by_role("tab", name="Many files").click()
-    page.click("#judge_many")
-    page.locator("#many_told", has_text="There are none in the box").wait_for()
+    page.locator("#judge_many:disabled").wait_for()
     page.set_input_files("#many input[type=file]", [red, blue, clip, tmp_path / "text.jpg", long])
     page.locator("#many").get_by_text("long").first.wait_for()
     page.click("#judge_many")
@@ -650,11 +675,12 @@ def test_where_other_files_are_dropped_the_last_word_is_that_none_was_judged():
     from deepfake_detector.ui.tabs.many import HeldFiles
     from deepfake_detector.ui.warming import Warming
 
-    before, now = [("a.png", "a.png")], [("b.png", "b.png")]
-    [again] = [event.fn for event in build(Warming(None)).fns.values() if event.name == "clear_again"]
-    told, verdicts, download = again(HeldFiles(now, asked=before))
+    [clear] = [event.fn for event in build(Warming(None)).fns.values() if event.name == "clear"]
+    told, verdicts, download = clear(2, HeldFiles(turn=2, before=True))
     assert (told, verdicts, download.visible) == ("", "", False)
-    assert "" not in again(HeldFiles(now, asked=now)), "these may be under way by then"
+    assert "" not in clear(2, HeldFiles(turn=3, before=True)), "others are there by now"
+    assert "" not in clear(3, HeldFiles(turn=3, pressed=True)), "these may be under way by then"
+    assert "" not in clear(1, HeldFiles(turn=1)), "and none was judged before"
 
 
 def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,12 +14,10 @@ from deepfake_detector.ui.warming import WAITING, Warming
 if TYPE_CHECKING:
     from gradio import Checkbox, FileData, Markdown, State
 
-    from deepfake_detector.panel import Panel
-    from deepfake_detector.types import Verdict
-
 AWAITED = "<p>The answer will stand here: real, fake or unsure, how sure, and why.</p>"  # where nothing was dropped yet
 WAITS = under_way("It waits for its turn.")
 KEPT = 2 * 3600  # seconds that it is kept for, less where the visitor leaves
+HIDDEN = {"visible": False, "__type__": "update"}  # as Gradio's page is told
 
 
 class Upload(NamedTuple):
@@ -33,17 +33,38 @@ class Upload(NamedTuple):
 
 @dataclass
 class Held:
-    """What a visitor's box holds by now: an answer about what it held before must not stand beside it.
+    """Which turn it is: what a visitor's box holds by now, as the browser counts it. An answer of another must not stand beside it.
 
-    `frames` is how many of a clip's are to be judged. `waits` says that none has begun to judge it. `sha256` is that of a picture that was
-    judged, `judged` who was asked about it and what they answered, until a report of that is made.
+    `waits` says that none has begun to judge it.
     """
 
-    upload: Upload | None = None
-    frames: int | None = None
+    turn: int = 0
     waits: bool = False
-    sha256: str | None = None
-    judged: tuple[Panel, Verdict] | None = None
+
+    def takes(self, turn: int) -> bool:
+        """Whether it is this turn from now on. It is not where it is a later one already: two requests may overtake each other."""
+        if turn <= self.turn:
+            return False
+        self.turn, self.waits = turn, True
+        return True
+
+    def begins(self, turn: int) -> bool:
+        """Whether this turn is to be judged, which is once: of two changes in quick succession Gradio asks twice about the last."""
+        if turn != self.turn or not self.waits:
+            return False
+        self.waits = False
+        return True
+
+    def while_it_is(self, turn: int, said: Iterable[tuple[Any, ...]], nothing: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        """What is said, for as long as it is this turn; with another ends also what was still to be judged."""
+        for shown in said:
+            if turn != self.turn:
+                break
+            yield shown  # where a visitor has left meanwhile, Gradio ends it here
+        # At the end Gradio says again what was said last. Where that is to stay, nothing may follow it: what comes quickly after
+        # another can take its place in the browser before that was shown.
+        if turn != self.turn:
+            yield nothing
 
 
 @dataclass(frozen=True)
@@ -78,4 +99,20 @@ def into_sight(place: str) -> str:
     return f"""() => {{
   const verdict = document.querySelector('{place} .verdict');
   if (verdict && window.innerWidth < 768) verdict.scrollIntoView({{behavior: 'smooth', block: 'nearest'}});
+}}"""
+
+
+def another_turn(box: str, full: list[Any], empty: list[Any], *, always: bool = False) -> str:
+    """JavaScript for when another turn begins → its number, and what is to stand in the other outputs: where the box is full, or empty.
+
+    In the browser: told by the server, it would come by another way than the answers do, and perhaps after them. But for `always`, nothing
+    changes where the box holds what it did: Gradio tells twice of a picture that was fetched.
+    """
+    return f"""(...asked) => {{
+  const turns = window.turns ??= {{}}, {{turn, held}} = turns.{box} ?? {{turn: 0}};
+  const holds = JSON.stringify(asked, ['path', 'orig_name']);
+  if (holds === held && !{json.dumps(always)}) return Array({len(full) + 1}).fill({{__type__: 'update'}});
+  turns.{box} = {{turn: turn + 1, held: holds}};
+  const isFull = asked[0] && asked[0].length !== 0;
+  return [turn + 1, ...(isFull ? {json.dumps(full)} : {json.dumps(empty)})];
 }}"""

@@ -14,7 +14,7 @@ from deepfake_detector.types import Progress
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import AWAITED, KEPT, WAITS, Held, Upload, Visitor, asking_who_answers, into_sight
+from deepfake_detector.ui.tabs import AWAITED, HIDDEN, KEPT, WAITS, Held, Upload, Visitor, another_turn, asking_who_answers, into_sight
 from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import Warming
 
@@ -40,36 +40,22 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         def get_block_name(self) -> str:
             return "video"
 
-    def clear(upload: Upload | None, frames: int, held: Held) -> tuple[Any, ...]:
-        """As for a picture: what was said of another, or by other frames, or is still being found, must not stand beside it."""
-        held.upload, held.frames, held.waits = upload, frames, True
+    def hold(upload: Upload | None, turn: int, held: Held) -> None:
+        held.takes(turn)
         if upload:
             uploads.hold([upload.path])  # which may have been there for minutes, and now waits for its turn
-        return alone(WAITS if upload else AWAITED)
 
     def alone(html: str) -> tuple[str, str, Any]:
         """This, and nothing below it."""
         return html, "", gr.DownloadButton(visible=False)
 
-    def judge(upload: Upload | None, frames: int, own: Panel | None, held: Held) -> Iterator[tuple[Any, ...]]:
-        def is_asked_for() -> bool:
-            return (upload, frames) == (held.upload, held.frames)
-
+    def judge(upload: Upload | None, frames: int, turn: int, own: Panel | None, held: Held) -> Iterator[tuple[Any, ...]]:
         nothing = (gr.skip(),) * 3
         yield nothing  # of who yields nothing at all Gradio makes an answer that empties all
-        if upload:  # and once: of two choices in quick succession Gradio asks twice about the last
-            if not (held.waits and is_asked_for()):
-                return
-            held.waits = False
-        # Once none is there, what was told of the one before may have come later than it was taken away.
-        for shown in about(upload, video.Sampling(frames), own) if upload else [alone(AWAITED)]:
-            if not is_asked_for():
-                break  # and with it what was still to be judged; where a visitor has left, Gradio ends it at the next line
-            yield shown
-        # At the end Gradio says again what was said last. Where that is to stay, nothing may follow it: what comes quickly after
-        # another can take its place in the browser before that was shown.
-        if not is_asked_for():
-            yield nothing
+        if held.begins(turn):
+            # Where none is there, what was told of the one before may have come later than it was taken away.
+            said = about(upload, video.Sampling(frames), own) if upload else [alone(AWAITED)]
+            yield from held.while_it_is(turn, said, nothing)
 
     def about(upload: Upload, sampling: video.Sampling, own: Panel | None) -> Iterator[tuple[str, str, Any]]:
         yield alone(under_way("Its first frames are being judged."))
@@ -113,13 +99,14 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             answer = gr.HTML(AWAITED, label="Verdict", elem_id="clip_verdict", min_height=300)
             report = gr.DownloadButton(BUTTON, size="sm", visible=False, elem_id="clip_report")
             shown_moments = gr.HTML(label="Where it is suspicious", elem_id="clip_moments")
-    held, places = gr.State(Held(), time_to_live=KEPT), [answer, shown_moments, report]
-    private = {"api_visibility": "private", "trigger_mode": "multiple"}
-    cleared = gr.on([clip.change, frames.input], clear, [clip, frames, held], places, queue=False, show_progress="hidden", **private)
-    asked = [clip, frames, visitor.taught, held]
-    cleared.then(None, js=into_sight("#clip_verdict"))
+    held, turn, places = gr.State(Held(), time_to_live=KEPT), gr.Number(visible=False, precision=0), [answer, shown_moments, report]
+    private = {"api_visibility": "private", "trigger_mode": "multiple", "show_progress": "hidden"}
+    begin = another_turn("clip", [WAITS, "", HIDDEN], [AWAITED, "", HIDDEN])
+    begun = gr.on([clip.change, frames.input], None, [clip, frames], [turn, *places], js=begin, **private)
+    begun.then(None, js=into_sight("#clip_verdict"))
     # Two, so that few frames of one clip don't wait for many of another. "hidden": Gradio would tell how long other clips took.
-    judged = cleared.then(judge, asked, places, concurrency_limit=2, show_progress="hidden", **private)
+    asked = [clip, frames, turn, visitor.taught, held]
+    judged = begun.then(hold, [clip, turn, held], queue=False, **private).then(judge, asked, places, concurrency_limit=2, **private)
     judged.then(**asking_who_answers(detector, visitor))
     judged.then(None, js=into_sight("#clip_verdict"))
 

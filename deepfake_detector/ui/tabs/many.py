@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +17,7 @@ from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import thumbnail
 from deepfake_detector.types import Progress, Verdict
 from deepfake_detector.ui import uploads
-from deepfake_detector.ui.tabs import KEPT, WAITS, Visitor, asking_who_answers, clip
+from deepfake_detector.ui.tabs import HIDDEN, KEPT, WAITS, Held, Visitor, another_turn, asking_who_answers, clip
 from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import WAITING, Warming
 from deepfake_detector.video import Sampling, is_video
@@ -38,11 +38,14 @@ Files = list[tuple[str, str]]  # of each, where it lies, and the name that it ca
 
 
 @dataclass
-class HeldFiles:
-    """What a visitor's box holds by now, and for what the button was pressed last."""
+class HeldFiles(Held):
+    """Whose turn begins with other files, and once more with the button; `pressed` says by which it began.
 
-    files: Files = field(default_factory=list)
-    asked: Files | None = None
+    `before` says that the button was pressed in the turn before it: answers about files that are gone may still be on their way.
+    """
+
+    pressed: bool = False
+    before: bool = False
 
 
 def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
@@ -63,30 +66,27 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         """This, and no answers below it."""
         return html, "", gr.DownloadButton(visible=False)
 
-    def hold(files: Files, held: HeldFiles) -> str:
-        held.files = held.asked = files
+    def change(turn: int, held: HeldFiles) -> None:
+        """With it ends what is still being found of the files before; these wait for the button."""
+        if held.takes(turn):
+            held.pressed, held.before = False, held.pressed
+
+    def clear(turn: int, held: HeldFiles) -> tuple[Any, ...]:
+        """What was said of the files before may have come later than these."""
+        return alone("") if turn == held.turn and held.before else nothing
+
+    def hold(files: Files, turn: int, held: HeldFiles) -> None:
+        if held.takes(turn):
+            held.pressed, held.before = True, False
         uploads.hold([path for path, _ in files])
-        return WAITS
-
-    def clear(files: Files, held: HeldFiles) -> tuple[Any, Any, Any]:
-        """What was said of other files, or is still being found, must not stand beside these."""
-        held.files = files
-        return clear_again(held)  # which leaves them if the button was pressed first: these two may overtake each other
-
-    def clear_again(held: HeldFiles) -> tuple[Any, Any, Any]:
-        """By the queue, behind an answer that was on its way: it may have come later than the first word of this."""
-        return nothing if held.asked == held.files else alone("")
 
     def far(done: int, of: int) -> tuple[Any, Any, Any]:
         return under_way(f"{done} of {of} files are judged.", Progress(done, of)), gr.skip(), gr.skip()
 
-    def judge(files: Files, own: Panel | None, held: HeldFiles) -> Iterator[tuple[Any, Any, Any]]:
-        for said in about(files, own):
-            if files != held.files:
-                break
-            yield said  # where a visitor has left meanwhile, Gradio ends it here
-        if files != held.files:
-            yield nothing  # Gradio says at the end again what was said last
+    def judge(files: Files, turn: int, own: Panel | None, held: HeldFiles) -> Iterator[tuple[Any, ...]]:
+        yield nothing  # of who yields nothing at all Gradio makes an answer that empties all
+        if held.pressed and held.begins(turn):
+            yield from held.while_it_is(turn, about(files, own), nothing)
 
     def about(files: Files, own: Panel | None) -> Iterator[tuple[Any, Any, Any]]:
         paths, names = [path for path, _ in files], [name for _, name in files]
@@ -110,24 +110,26 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
 
     gr.Markdown(_INTRODUCTION)
     files = NamedFiles(label="Pictures and clips", file_count="multiple", elem_id="many", height=220)
-    press = gr.Button("Judge these", variant="primary", elem_id="judge_many")
+    press = gr.Button("Judge these", variant="primary", elem_id="judge_many", interactive=False)
     told = gr.HTML(label="What came of them", elem_id="many_told", min_height=80)
     answer = gr.HTML(label="Verdicts", elem_id="many_verdicts")
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
-    quietly = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    held, turn, places = gr.State(HeldFiles(), time_to_live=KEPT), gr.Number(visible=False, precision=0), [told, answer, download]
+    private = {"api_visibility": "private", "trigger_mode": "multiple", "show_progress": "hidden"}
     # Several side by side, so that nobody's few wait for another's many. "hidden": Gradio would tell how long others' files took.
-    slowly = {"concurrency_limit": WAITING, "api_visibility": "private", "show_progress": "hidden"}
-    held, places = gr.State(HeldFiles(), time_to_live=KEPT), [told, answer, download]
-    judging = press.click(hold, [files, held], told, **quietly).then(judge, [files, visitor.taught, held], places, **slowly)
-    judging.then(**asking_who_answers(detector, visitor))
-    cleared = files.change(clear, [files, held], places, cancels=judging, **quietly)
-    cleared.then(clear_again, held, places, **slowly)
+    slowly = {"concurrency_limit": WAITING, **private}
+    nobody, anybody = ({"interactive": full, "__type__": "update"} for full in (False, True))
+    begin = another_turn("many", ["", "", HIDDEN, anybody], ["", "", HIDDEN, nobody])
+    changed = files.change(None, files, [turn, *places, press], js=begin, **private)
+    changed.then(change, [turn, held], queue=False, **private).then(clear, [turn, held], places, **slowly)
+    begin = another_turn("many", [WAITS, "", HIDDEN], ["", "", HIDDEN], always=True)
+    pressed = press.click(None, files, [turn, *places], js=begin, **private)
+    judged_these = pressed.then(hold, [files, turn, held], queue=False, **private)
+    judged_these.then(judge, [files, turn, visitor.taught, held], places, **slowly).then(**asking_who_answers(detector, visitor))
 
 
 def check(paths: list[str]) -> None:
-    """Raise DetectorError for no files, or too many."""
-    if not paths:
-        raise DetectorError("There are none in the box. Drop some first.")
+    """Raise DetectorError for too many."""
     clips = sum(map(is_video, paths))
     if len(paths) - clips + clips * Sampling().frames > MOST:
         raise DetectorError(

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -22,16 +23,25 @@ from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, corrected
 from deepfake_detector.ui.heat_map import attention_map, heat_map
 from deepfake_detector.ui.kept_report import BUTTON, kept
-from deepfake_detector.ui.tabs import AWAITED, KEPT, Held, Upload, Visitor, asking_who_answers, into_sight
+from deepfake_detector.ui.tabs import AWAITED, HIDDEN, KEPT, Held, Upload, Visitor, another_turn, asking_who_answers, into_sight
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
 if TYPE_CHECKING:
     from deepfake_detector.panel import Panel
+    from deepfake_detector.types import Verdict
 
 TITLE, ORDER = "Picture", 10
 _LOCAL = re.compile(r"""["']?(file:|[a-z]:[\\/]|\\\\|/(?!/)|~|\.\.?[\\/])""", re.IGNORECASE)  # what names a file on the visitor's device
 EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@dataclass
+class HeldPicture(Held):
+    """`sha256` is that of a picture that was judged, `judged` who was asked about it and what they answered until a report is made."""
+
+    sha256: str | None = None
+    judged: tuple[Panel, Verdict] | None = None
 
 
 def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
@@ -52,9 +62,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         def get_block_name(self) -> str:
             return "image"
 
-    def judge(upload: Upload | None, own: Panel | None, held: Held, so_far: Corrections) -> tuple[Any, ...]:
-        if upload is None or upload != held.upload:
-            return nothing
+    def judge(upload: Upload, turn: int, own: Panel | None, held: HeldPicture, so_far: Corrections) -> tuple[Any, ...]:
         judged = sha256 = None
         try:
             content, shared = read_file(upload.path), detector.get()
@@ -63,34 +71,29 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             said, teachable, sha256 = card(verdict, content), shared.first.bundle.recall is not None, verdict.sha256
         except (DetectorError, OSError) as error:
             said, teachable = problem(f"This file can't be judged: {error}"), False
-        if upload != held.upload:
+        if turn != held.turn:
             return nothing
         held.judged, held.sha256 = judged, sha256
         return said, "", gr.Row(visible=teachable), "", gr.DownloadButton(visible=False), retractable(held, so_far)
 
-    def judge_first(upload: Upload | None, own: Panel | None, held: Held, so_far: Corrections) -> tuple[Any, ...]:
-        """Once: a second answer would take away the report that belongs to the first."""
-        if upload != held.upload or not held.waits:
+    def judge_first(upload: Upload | None, turn: int, own: Panel | None, held: HeldPicture, so_far: Corrections) -> tuple[Any, ...]:
+        if not held.begins(turn):
             return nothing
-        held.waits = False
         if upload is None:  # what was found of the one before may have come later than it was taken away
             return alone(AWAITED)
-        return judge(upload, own, held, so_far)
+        return judge(upload, turn, own, held, so_far)
 
-    def judge_again(upload: Upload | None, own: Panel | None, held: Held, so_far: Corrections) -> tuple[Any, ...]:
+    def judge_again(upload: Upload | None, turn: int, own: Panel | None, held: HeldPicture, so_far: Corrections) -> tuple[Any, ...]:
         """What was taught may have another answer; the old one stays where the file is gone by now."""
-        return judge(upload, own, held, so_far) if upload and Path(upload.path).exists() else nothing
+        return judge(upload, turn, own, held, so_far) if upload and Path(upload.path).exists() else nothing
 
-    def retractable(held: Held, so_far: Corrections) -> Any:
+    def retractable(held: HeldPicture, so_far: Corrections) -> Any:
         """Only what was said of this very picture can be taken back."""
         return gr.Button(visible=held.sha256 in so_far)
 
-    def clear(upload: Upload | None, held: Held) -> tuple[Any, ...]:
-        """Before another picture is judged: what was said of the one before must not stand beside it, nor what is still being found."""
-        if upload is not None and upload == held.upload:  # Gradio tells twice of a picture that was fetched
-            return nothing
-        held.upload, held.waits, held.judged, held.sha256 = upload, True, None, None
-        return alone("" if upload else AWAITED)
+    def hold(turn: int, held: HeldPicture) -> None:
+        if held.takes(turn):
+            held.judged = held.sha256 = None
 
     def alone(html: str) -> tuple[Any, ...]:
         """This in the verdict's place, and nothing beside it."""
@@ -105,10 +108,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         except (DetectorError, OSError) as error:
             return gr.skip(), str(error)
 
-    def parts(upload: Upload | None, held: Held) -> Iterator[tuple[str, Any]]:
+    def parts(upload: Upload | None, turn: int, held: HeldPicture) -> Iterator[tuple[str, Any]]:
         """What is drawn below the verdict, and the report, which has that in it."""
         yield (gr.skip(),) * 2  # of who yields nothing Gradio makes an answer that empties both
-        if upload is None or upload != held.upload or held.judged is None:
+        if upload is None or turn != held.turn or held.judged is None:
             return  # the verdict's place says why, or the picture was judged before and is gone by now
         (panel, verdict), held.judged = held.judged, None
         with suppress(DetectorError, OSError):
@@ -116,7 +119,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             by_parts = heat_map(content, panel.parts(content), panel.first.bundle.thresholds)
             drawn = by_parts or attention_map(content, panel.looked_at(content))
             with kept(verdict, panel.bundles, upload.name, content, drawn) as file:
-                if upload == held.upload:
+                if turn == held.turn:
                     yield drawn, gr.DownloadButton(value=file, visible=True)
 
     def fetch(url: str) -> Iterator[tuple[Any, str, Any]]:
@@ -159,16 +162,20 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
     shown = [answer, parts_shown, correction, noted, report, known[None]]
     nothing = (gr.skip(),) * len(shown)
-    held, private = gr.State(Held(), time_to_live=KEPT), {"api_visibility": "private", "trigger_mode": "multiple"}
-    cleared = picture.change(clear, [picture, held], shown, queue=False, show_progress="hidden", **private)
+    held, turn = gr.State(HeldPicture(), time_to_live=KEPT), gr.Number(visible=False, precision=0)
     # "multiple": what comes while another is judged would otherwise be passed over, and never be judged.
+    private = {"api_visibility": "private", "trigger_mode": "multiple"}
+    beside = ["", HIDDEN, "", HIDDEN, HIDDEN]
+    begin = another_turn("picture", ["", *beside], [AWAITED, *beside])
+    begun = picture.change(None, picture, [turn, *shown], js=begin, show_progress="hidden", **private)
+    held_on = begun.then(hold, [turn, held], queue=False, show_progress="hidden", **private)
     drawing = {"show_progress": "minimal", "show_progress_on": parts_shown}
-    asked, slowly = [picture, visitor.taught, held, visitor.corrections], {"concurrency_limit": 2, **private}
-    for event, how in ((cleared.then, judge_first), (visitor.taught.change, judge_again)):
+    asked, slowly = [picture, turn, visitor.taught, held, visitor.corrections], {"concurrency_limit": 2, **private}
+    for event, how in ((held_on.then, judge_first), (visitor.taught.change, judge_again)):
         judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
         judged.then(**asking_who_answers(detector, visitor))
         # The verdict first: the parts take longer. On a phone it stands below the picture, out of sight.
-        judged.then(None, js=into_sight("#verdict")).then(parts, [picture, held], [parts_shown, report], **drawing, **slowly)
+        judged.then(None, js=into_sight("#verdict")).then(parts, [picture, turn, held], [parts_shown, report], **drawing, **slowly)
     for label, button in known.items():
         button.click(
             partial(correct, label),
