@@ -228,6 +228,34 @@ def test_what_is_dropped_as_soon_as_another_is_taken_away_is_answered(page, tmp_
     assert page.locator(f"#{said} [data-verdict=error]").count() == 1
 
 
+def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_path):
+    folder = tmp_path / "mine"
+    for i in range(2):
+        draw(folder / ("", "inner")[i] / f"{i}.png", i, 5020 + i)
+    draw_clip(folder / "inner" / "clip.MKV", list(range(0, 2000, 40)), size=(160, 96))
+    for no_picture in (folder / "notes.txt", folder / ".hidden.png"):
+        no_picture.write_text("I am no picture")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "notes.txt").write_text("I am no picture either")
+
+    def drop_folder(path: Path, place: str) -> None:
+        box = page.locator(place).bounding_box()
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        hand = page.context.new_cdp_session(page)
+        for step in ("dragEnter", "dragOver", "drop"):
+            dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+            hand.send("Input.dispatchDragEvent", {"type": step, "data": dragged, **at})
+
+    drop_folder(folder, "#picture")
+    page.get_by_role("tab", name="Many files", selected=True).wait_for()
+    page.click("#judge_many")
+    page.locator("#many_told", has_text="Of 3: ").wait_for(timeout=90_000)
+    drop_folder(tmp_path / "others", "#many_verdicts")
+    page.locator("#many_told", has_text="Of 3: ").wait_for(state="detached")
+    page.click("#judge_many")
+    page.locator("#many_told", has_text="1 not judged").wait_for()
+
+
 def test_a_file_goes_to_a_tab_for_which_a_narrow_window_has_no_room(page, tmp_path):
     page.set_viewport_size({"width": 240, "height": 700})
     page.locator("[data-tab-id=clip]").wait_for(state="detached")
@@ -690,7 +718,7 @@ def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, mon
     from deepfake_detector.ui.tabs import many
 
     many.check(["a.jpg"] * (many.MOST - 16) + ["a.mp4"])
-    with pytest.raises(DetectorError, match="85 pictures and 1 clips; at most 100 pictures.*a clip counts as 16"):
+    with pytest.raises(DetectorError, match="more than the 100 pictures.*a clip counts as 16"):
         many.check(["a.jpg"] * (many.MOST - 15) + ["a.mp4"])
     paths = [str(draw(tmp_path / f"{i}.png", 1, 9100 + i, size=(60, 50))) for i in range(3)]
     panel = Panel([Detector(model)])

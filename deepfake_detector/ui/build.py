@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 MAX_UPLOAD = "200mb"
 _INTRODUCTION = """# Real, fake, or unsure?
-Drop a picture, a video or many files: the tab for it opens by itself. The answer is a hint, not proof. What you drop is deleted within
-minutes; the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
+Drop a picture, a video, many files or a folder: the tab for it opens by itself. The answer is a hint, not proof. What you drop is deleted
+within minutes; the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
 """
 # A page that is loaded again, as Gradio does when its server was away, has lost what it was taught, and tells so once.
 _TAUGHT = "() => {try {sessionStorage.setItem('taught', 'yes')} catch {}}"
@@ -74,7 +74,7 @@ def build(detector: Warming) -> gradio.Blocks:
         tabs = {name: registry.load("ui/tabs", name) for name in registry.names("ui/tabs")}
         endings = json.dumps({"picture": EXTENSIONS, "clip": video.EXTENSIONS})
         titles = json.dumps({name: tab.TITLE for name, tab in tabs.items()})
-        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings}, {titles})")
+        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings}, {titles}, {tabs['many'].MOST})")
         for name, tab in sorted(tabs.items(), key=lambda one: one[1].ORDER):
             with gr.Tab(tab.TITLE, id=name):
                 tab.build(gr, detector, visitor)

@@ -1,6 +1,6 @@
 // What the browser is to do beside what Gradio does, once the page is there. `endings` has those of files' names, by the box that takes them,
-// `titles` what the boxes' tabs are called.
-(endings, titles) => {
+// `titles` what the boxes' tabs are called; `most` is how many files are judged at once.
+(endings, titles, most) => {
   // A screen reader is to tell what comes there, and what the example pictures are.
   const SPOKEN = '#status, #verdict, #noted, #clip_verdict, #many_told, #taught';
   const name = () => {
@@ -57,18 +57,36 @@
     if (!place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
     hand();
   };
+  // What is wanted in a folder, and in those in it, but no more than it takes to be told that it is too much.
+  const inside = async (entry, wanted) => {
+    if (entry.isFile) return wanted(entry.name) ? [await new Promise((go, fail) => entry.file(go, fail))] : [];
+    const reader = entry.createReader(), found = [];
+    const more = () => new Promise((go, fail) => reader.readEntries(go, fail));
+    for (let entries; found.length <= most && (entries = await more()).length;)
+      for (const one of entries) if (found.length <= most && !one.name.startsWith('.')) found.push(...await inside(one, wanted));
+    return found;
+  };
+  // Of a folder without any picture or clip, by their names, all is sent: of each file is told what it isn't.
+  const unpack = async entries => {
+    const all = async wanted => (await Promise.all(entries.map(entry => inside(entry, wanted)))).flat().slice(0, most + 1);
+    const known = await all(name => Object.values(endings).flat().some(ending => name.toLowerCase().endsWith(ending)));
+    send(known.length ? known : await all(() => true), 'many');
+  };
   // What fits Gradio takes itself, where it is picked, pasted by its own button, or dropped onto the box; a browser would leave the page
   // for a file dropped beside it.
-  const take = (event, {files}, beside) => {
+  const take = (event, {files, items}, beside) => {
     if (event.defaultPrevented || !files?.length) return;
     const here = boxes.find(box => beside ? document.getElementById(box)?.checkVisibility() : event.target.closest(`#${box}`));
+    const entries = Array.from(items ?? [], item => item.webkitGetAsEntry()).filter(Boolean);
+    const isFolder = entries.some(entry => entry.isDirectory);
     const to = here && meant(files, here);
-    const fits = to === here && [...files].every(file => file.type.startsWith(KINDS[here]));
+    const fits = to === here && !isFolder && [...files].every(file => file.type.startsWith(KINDS[here]));
     if (!beside && (!here || fits)) return;
     event.preventDefault();
     event.stopPropagation();
     if (!beside) event.target.dispatchEvent(new DragEvent('dragleave', {bubbles: true}));  // or the box would stay lit
-    if (here) send(files, to);  // of two boxes, which is meant?
+    if (here && isFolder) unpack(entries);
+    else if (here) send(files, to);  // of two boxes, which is meant?
   };
   // Of files alone: a browser sets words down where they are dropped only if nobody else says that they may be. Of a picture of the page
   // itself it has a file out, too, which would be judged where somebody lets go of it.

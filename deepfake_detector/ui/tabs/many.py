@@ -29,8 +29,8 @@ TITLE, ORDER = "Many files", 30
 MOST = 100  # pictures at once: what a server of two cores judges in two minutes
 _RANK = {"fake": 0, "unsure": 1, "real": 2}
 _INTRODUCTION = (
-    f"Up to {MOST} pictures at once, or clips, each of which counts as {Sampling().frames}. The most suspicious come first; "
-    "open one to read why."
+    f"Up to {MOST} pictures at once, or clips, each of which counts as {Sampling().frames}, or a folder of them. The most suspicious "
+    "come first; open one to read why."
 )
 
 
@@ -133,8 +133,8 @@ def check(paths: list[str]) -> None:
     clips = sum(map(is_video, paths))
     if len(paths) - clips + clips * Sampling().frames > MOST:
         raise DetectorError(
-            f"There are {len(paths) - clips} pictures and {clips} clips; at most {MOST} pictures are judged here at once, and a clip "
-            f"counts as {Sampling().frames}. Remove some, or use the command line's predict."
+            f"There are more than the {MOST} pictures that are judged here at once, of which a clip counts as {Sampling().frames}. Remove "
+            "some, or use the command line's predict."
         )
 
 
