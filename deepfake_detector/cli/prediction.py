@@ -43,7 +43,7 @@ def predict_files(arguments: argparse.Namespace) -> int:
         for path, outcome in outcomes:
             failed += isinstance(outcome, str)
             if arguments.json:
-                print(json.dumps(_json_line(panel, path, outcome)), flush=True)  # noqa: T201  for programs; JSON spells names out itself
+                say(json.dumps(_json_line(panel, path, outcome)))
             else:
                 say(_plain_line(path, outcome))
     return 1 if failed else 0
