@@ -700,15 +700,26 @@ def test_no_answers_stand_beside_other_files_than_they_are_about(page, tmp_path)
 def test_where_other_files_are_dropped_the_last_word_is_that_none_was_judged():
     """An answer about those before, on its way then, comes late by Gradio's queue, and so does this, behind it."""
     from deepfake_detector.ui.build import build
+    from deepfake_detector.ui.tabs import many
     from deepfake_detector.ui.tabs.many import HeldFiles
     from deepfake_detector.ui.warming import Warming
 
-    [clear] = [event.fn for event in build(Warming(None)).fns.values() if event.name == "clear"]
+    of_tab = [event for event in build(Warming(None)).fns.values() if getattr(event.fn, "__module__", None) == many.__name__]
+    clear, change, hold = (next(event.fn for event in of_tab if event.name == name) for name in ("clear", "change", "hold"))
     told, verdicts, download = clear(2, HeldFiles(turn=2, before=True))
     assert (told, verdicts, download.visible) == ("", "", False)
     assert "" not in clear(2, HeldFiles(turn=3, before=True)), "others are there by now"
     assert "" not in clear(3, HeldFiles(turn=3, pressed=True)), "these may be under way by then"
     assert "" not in clear(1, HeldFiles(turn=1)), "and none was judged before"
+    held = HeldFiles()
+    hold([], 1, held)
+    for turn in (2, 3):  # before either has cleared
+        change(turn, held)
+    assert "" in clear(3, held)
+    change(4, held)  # which gathered the press's number
+    hold([], 4, held)
+    assert held.pressed
+    assert held.begins(4)
 
 
 def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, monkeypatch):

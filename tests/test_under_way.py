@@ -62,6 +62,12 @@ def visit(browser, url: str, tab: str):
 ENOUGH = 10_000
 
 
+def close_when_done(page) -> None:
+    """Once its moments are found, too: waiting for what they need, they would have a place of the next test."""
+    page.locator("#clip_report").wait_for(timeout=90_000)
+    page.close()
+
+
 def look_closely(page, clip: Path) -> None:
     """Until it is the turn of its 144 frames."""
     page.locator("#clip_frames input[value='144']").check()
@@ -101,8 +107,8 @@ def test_a_clip_that_is_dropped_as_its_frames_are_chosen_is_judged_once(browser,
         page.locator("#clip_verdict", has_text="Its first frames are being judged").wait_for()
     allow(ENOUGH)
     for page in pages:
-        page.locator("#clip_verdict", has_text="144 frames were judged").wait_for()  # or they would have the places of the next test
-        page.close()
+        page.locator("#clip_verdict", has_text="144 frames were judged").wait_for()
+        close_when_done(page)
 
 
 def test_pages_that_are_closed_free_the_places_that_they_had(browser, slow, tmp_path):
@@ -122,7 +128,38 @@ def test_pages_that_are_closed_free_the_places_that_they_had(browser, slow, tmp_
     allow(ENOUGH)
     page.locator("#clip_verdict", has_text="16 frames were judged").wait_for()
     assert encoded() - before < 144 + 16, "less than half of all"
-    page.close()
+    close_when_done(page)
+
+
+def test_what_is_told_until_the_server_hears_of_another_choice_does_not_stand_while_that_waits(browser, slow, tmp_path):
+    url, _, allow = slow
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.add_init_script("""
+        const ask = fetch, held = {};
+        window.hold = place => {held[place] = new Promise(go => {window[`release_${place}`] = go})};
+        window.fetch = async (...what) => {
+            await held[new URL(what[0].url ?? what[0], location).pathname.split('/').at(-1)];
+            return ask(...what);
+        };
+    """)
+    page.goto(url)
+    page.locator("#status", has_text="Ready").wait_for(timeout=90_000)
+    page.get_by_role("tab", name="Video").click()
+    allow(0)
+    told = page.locator("#clip_verdict")
+    page.set_input_files("#clip input[type=file]", draw_clip(tmp_path / "a.mp4", list(range(0, 8000, 40)), size=(160, 96), tint=(0, 9, 0)))
+    told.get_by_text("first frames").wait_for()
+    page.evaluate("hold('predict'), hold('join')")
+    page.locator("#clip_frames input[value='48']").check()
+    told.get_by_text("waits for its turn").wait_for()
+    allow(16)
+    told.get_by_text("16 frames were judged").wait_for(timeout=90_000)
+    page.evaluate("release_predict()")
+    told.get_by_text("waits for its turn").wait_for()
+    allow(ENOUGH)
+    page.evaluate("release_join()")
+    told.get_by_text("48 frames were judged").wait_for(timeout=90_000)
+    close_when_done(page)
 
 
 def test_how_many_files_are_judged_is_told_and_closing_the_page_ends_it(browser, slow, tmp_path):

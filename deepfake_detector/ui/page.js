@@ -57,11 +57,11 @@
     if (!place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
     hand();
   };
-  // What is wanted in a folder, and in those in it, but no more than it takes to be told that it is too much.
+  // What is wanted, and can be read, in a folder, and in those in it, but no more than it takes to be told that it is too much.
   const inside = async (entry, wanted) => {
-    if (entry.isFile) return wanted(entry.name) ? [await new Promise((go, fail) => entry.file(go, fail))] : [];
+    if (entry.isFile) return wanted(entry.name) ? new Promise(go => entry.file(file => go([file]), () => go([]))) : [];
     const reader = entry.createReader(), found = [];
-    const more = () => new Promise((go, fail) => reader.readEntries(go, fail));
+    const more = () => new Promise(go => reader.readEntries(go, () => go([])));
     for (let entries; found.length <= most && (entries = await more()).length;)
       for (const one of entries) if (found.length <= most && !one.name.startsWith('.')) found.push(...await inside(one, wanted));
     return found;

@@ -116,3 +116,16 @@ def another_turn(box: str, full: list[Any], empty: list[Any], *, always: bool = 
   const isFull = asked[0] && asked[0].length !== 0;
   return [turn + 1, ...(isFull ? {json.dumps(full)} : {json.dumps(empty)})];
 }}"""
+
+
+def once_more(box: str, full: list[Any], empty: list[Any]) -> str:
+    """JavaScript that says once more in this turn what it began with, for when the server has heard of it.
+
+    Until then it goes on about the turn before, which would stand for as long as this one waits.
+    """
+    return f"""(...asked) => {{
+  const turn = window.turns.{box}, isFull = asked[0] && asked[0].length !== 0;
+  if (turn.isHeard) return Array({len(full)}).fill({{__type__: 'update'}});
+  turn.isHeard = true;
+  return isFull ? {json.dumps(full)} : {json.dumps(empty)};
+}}"""

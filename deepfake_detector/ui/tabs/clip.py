@@ -14,7 +14,19 @@ from deepfake_detector.types import Progress
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import AWAITED, HIDDEN, KEPT, WAITS, Held, Upload, Visitor, another_turn, asking_who_answers, into_sight
+from deepfake_detector.ui.tabs import (
+    AWAITED,
+    HIDDEN,
+    KEPT,
+    WAITS,
+    Held,
+    Upload,
+    Visitor,
+    another_turn,
+    asking_who_answers,
+    into_sight,
+    once_more,
+)
 from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import Warming
 
@@ -101,12 +113,14 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             shown_moments = gr.HTML(label="Where it is suspicious", elem_id="clip_moments")
     held, turn, places = gr.State(Held(), time_to_live=KEPT), gr.Number(visible=False, precision=0), [answer, shown_moments, report]
     private = {"api_visibility": "private", "trigger_mode": "multiple", "show_progress": "hidden"}
-    begin = another_turn("clip", [WAITS, "", HIDDEN], [AWAITED, "", HIDDEN])
-    begun = gr.on([clip.change, frames.input], None, [clip, frames], [turn, *places], js=begin, **private)
+    first = [WAITS, "", HIDDEN], [AWAITED, "", HIDDEN]
+    begun = gr.on([clip.change, frames.input], None, [clip, frames], [turn, *places], js=another_turn("clip", *first), **private)
     begun.then(None, js=into_sight("#clip_verdict"))
     # Two, so that few frames of one clip don't wait for many of another. "hidden": Gradio would tell how long other clips took.
     asked = [clip, frames, turn, visitor.taught, held]
-    judged = begun.then(hold, [clip, turn, held], queue=False, **private).then(judge, asked, places, concurrency_limit=2, **private)
+    heard = begun.then(hold, [clip, turn, held], queue=False, **private)
+    heard = heard.then(None, clip, places, js=once_more("clip", *first), **private)
+    judged = heard.then(judge, asked, places, concurrency_limit=2, **private)
     judged.then(**asking_who_answers(detector, visitor))
     judged.then(None, js=into_sight("#clip_verdict"))
 

@@ -69,14 +69,15 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     def change(turn: int, held: HeldFiles) -> None:
         """With it ends what is still being found of the files before; these wait for the button."""
         if held.takes(turn):
-            held.pressed, held.before = False, held.pressed
+            held.pressed, held.before = False, held.pressed or held.before
 
     def clear(turn: int, held: HeldFiles) -> tuple[Any, ...]:
         """What was said of the files before may have come later than these."""
         return alone("") if turn == held.turn and held.before else nothing
 
     def hold(files: Files, turn: int, held: HeldFiles) -> None:
-        if held.takes(turn):
+        held.takes(turn)
+        if turn == held.turn:  # also where `change` came to know of it first, as Gradio gathers what it hands on late
             held.pressed, held.before = True, False
         uploads.hold([path for path, _ in files])
 
