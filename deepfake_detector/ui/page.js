@@ -41,10 +41,10 @@
   // says so: to Gradio all are of their box's kind, as it has words of its own for others, and browsers know few kinds.
   const KINDS = {picture: 'image/', clip: 'video/', many: ''};
   const boxes = Object.keys(KINDS);
+  const known = (box, name) => endings[box]?.some(ending => name.toLowerCase().endsWith(ending));
   const meant = ([{name, type}, another], here) => {
     if (another || here === 'many') return 'many';
-    const known = box => endings[box]?.some(ending => name.toLowerCase().endsWith(ending));
-    return boxes.find(box => KINDS[box] && type.startsWith(KINDS[box])) ?? boxes.find(known) ?? here;
+    return boxes.find(box => KINDS[box] && type.startsWith(KINDS[box])) ?? boxes.find(box => known(box, name)) ?? here;
   };
   // In a narrow window Gradio has some tabs in a menu, where their titles alone tell them.
   const inMenu = title => [...document.querySelectorAll('.overflow-dropdown button')].find(tab => tab.textContent === title);
@@ -69,8 +69,8 @@
   // Of a folder without any picture or clip, by their names, all is sent: of each file is told what it isn't.
   const unpack = async entries => {
     const all = async wanted => (await Promise.all(entries.map(entry => inside(entry, wanted)))).flat().slice(0, most + 1);
-    const known = await all(name => Object.values(endings).flat().some(ending => name.toLowerCase().endsWith(ending)));
-    send(known.length ? known : await all(() => true), 'many');
+    const files = await all(name => boxes.some(box => known(box, name)));
+    send(files.length ? files : await all(() => true), 'many');
   };
   // What fits Gradio takes itself, where it is picked, pasted by its own button, or dropped onto the box; a browser would leave the page
   // for a file dropped beside it.

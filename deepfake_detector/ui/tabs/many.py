@@ -119,8 +119,8 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     private = {"api_visibility": "private", "trigger_mode": "multiple", "show_progress": "hidden"}
     # Several side by side, so that nobody's few wait for another's many. "hidden": Gradio would tell how long others' files took.
     slowly = {"concurrency_limit": WAITING, **private}
-    nobody, anybody = ({"interactive": full, "__type__": "update"} for full in (False, True))
-    begin = another_turn("many", ["", "", HIDDEN, anybody], ["", "", HIDDEN, nobody])
+    pressable, not_pressable = ({"interactive": full, "__type__": "update"} for full in (True, False))
+    begin = another_turn("many", ["", "", HIDDEN, pressable], ["", "", HIDDEN, not_pressable])
     changed = files.change(None, files, [turn, *places, press], js=begin, **private)
     changed.then(change, [turn, held], queue=False, **private).then(clear, [turn, held], places, **slowly)
     begin = another_turn("many", [WAITS, "", HIDDEN], ["", "", HIDDEN], always=True)
