@@ -235,6 +235,16 @@ def test_what_is_dropped_as_soon_as_another_is_taken_away_is_answered(page, tmp_
     assert page.locator(f"#{said} [data-verdict=error]").count() == 1
 
 
+def drop_folder(page, path: Path, place: str) -> None:
+    """As a hand does: of a folder a script can't make what a browser hands on."""
+    box = page.locator(place).bounding_box()
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    hand = page.context.new_cdp_session(page)
+    for step in ("dragEnter", "dragOver", "drop"):
+        dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        hand.send("Input.dispatchDragEvent", {"type": step, "data": dragged, **at})
+
+
 def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_path):
     folder = tmp_path / "mine"
     for i in range(2):
@@ -244,23 +254,36 @@ def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_pa
         no_picture.write_text("I am no picture")
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "notes.txt").write_text("I am no picture either")
-
-    def drop_folder(path: Path, place: str) -> None:
-        box = page.locator(place).bounding_box()
-        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
-        hand = page.context.new_cdp_session(page)
-        for step in ("dragEnter", "dragOver", "drop"):
-            dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
-            hand.send("Input.dispatchDragEvent", {"type": step, "data": dragged, **at})
-
-    drop_folder(folder, "#picture")
+    drop_folder(page, folder, "#picture")
     page.get_by_role("tab", name="Many files", selected=True).wait_for()
     page.click("#judge_many")
     page.locator("#many_told", has_text="Of 3: ").wait_for(timeout=90_000)
-    drop_folder(tmp_path / "others", "#many_verdicts")
+    drop_folder(page, tmp_path / "others", "#many_verdicts")
     page.locator("#many_told", has_text="Of 3: ").wait_for(state="detached")
     page.click("#judge_many")
     page.locator("#many_told", has_text="1 not judged").wait_for()
+
+
+def test_a_folder_that_is_dropped_onto_a_box_that_teaches_is_learnt(page, tmp_path):
+    for i in range(10):
+        draw(tmp_path / "archive" / ("", "inner")[i % 2] / f"photo_{i}.png", 1, 7000 + i)
+    draw_clip(tmp_path / "archive" / "clip.mp4", list(range(0, 2000, 40)), size=(160, 96))
+    page.get_by_role("tab", name="Teach it").click()
+    page.wait_for_selector("#teach_real input[type=file]", state="attached")
+    drop_folder(page, tmp_path / "archive", "#teach_real")
+    page.locator("#teach_real").get_by_text("photo_9").first.wait_for()
+    page.click("#teach")
+    page.locator("#taught", has_text="10 real").wait_for(timeout=90_000)
+
+
+def test_where_no_box_is_shown_what_is_dropped_goes_to_the_one_for_its_kind(page, tmp_path):
+    picture, clip = draw(tmp_path / "a.png", 0, 5030), draw_clip(tmp_path / "a.mkv", list(range(0, 2000, 40)), size=(160, 96))
+    for file, tab, said in ((picture, "Picture", "verdict"), (clip, "Video", "clip_verdict")):
+        page.get_by_role("tab", name="What it is bad at").click()
+        page.wait_for_selector("#model table")
+        drop(page, file, place="#model", kind="")
+        page.get_by_role("tab", name=tab, selected=True).wait_for()
+        page.locator(f"#{said}", has_text=hashlib.sha256(file.read_bytes()).hexdigest()).wait_for(timeout=90_000)
 
 
 def test_a_file_goes_to_a_tab_for_which_a_narrow_window_has_no_room(page, tmp_path):

@@ -74,7 +74,8 @@ def build(detector: Warming) -> gradio.Blocks:
         tabs = {name: registry.load("ui/tabs", name) for name in registry.names("ui/tabs")}
         endings = json.dumps({"picture": EXTENSIONS, "clip": video.EXTENSIONS})
         titles = json.dumps({name: tab.TITLE for name, tab in tabs.items()})
-        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings}, {titles}, {tabs['many'].MOST})")
+        most = json.dumps({"many": tabs["many"].MOST} | dict.fromkeys(("teach_real", "teach_fake"), tabs["teach"].MOST))
+        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings}, {titles}, {most})")
         for name, tab in sorted(tabs.items(), key=lambda one: one[1].ORDER):
             with gr.Tab(tab.TITLE, id=name):
                 tab.build(gr, detector, visitor)

@@ -1,5 +1,5 @@
 // What the browser is to do beside what Gradio does, once the page is there. `endings` has those of files' names, by the box that takes them,
-// `titles` what the boxes' tabs are called; `most` is how many files are judged at once.
+// `titles` what the boxes' tabs are called; `most` how many files a box takes.
 (endings, titles, most) => {
   // A screen reader is to tell what comes there, and what the example pictures are.
   const SPOKEN = '#status, #verdict, #noted, #clip_verdict, #many_told, #taught';
@@ -38,12 +38,14 @@
     player.parentElement.toggleAttribute('data-unplayable', !player.videoWidth);  // of some it plays the sound alone
   }, true);
   // A file goes to the box that takes its kind, and that box's tab is opened. One that is of neither kind stays where it is, and the verdict
-  // says so: to Gradio all are of their box's kind, as it has words of its own for others, and browsers know few kinds.
-  const KINDS = {picture: 'image/', clip: 'video/', many: ''};
+  // says so: to Gradio all are of their box's kind, as it has words of its own for others, and browsers know few kinds. What is dropped
+  // onto a box that teaches is meant for it.
+  const KINDS = {picture: 'image/', clip: 'video/', many: '', teach_real: '', teach_fake: ''};
   const boxes = Object.keys(KINDS);
   const known = (box, name) => endings[box]?.some(ending => name.toLowerCase().endsWith(ending));
   const meant = ([{name, type}, another], here) => {
-    if (another || here === 'many') return 'many';
+    if (!KINDS[here]) return here;
+    if (another) return 'many';
     return boxes.find(box => KINDS[box] && type.startsWith(KINDS[box])) ?? boxes.find(box => known(box, name)) ?? here;
   };
   // In a narrow window Gradio has some tabs in a menu, where their titles alone tell them.
@@ -52,31 +54,41 @@
     const transfer = new DataTransfer();
     for (const file of files) transfer.items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
     sent = {to, files: transfer.files};
-    (document.querySelector(`[data-tab-id=${to}]`) ?? inMenu(titles[to])).click();
+    if (titles[to]) (document.querySelector(`[data-tab-id=${to}]`) ?? inMenu(titles[to])).click();
     // Nor has one that holds a clip, or where Gradio was asked to paste.
     if (!place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
     hand();
   };
-  // What is wanted, and can be read, in a folder, and in those in it, but no more than it takes to be told that it is too much.
-  const inside = async (entry, wanted) => {
-    if (entry.isFile) return wanted(entry.name) ? new Promise(go => entry.file(file => go([file]), () => go([]))) : [];
-    const reader = entry.createReader(), found = [];
-    const more = () => new Promise(go => reader.readEntries(go, () => go([])));
-    for (let entries; found.length <= most && (entries = await more()).length;)
-      for (const one of entries) if (found.length <= most && !one.name.startsWith('.')) found.push(...await inside(one, wanted));
+  // What is wanted, and can be read, in folders, and in those in them, but no more than it takes to be told that it is too much.
+  const inside = async (entries, wanted, enough) => {
+    const found = [];
+    let left = 20_000;  // to be looked at: who drops a whole disk is not to wait for all of it
+    const search = async entry => {
+      if (found.length >= enough || left-- <= 0) return;
+      if (entry.isFile) {
+        if (wanted(entry.name)) await new Promise(go => entry.file(file => go(found.push(file)), go));
+        return;
+      }
+      const reader = entry.createReader();
+      const more = () => new Promise(go => reader.readEntries(go, () => go([])));
+      for (let entries; found.length < enough && left > 0 && (entries = await more()).length;)
+        for (const one of entries) if (!one.name.startsWith('.')) await search(one);
+    };
+    for (const entry of entries) await search(entry);
     return found;
   };
-  // Of a folder without any picture or clip, by their names, all is sent: of each file is told what it isn't.
-  const unpack = async entries => {
-    const all = async wanted => (await Promise.all(entries.map(entry => inside(entry, wanted)))).flat().slice(0, most + 1);
-    const files = await all(name => boxes.some(box => known(box, name)));
-    send(files.length ? files : await all(() => true), 'many');
+  // Of a folder without anything that the box takes, by the names, all is sent: of each file is told what it isn't.
+  const unpack = async (entries, to) => {
+    const takes = to === 'many' ? Object.keys(endings) : ['picture'];
+    const files = await inside(entries, name => takes.some(box => known(box, name)), most[to] + 1);
+    send(files.length ? files : await inside(entries, () => true, most[to] + 1), to);
   };
   // What fits Gradio takes itself, where it is picked, pasted by its own button, or dropped onto the box; a browser would leave the page
   // for a file dropped beside it.
   const take = (event, {files, items}, beside) => {
     if (event.defaultPrevented || !files?.length) return;
-    const here = boxes.find(box => beside ? document.getElementById(box)?.checkVisibility() : event.target.closest(`#${box}`));
+    const at = boxes.filter(box => beside ? document.getElementById(box)?.checkVisibility() : event.target.closest(`#${box}`));
+    const here = at.length || !beside ? at.length < 2 && at[0] : 'picture';  // of two, which is meant?
     const entries = Array.from(items ?? [], item => item.webkitGetAsEntry()).filter(Boolean);
     const isFolder = entries.some(entry => entry.isDirectory);
     const to = here && meant(files, here);
@@ -85,8 +97,8 @@
     event.preventDefault();
     event.stopPropagation();
     if (!beside) event.target.dispatchEvent(new DragEvent('dragleave', {bubbles: true}));  // or the box would stay lit
-    if (here && isFolder) unpack(entries);
-    else if (here) send(files, to);  // of two boxes, which is meant?
+    if (here && isFolder) unpack(entries, KINDS[to] ? 'many' : to);
+    else if (here) send(files, to);
   };
   // Of files alone: a browser sets words down where they are dropped only if nobody else says that they may be. Of a picture of the page
   // itself it has a file out, too, which would be judged where somebody lets go of it.
