@@ -38,6 +38,7 @@ LEAST_EVERY = 0.001  # seconds: no clip has frames so close, and to look for mor
 _FORGIVEN = 1e-6  # seconds that floats may be off by, as 1/25 is
 _ANEW = 1  # times that go back by more than so many seconds begin anew
 _UNEVEN = "its times jump, or a few frames stay for most of it: frames were taken evenly by number, not by time"
+_SHARE_TIMES = 3  # frames to a time, on average, are too many to be one picture's fields
 _COMPLETE = 0.95  # a file that holds this share of the length that it states is whole
 _NO_LENGTH = 0.05  # seconds that are not worth a word: formats that don't say how long a frame stays give one alone none
 _UPRIGHT = {  # signs of the display matrix (a, b, c, d), which maps (x, y) to (ax + cy, bx + dy) → what Pillow calls that
@@ -205,7 +206,7 @@ class Clip:
             of_all = not stream.duration
             group_of: dict[int, int] = {}  # timestamp → the number of the keyframe that it follows in the file
             starts: dict[int, int] = {}  # that keyframe's own timestamp
-            self._joints = end = group = 0
+            self._joints = end = group = frames = 0
             last = 0.0
             try:
                 for packet, self._joints in _packets(container, stream, of_all):
@@ -220,6 +221,7 @@ class Clip:
                     starts.setdefault(group, stamp)
                     if not packet.is_discard and packet.size:
                         group_of[stamp] = group
+                        frames += 1
                         end = max(end, stamp + (packet.duration or 0))
             except (av.error.FFmpegError, IndexError):  # PyAV's of a broken list of streams
                 pass  # what came before is there, and the note below says how much that is
@@ -233,6 +235,8 @@ class Clip:
         here = max(last, float(end * unit)) if of_all else seconds
         if here < min(_COMPLETE * states, states - _NO_LENGTH):
             self.notes = (f"cut off: {here:.1f} of {states:.1f} seconds are there",)
+        if frames >= _SHARE_TIMES * len(group_of):
+            self.notes = (*self.notes, f"its {frames} frames share {len(group_of)} times: of each time one is looked at")
         if self._joints:
             self.notes = (*self.notes, f"by its times it is {self._joints + 1} recordings, joined; its times are counted on over them")
         chosen = sampling.choose(times, float(end * unit))

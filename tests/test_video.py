@@ -99,6 +99,14 @@ def test_a_sampling_that_makes_no_sense_is_refused(wrong):
         Sampling(**wrong)
 
 
+@pytest.mark.parametrize("ending", [".mkv", ".mp4", ".ts"])
+def test_frames_that_share_their_time_are_told_of(tmp_path, ending):
+    clip = Clip(str(draw_clip(tmp_path / f"a{ending}", [0] * 12 + [40])))
+    assert clip.times == [0.0, 0.04]
+    assert clip.notes == ("its 13 frames share 2 times: of each time one is looked at",)
+    assert Clip(str(draw_clip(tmp_path / "b.mkv", [0, 0, 40, 80]))).notes == ()
+
+
 def test_where_times_jump_choosing_takes_no_longer_than_there_are_frames():
     began = monotonic()
     assert Sampling(every=0.001).choose([0.0, 0.0005, 1.0, 20_000.0], 20_000.04) == [0, 1, 2, 3]
