@@ -94,14 +94,25 @@ def embed_samples(
     return Embeddings(pd.DataFrame(fields), X, embedder.encoder.spec, embedder.crop), done.skipped
 
 
-def as_files(listing: Listing, folder: Path, sampling: Sampling | None = None) -> Listing:
-    """The same pictures as files that can be gone back to: each chosen frame of a clip as a PNG in `folder`, a stream's pictures as they
-    came. They are named by their content, and what is there is not written again.
+def as_files(
+    listing: Listing,
+    folder: Path,
+    sampling: Sampling | None = None,
+    progress: Callable[[int], object] = lambda done: None,
+) -> tuple[Listing, list[tuple[str, str]]]:
+    """The same pictures as files that can be gone back to → (these, what is missing of clips as (name, note)).
+
+    Each chosen frame of a clip is a PNG in `folder`, and a stream's pictures lie there as they came; named by their content, and what is
+    there is not written again. `progress` counts samples.
     """
     found: list[Sample] = []
-    skipped = []
+    skipped, notes, last = [], [], -1
     for shot in shots(listing.samples, lambda sample: sample.path, sampling):
         sample = _sample(shot)
+        if shot.number != last:
+            progress(1)
+            notes.extend((shot.item.name, note) for note in shot.notes)
+        last = shot.number
         if shot.time is None and not listing.is_stream:  # a file of its own, or a clip that can't be read, of which that will be said
             found.append(sample)
             continue
@@ -109,7 +120,7 @@ def as_files(listing: Listing, folder: Path, sampling: Sampling | None = None) -
             found.append(replace(sample, path=str(_kept(shot.read(), folder))))
         except UnusablePicture as error:
             skipped.append((sample.name, str(error)))
-    return Listing(found, [*listing.skipped, *skipped], facts=dict(listing.facts))
+    return Listing(found, [*listing.skipped, *skipped], facts=dict(listing.facts)), notes
 
 
 def _kept(content: Content, folder: Path) -> Path:

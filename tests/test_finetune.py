@@ -252,7 +252,7 @@ def test_of_what_was_not_left_out_whole_nothing_is_promised_as_new():
         assert promise["pictures"]["fake"] == (100 if names else 200)
 
 
-def test_clips_are_tuned_on_by_their_frames(tiny, tmp_path, capsys, monkeypatch):
+def test_clips_are_tuned_on_by_their_frames(tiny, tmp_path, capsys, caplog, monkeypatch):
     """In Celeb-DF's layout, one generator and all fakes made of one source's clips."""
     root, out = tmp_path / "celeb", tmp_path / "m"
     for number in range(12):
@@ -260,9 +260,13 @@ def test_clips_are_tuned_on_by_their_frames(tiny, tmp_path, capsys, monkeypatch)
             tint = (0, 4 * number, blue)  # frames that are alike to the last bit would be one group
             clips.draw_clip(root / place / f"{name.format(number)}.mp4", [0, 40, 80], size=(96, 64), tint=tint)
     (root / "Celeb-real" / "id77_0000.mp4").write_bytes(b"no clip")
+    clips.draw_clip(cut := root / "Celeb-real" / "id78_0000.mkv", list(range(0, 4000, 40)), size=(96, 64))
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     asked = [str(root), "--dataset=celeb_df", "--frames=2", f"--out={out}", "--steps=2", "--folds=2", f"--cache={tmp_path / 'c.sqlite'}"]
     assert cli.finetune(asked) == 0
-    told = capsys.readouterr().out
+    told, meanwhile = capsys.readouterr()
+    assert "26/26" in meanwhile, "how far it is with the clips"
+    assert "'Celeb-real/id78_0000.mkv': cut off: " in caplog.text
     assert "WARNING: It was tuned on too few generators or real sources to leave whole ones out" in told
     assert "a share of the fakes, a share of the real pictures" in told
     assert "on generators and real sources held out" not in told
@@ -270,9 +274,10 @@ def test_clips_are_tuned_on_by_their_frames(tiny, tmp_path, capsys, monkeypatch)
     model = bundle.load(out)
     assert model.manifest["promise"]["fakes_from"] == "generators learnt from, but not these pictures"
     assert {one["path"] for one in model.manifest["training"]["skipped"]} == {"Celeb-real/id77_0000.mp4", "List_of_testing_videos.txt"}
+    assert [one["path"] for one in model.manifest["training"]["notes"]] == ["Celeb-real/id78_0000.mkv"]
     assert TUNED_ON_TOO_FEW in bad_at(model.manifest)
     kept = [file for file in (tmp_path / "m.runs" / "pictures").rglob("*") if file.is_file()]
-    assert len(kept) == 2 * 2 * 12
+    assert len(kept) == 2 * (2 * 12 + 1)
     monkeypatch.setattr(video.Clip, "picture", lambda *_: pytest.fail("a frame that is kept is decoded again"))
     assert cli.finetune(asked) == 0
 

@@ -29,7 +29,7 @@ from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
 from deepfake_detector.train import Fitted, Training, alike_in, check_trainable, finished, fit_promise, judged, two_sides
 from deepfake_detector.types import FAKE, REAL, Embeddings, Thresholds
-from deepfake_detector.video import Sampling
+from deepfake_detector.video import Sampling, is_video
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,12 @@ def finetune(
     stopped. So are frames of clips, as `sampling` chooses them, and pictures of a stream, since each is gone back to many times.
     `bar(total)` gives what counts pictures. Raises TrainingError for data that can't be learnt from or left out.
     """
-    listing = as_files(listing, kept / "pictures", sampling)
+    has_clips = not listing.is_stream and any(is_video(sample.path) for sample in listing.samples)
+    if has_clips:
+        log.info("keeping frames of the clips")
+    listing, notes = as_files(listing, kept / "pictures", sampling, bar(len(listing.samples)) if has_clips else lambda done: None)
+    for clip, note in notes[:10]:
+        log.info("%r: %s", clip, note)
     samples = {sample.name: sample for sample in listing.samples}
     log.info("looking at %d pictures", len(samples))
     data, skipped = embed_samples(listing, Embedder(method.first_look(), crop, cache), bar(len(samples)))
@@ -179,6 +184,7 @@ def finetune(
         "tuned": {**method.facts, "steps": settings.steps, "bfloat16": settings.bfloat16},
         "left_out": told,
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+        "notes": [{"path": path, "note": note} for path, note in notes],
         "look_alikes": told_alike,
         "command": command,
     }
