@@ -37,6 +37,7 @@ QUALITY = 90  # of the common re-encoding
 ENOUGH = 15  # pictures of each side before a family is tried
 LIMIT = 2000  # pictures looked at; more would change the figures little
 _PAIRS = 6  # of real sources, told from each other
+_TREES = 60  # of a forest
 _SEED = 0  # of what is drawn, of folds and forests
 
 Trust = Literal["yes", "with care", "no", "can't tell"]
@@ -80,9 +81,7 @@ def audit(samples: Sequence[Sample], progress: Callable[[int], object] = lambda 
     chosen = _at_most(LIMIT, samples)
     rows, features, side, skipped = _measure(chosen, progress)
     labels = rows["label"].to_numpy()
-    classes = [
-        _tell_apart(rows, X, name, stage) for (name, stage), X in features.items() if min(np.bincount(labels, minlength=2)) >= ENOUGH
-    ]
+    classes = _tell_apart(rows, features) if min(np.bincount(labels, minlength=2)) >= ENOUGH else []
     controls = dict(_controls(rows, features))
     trust, sentence = conclude(classes, controls, _matched(rows))
     re_encoding = f"short side to {side} px (Lanczos), JPEG quality {QUALITY} 4:2:0"
@@ -255,26 +254,41 @@ def _re_encode(picture: Image.Image, side: int) -> tuple[Image.Image, int]:
 # ---- telling apart
 
 
-def _tell_apart(rows: pd.DataFrame, X: np.ndarray, name: str, stage: Any) -> Finding:
-    """Out-of-fold scores by a forest → AUROC. `rows["label"]` are the two sides, whatever they are."""
-    labels = rows["label"].to_numpy()
-    counts = np.bincount(labels, minlength=2)
-    scores = _cross_validated(rows, X)
-    interval = bootstrap(labels, scores, {"auroc": Curve.auroc}, draws=400, groups=whole_groups(rows))["auroc"]
-    return Finding(name, stage, float(Curve.of(labels, scores).auroc()[0]), interval, int(counts[0]), int(counts[1]))
+def _tell_apart(rows: pd.DataFrame, features: dict[tuple[str, Any], np.ndarray]) -> list[Finding]:
+    """For each family, out-of-fold scores by a forest → AUROC. `rows["label"]` are the two sides, whatever they are."""
+    labels, groups, folds = rows["label"].to_numpy(), whole_groups(rows), group_folds(rows, _SEED)
+    a, b = np.bincount(labels, minlength=2).tolist()
+    findings = []
+    for (name, stage), X in features.items():
+        scores = _cross_validated(X.astype(np.float32), labels, folds)
+        interval = bootstrap(labels, scores, {"auroc": Curve.auroc}, draws=400, groups=groups)["auroc"]
+        findings.append(Finding(name, stage, float(Curve.of(labels, scores).auroc()[0]), interval, a, b))
+    return findings
 
 
-def _cross_validated(rows: pd.DataFrame, X: np.ndarray) -> np.ndarray:
-    """(n,) scores in 0..1, each by a forest that has not seen the row's group."""
-    from sklearn.ensemble import ExtraTreesClassifier
-
-    labels, scores = rows["label"].to_numpy(), np.full(len(rows), 0.5)
+def _cross_validated(X: np.ndarray, labels: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """(n,) scores in 0..1 of X (n, dim) float32, each by a forest that has not seen the row's group."""
+    scores = np.full(len(X), 0.5)
     if np.ptp(X, axis=0).max() == 0:
         return scores  # nothing to learn from
-    for learn, score in group_folds(rows, _SEED):
-        forest = ExtraTreesClassifier(60, min_samples_leaf=3, class_weight="balanced", random_state=_SEED)
-        scores[score] = forest.fit(X[learn], labels[learn]).predict_proba(X[score])[:, 1]
+    for learn, score in folds:
+        scores[score] = _by_forest(X[learn], labels[learn], X[score])
     return scores
+
+
+def _by_forest(X: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """(m,) scores of `asked` (m, dim) float32, as ExtraTreesClassifier with balanced classes gives them, to the last bit.
+
+    Grown here tree by tree: of so few pictures, a forest of scikit-learn's spends a third of its time on copies and checks of each tree.
+    """
+    from sklearn.tree import ExtraTreeClassifier
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    weight, total = compute_sample_weight("balanced", labels), np.zeros(len(asked))
+    for seed in np.random.RandomState(_SEED).randint(np.iinfo(np.int32).max, size=_TREES):
+        tree = ExtraTreeClassifier(max_features="sqrt", min_samples_leaf=3, random_state=seed)
+        total += tree.fit(X, labels, weight, check_input=False).predict_proba(asked, check_input=False)[:, 1]
+    return total / _TREES
 
 
 def _controls(rows: pd.DataFrame, features: dict[tuple[str, str], np.ndarray]) -> Iterator[tuple[str, list[Finding]]]:
@@ -287,7 +301,7 @@ def _controls(rows: pd.DataFrame, features: dict[tuple[str, str], np.ndarray]) -
         chosen = real & np.isin(source, (a, b))
         two = rows[chosen].assign(label=(source[chosen] == b).astype(int))
         wanted = ((FACTS, "raw"), (COLOUR, "re-encoded"), (LOW_LEVEL, "raw"), (LOW_LEVEL, "re-encoded"))
-        yield f"{a} / {b}", [_tell_apart(two, features[key][chosen], *key) for key in wanted]
+        yield f"{a} / {b}", _tell_apart(two, {key: features[key][chosen] for key in wanted})
 
 
 def _matched(rows: pd.DataFrame) -> bool:

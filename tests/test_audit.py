@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
+from deepfake_detector import audit as audits
 from deepfake_detector.audit import COLOUR, FACTS, LOW_LEVEL, Finding, _at_most, audit, baselines, conclude
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.images import _register_heif
@@ -48,6 +49,12 @@ def saver(ending: str = ".jpg", make=draw, **options):
     return save
 
 
+@pytest.fixture
+def fewer_trees(monkeypatch):
+    """Where what is planted is plain to see, or nothing is asked of it; what must not be seen is looked for by all of them."""
+    monkeypatch.setattr(audits, "_TREES", 10)
+
+
 def test_one_process_for_both_classes_is_trusted(tmp_path):
     done = audit(build(tmp_path, saver(), saver(), count=50, sources=2))
     assert done.trust == "yes", done.sentence
@@ -58,6 +65,7 @@ def test_one_process_for_both_classes_is_trusted(tmp_path):
     assert (done.pictures, done.classes[0].a, done.classes[0].b) == (100, 50, 50)
 
 
+@pytest.mark.usefixtures("fewer_trees")
 def test_a_real_source_of_one_group_is_left_out_of_the_control_alone(tmp_path):
     samples = build(tmp_path, saver(".png"), saver(".png"), count=45, sources=3)
     clip = [replace(s, group="clip") if s.generator == "src2" else s for s in samples]
@@ -90,6 +98,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.usefixtures("fewer_trees")
 @pytest.mark.parametrize("shortcut", PLANTED)
 def test_a_planted_file_shortcut_is_named(tmp_path, shortcut):
     real, fake, name = PLANTED[shortcut]
@@ -99,6 +108,7 @@ def test_a_planted_file_shortcut_is_named(tmp_path, shortcut):
     assert max(f.auroc for f in done.classes if f.features == name and f.stage == "raw") > 0.9
 
 
+@pytest.mark.usefixtures("fewer_trees")
 def test_a_colour_shortcut_survives_the_common_re_encoding(tmp_path):
     done = audit(build(tmp_path, saver(".png"), saver(".png", make=lambda n: draw(n, tint=35.0))))
     assert done.trust in ("no", "with care")
@@ -119,22 +129,24 @@ PUT_IN = {
 }
 
 
-@pytest.mark.parametrize("matched", [False, True])
-@pytest.mark.parametrize("shortcut", PUT_IN)
+@pytest.mark.usefixtures("fewer_trees")
+@pytest.mark.parametrize(
+    ("shortcut", "matched"), [("brightness", False), ("contrast", True), ("a mark", False), ("upside down", False), ("upside down", True)]
+)
 def test_what_was_done_to_all_fakes_alike_is_no_trace_of_generation(tmp_path, shortcut, matched):
     fake = saver(make=lambda n: PUT_IN[shortcut](draw(n - 1000 if matched else n)))
-    samples = build(tmp_path, saver(), fake, count=60, sources=2)
+    samples = build(tmp_path, saver(), fake, count=60, sources=1 if matched else 2)  # of pairs nothing rests on the real sources
     pairs = [replace(s, group=s.name.split("-")[1]) for s in samples]
     done = audit(pairs if matched else samples)
     assert done.trust in ("no", "with care"), done.sentence
 
 
-@pytest.mark.parametrize("first", [5_000, 15_000])
-def test_clean_sets_are_not_suspected(tmp_path, first):
-    clean = saver(make=lambda n: draw(n + first))
+def test_a_clean_set_is_not_suspected(tmp_path):
+    clean = saver(make=lambda n: draw(n + 5_000))
     assert audit(build(tmp_path, clean, clean)).trust == "yes"
 
 
+@pytest.mark.usefixtures("fewer_trees")
 def test_an_earlier_compression_hidden_in_png_is_seen(tmp_path):
     def was_jpeg(number):
         path = tmp_path / "once.jpg"

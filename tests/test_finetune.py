@@ -28,6 +28,8 @@ from tests import clips, gridded, tiny_clip
 from tests.conftest import ROOT
 from tests.gridded import GENERATORS, SOURCES
 
+STEPS, KEPT_EVERY = 10, 6
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
@@ -40,6 +42,7 @@ def tiny(tmp_path_factory):
         for module in (clip_vit_b16_blocks, clip_vit_b16_corners):
             patch.setattr(module, "BLOCKS", 2)
             patch.setattr(module, "WIDTH", 32)
+        patch.setattr(norms, "_KEEP_EVERY", KEPT_EVERY)
         yield folder
 
 
@@ -49,7 +52,7 @@ def pictures(tiny):
 
 
 def run(pictures, out, *more):
-    return cli.finetune([str(pictures), f"--out={out}", "--steps=30", "--folds=3", f"--cache={out.parent / 'cache.sqlite'}", *more])
+    return cli.finetune([str(pictures), f"--out={out}", f"--steps={STEPS}", "--folds=3", f"--cache={out.parent / 'cache.sqlite'}", *more])
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +122,14 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monke
     monkeypatch.setattr(norms._Run, "keep", keep)
     monkeypatch.setattr(norms._Run, "learn", lambda self, *batch: learnt.append(self.step) or learn(self, *batch))
     assert run(pictures, out) == 0
-    assert learnt[:5] == list(range(25, 30)), "the second run goes on where it was kept"
-    assert len(learnt) == 5 + 30 + 30
-    for name, expected in load_file(tuned / "encoder.safetensors").items():
-        np.testing.assert_allclose(load_file(out / "encoder.safetensors")[name], expected, atol=1e-5, err_msg=name)
+    assert learnt[: STEPS - KEPT_EVERY] == list(range(KEPT_EVERY, STEPS)), "the second run goes on where it was kept"
+    assert len(learnt) == STEPS - KEPT_EVERY + STEPS + STEPS
+    learnt_by_run = sorted(tuned.with_name("model.runs").glob("*.norms.safetensors"))
+    assert len(learnt_by_run) == 4
+    for file in learnt_by_run:
+        again = load_file(tmp_path / "model.runs" / file.name)
+        for name, expected in load_file(file).items():
+            np.testing.assert_allclose(again[name], expected, atol=1e-5, err_msg=f"{file.name} {name}")
     ours, theirs = (json.loads((folder / "manifest.json").read_text())["thresholds"] for folder in (out, tuned))
     assert ours == pytest.approx(theirs, abs=1e-3)
 
@@ -136,7 +143,7 @@ def test_another_plan_is_begun_anew(tuned, pictures, tmp_path, monkeypatch):
     assert run(pictures, out) == 0
     assert not learnt, "all runs were finished"
     assert run(pictures, out, "--seed=1") == 0
-    assert len(learnt) == 4 * 30
+    assert len(learnt) == 4 * STEPS
     learnt.clear()
     assert run(pictures, out) == 0
     assert not learnt, "what the first plan kept is there still"

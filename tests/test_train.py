@@ -22,7 +22,7 @@ from deepfake_detector.evaluate import per_picture
 from deepfake_detector.intervals import clopper_pearson, effective_count
 from deepfake_detector.train import fit_promise, judged, train
 from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Sample, Thresholds
-from tests.conftest import ROOT, process, script
+from tests.conftest import ROOT, script
 
 
 def rows(labels, groups=None, generators=None, splits=None, sha=None) -> pd.DataFrame:
@@ -473,8 +473,10 @@ def test_a_network_trained_under_tensorflow_answers_the_same_under_torch(tmp_pat
     code = """
 import sys, numpy as np
 from pathlib import Path
+from deepfake_detector.heads import keras_mlp
 from deepfake_detector.heads.keras_mlp import Head
 import keras
+keras_mlp.EPOCHS = 2
 X = np.random.default_rng(0).normal(size=(64, 20)).astype(np.float32)
 head = Head().fit(X, np.arange(64) % 2)
 assert keras.config.backend() == "tensorflow"
@@ -513,8 +515,9 @@ def test_a_model_of_faces_promises_and_is_measured_by_whole_pictures(tmp_path):
     assert (p_fake[:150] >= made.thresholds.fake).mean() <= 0.05
 
 
-def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path):
-    done = process("train_classifier.py", embeddings_csv, "--out", "models/m", cwd=tmp_path)
+def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.load("heads", "keras_mlp"), "EPOCHS", 4)
+    done = script("train_classifier.py", embeddings_csv, "--out", "models/m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for words in (
         "precision",
@@ -665,16 +668,20 @@ def test_a_model_whose_saving_was_killed_between_two_renames_is_there(embeddings
     done = train(table.read(embeddings_csv), "logistic", "m").bundle
     bundle.save(done, tmp_path / "m")
     killed = """
-import os, pathlib, signal
-from deepfake_detector import bundle
-made, rename = bundle.load("m"), pathlib.Path.rename
+import os, pathlib, signal, sys
+from deepfake_detector import bundle, table
+from deepfake_detector.train import train
+data = table.read(sys.argv[1])
+made, rename = train(data, "logistic", "m").bundle, pathlib.Path.rename
+assert (made.p_fake(data.X) == bundle.load("m").p_fake(data.X)).all(), "another process learns the same"
 def once(self, target):
     rename(self, target)
     os.kill(os.getpid(), signal.SIGKILL)
 pathlib.Path.rename = once
 bundle.save(made, "m")
 """
-    run = subprocess.run([sys.executable, "-c", killed], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    command = [sys.executable, "-c", killed, str(embeddings_csv)]
+    run = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
     assert run.returncode == -9
     assert not (tmp_path / "m").exists()
     X = table.read(embeddings_csv).X
