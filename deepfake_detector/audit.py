@@ -260,35 +260,23 @@ def _tell_apart(rows: pd.DataFrame, features: dict[tuple[str, Any], np.ndarray])
     a, b = np.bincount(labels, minlength=2).tolist()
     findings = []
     for (name, stage), X in features.items():
-        scores = _cross_validated(X.astype(np.float32), labels, folds)
+        scores = _cross_validated(X, labels, folds)
         interval = bootstrap(labels, scores, {"auroc": Curve.auroc}, draws=400, groups=groups)["auroc"]
         findings.append(Finding(name, stage, float(Curve.of(labels, scores).auroc()[0]), interval, a, b))
     return findings
 
 
 def _cross_validated(X: np.ndarray, labels: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """(n,) scores in 0..1 of X (n, dim) float32, each by a forest that has not seen the row's group."""
+    """(n,) scores in 0..1 of X (n, dim), each by a forest that has not seen the row's group."""
+    from sklearn.ensemble import ExtraTreesClassifier
+
     scores = np.full(len(X), 0.5)
     if np.ptp(X, axis=0).max() == 0:
         return scores  # nothing to learn from
     for learn, score in folds:
-        scores[score] = _by_forest(X[learn], labels[learn], X[score])
+        forest = ExtraTreesClassifier(_TREES, min_samples_leaf=3, class_weight="balanced", random_state=_SEED)
+        scores[score] = forest.fit(X[learn], labels[learn]).predict_proba(X[score])[:, 1]
     return scores
-
-
-def _by_forest(X: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """(m,) scores of `asked` (m, dim) float32, as ExtraTreesClassifier with balanced classes gives them, to the last bit.
-
-    Grown here tree by tree: of so few pictures, a forest of scikit-learn's spends a third of its time on copies and checks of each tree.
-    """
-    from sklearn.tree import ExtraTreeClassifier
-    from sklearn.utils.class_weight import compute_sample_weight
-
-    weight, total = compute_sample_weight("balanced", labels), np.zeros(len(asked))
-    for seed in np.random.RandomState(_SEED).randint(np.iinfo(np.int32).max, size=_TREES):
-        tree = ExtraTreeClassifier(max_features="sqrt", min_samples_leaf=3, random_state=seed)
-        total += tree.fit(X, labels, weight, check_input=False).predict_proba(asked, check_input=False)[:, 1]
-    return total / _TREES
 
 
 def _controls(rows: pd.DataFrame, features: dict[tuple[str, str], np.ndarray]) -> Iterator[tuple[str, list[Finding]]]:
