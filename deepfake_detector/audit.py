@@ -37,6 +37,7 @@ QUALITY = 90  # of the common re-encoding
 ENOUGH = 15  # pictures of each side before a family is tried
 LIMIT = 2000  # pictures looked at; more would change the figures little
 _PAIRS = 6  # of real sources, told from each other
+_TREES = 60  # of a forest
 _SEED = 0  # of what is drawn, of folds and forests
 
 Trust = Literal["yes", "with care", "no", "can't tell"]
@@ -272,7 +273,7 @@ def _cross_validated(rows: pd.DataFrame, X: np.ndarray) -> np.ndarray:
     if np.ptp(X, axis=0).max() == 0:
         return scores  # nothing to learn from
     for learn, score in group_folds(rows, _SEED):
-        forest = ExtraTreesClassifier(60, min_samples_leaf=3, class_weight="balanced", random_state=_SEED)
+        forest = ExtraTreesClassifier(_TREES, min_samples_leaf=3, class_weight="balanced", random_state=_SEED)
         scores[score] = forest.fit(X[learn], labels[learn]).predict_proba(X[score])[:, 1]
     return scores
 
