@@ -197,7 +197,7 @@ class RayEngine:
         return self.folder / f"{part:05}.parquet"
 
     def _run(self, listing: Listing, job: _Job, known: dict[int, str], timing: Timing) -> Iterator[_Piece | _Known | _End]:
-        from ray.data import ActorPoolStrategy, DataContext
+        from ray.data import DataContext
 
         context = DataContext.get_current()
         context.enable_progress_bars = False
@@ -210,12 +210,12 @@ class RayEngine:
                 f"This data set's stream can't be handed to another process ({type(error).__name__}). Use --engine local."
             ) from error
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the data set was opened
-        reading, encoding, workers = _shares(job.device)
+        reading, encoding = _shares(job.device)
         found = (
             ray.data.range(1, override_num_blocks=1)
             .flat_map(functools.partial(_cut, drawn, job, known, self.part), num_cpus=0.01, label_selector=here)
             .flat_map(functools.partial(_read, job), **reading)
-            .map(_Encode, fn_constructor_args=[job], compute=ActorPoolStrategy(min_size=1, max_size=workers), **encoding)
+            .map(_Encode, fn_constructor_args=[job], **encoding)
         )
         items = iter(found.iter_rows())
         while True:
@@ -264,15 +264,22 @@ def _counted(outcomes: Iterator[Embedded[Take]], known: bool, timing: Timing) ->
         yield one
 
 
-def _shares(device: str) -> tuple[dict[str, float], dict[str, float], int]:
-    """What of the cluster a reading task and an encoding actor take each, and the most actors there may be."""
+def _shares(device: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of the cluster a reading task and an encoding actor take each, and how many of them there may be."""
+    from ray.data import ActorPoolStrategy, TaskPoolStrategy
+
     there = ray.cluster_resources()
     if device.startswith("cuda") and not there.get("GPU"):
         raise EngineError(f"There is no GPU in this cluster, which has {there.get('CPU', 0):g} CPUs; --device {device} needs one.")
     if there.get("GPU") and (device == "auto" or device.startswith("cuda")):
-        return {"num_cpus": 1}, {"num_gpus": 1}, int(there["GPU"])
-    # To encode takes most of the time then, and to read little: each core has an encoder and, for what time it leaves, a reader.
-    return {"num_cpus": 0.25}, {"num_cpus": 0.75}, max(1, int(there.get("CPU", 1)))
+        return {"num_cpus": 1}, {"num_gpus": 1, "compute": ActorPoolStrategy(min_size=1, max_size=int(there["GPU"]))}
+    # To encode takes most of the time then, and to read little: each core has an encoder and, for what time it leaves, a reader. More
+    # readers would find room while there are few encoders, and to start a process takes as long as to read hundreds of pictures.
+    cores = max(1, int(there.get("CPU", 1)))
+    return (
+        {"num_cpus": 0.25, "compute": TaskPoolStrategy(cores)},
+        {"num_cpus": 0.75, "compute": ActorPoolStrategy(min_size=1, max_size=cores)},
+    )
 
 
 def _start() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from deepfake_detector import split
 from deepfake_detector.families import line_of
+from deepfake_detector.torch_compat import import_skops
 from deepfake_detector.types import FAKE, UNKNOWN, VIEW, Embeddings, Family
 from deepfake_detector.vectors import Vectors, batches
 
@@ -81,9 +82,7 @@ class FamilyHead:
         return [UNKNOWN if at < 0 else self.families[at] for at in _decided(p, self.threshold, told)]
 
     def save(self, folder: Path) -> None:
-        import skops.io
-
-        skops.io.dump(self.pipeline, folder / _FILE)
+        import_skops().dump(self.pipeline, folder / _FILE)
 
     def to_json(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "pipeline"}
@@ -91,9 +90,7 @@ class FamilyHead:
     @classmethod
     def load(cls, folder: Path, facts: dict[str, Any]) -> FamilyHead:
         """What `save` and `to_json` gave; raises ValueError, TypeError or what skops does for anything else."""
-        import skops.io
-
-        head = cls(skops.io.load(folder / _FILE), **facts)
+        head = cls(import_skops().load(folder / _FILE), **facts)
         if list(getattr(head.pipeline, "classes_", ())) != list(range(len(head.families))) or not set(head.told) <= set(head.families):
             raise ValueError(f"{_FILE} does not tell apart {', '.join(head.families)}")
         if not (head.temperature > 0 and 0 <= head.threshold <= 1):

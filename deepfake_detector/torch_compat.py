@@ -1,13 +1,14 @@
-"""Import torchvision where its compiled operators are missing: a CPU-only torch beside the CUDA wheel of torchvision.
+"""Import torchvision where its compiled operators are missing, and skops without torch.
 
-open_clip, timm, transformers' image processors and peft import torchvision at their first line, and there it dies
-with `operator torchvision::nms does not exist`. Picture resizing needs none of those operators, so they are declared
-(NMS with a working CPU kernel) and the import is tried again. A native install never reaches that path.
+With a CPU-only torch beside the CUDA wheel of torchvision, open_clip, timm, transformers' image processors and peft import torchvision
+at their first line, and there it dies with `operator torchvision::nms does not exist`. Picture resizing needs none of those operators, so
+they are declared (NMS with a working CPU kernel) and the import is tried again. A native install never reaches that path.
 """
 
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 
 def import_torchvision() -> None:
@@ -46,3 +47,18 @@ def _nms(dets, scores, iou_threshold: float):
         overlap = (bottom_right - top_left).clamp(min=0).prod(dim=1)
         order = rest[overlap / (areas[best] + areas[rest] - overlap) <= iou_threshold]
     return torch.stack(kept) if kept else order
+
+
+def import_skops() -> ModuleType:
+    """skops.io, without the second that PyTorch takes to load, and the memory, where nothing else needs it.
+
+    skops asks for a list of scikit-learn's estimators, and what makes it imports all of its packages: also this one, which holds none.
+    """
+    unwanted = "sklearn.externals.array_api_compat.torch"
+    there = sys.modules.setdefault(unwanted, None)  # to import None is an ImportError, and passed over
+    try:
+        import skops.io
+    finally:
+        if there is None:
+            sys.modules.pop(unwanted, None)
+    return skops.io

@@ -26,7 +26,7 @@ from tests.conftest import ROOT, draw, draw_dataset, json_lines, process, script
 def test_predict_gives_one_json_object_a_line(model, tmp_path):
     red, blue = draw(tmp_path / "in/red.png", 0, 900), draw(tmp_path / "in/deep/blue.webp", 1, 901)
     (tmp_path / "text.jpg").write_text("no picture")
-    done = process("deepfake_detector", "predict", "in", "text.jpg", "gone.jpg", "--model", model, "--json", cwd=tmp_path)
+    done = script("deepfake_detector", "predict", "in", "text.jpg", "gone.jpg", "--model", model, "--json", cwd=tmp_path)
     lines = json_lines(done.stdout)
     assert [line["file"] for line in lines] == ["in/deep/blue.webp", "in/red.png", "text.jpg", "gone.jpg"]
     assert {"file", "p_fake", "verdict", "model", "encoder"} <= lines[0].keys()
@@ -110,12 +110,16 @@ def test_every_door_gives_the_same_number(model, tmp_path):
         detector = Detector(model, cache)
         together = [v for _, v in detector.judge_files(map(str, files))]
         remembered = [detector.judge_file(f) for f in files]
-    shell = json_lines(process("deepfake_detector", "predict", *files, "--model", model, "--json", cwd=tmp_path).stdout)
+    ran = process("deepfake_detector", "predict", *files, "--model", model, "--json", cwd=tmp_path, PYTHONPROFILEIMPORTTIME="1")
+    shell = json_lines(ran.stdout)
     for a, b, c, d in zip(alone, together, remembered, shell, strict=True):
         assert a.p_fake == b.p_fake == c.p_fake == d["p_fake"]
         assert a.verdict == b.verdict == c.verdict == d["verdict"]
         assert (a.cached, b.cached, c.cached) == (False, False, True)
     assert len({v.p_fake for v in alone}) > 5
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ran.stderr.splitlines()}
+    assert "sklearn" in imported
+    assert "torch" not in imported, "that takes a second, and nothing here has a use for it"
 
 
 def test_a_remembered_picture_needs_no_encoder(model, tmp_path, monkeypatch):
@@ -192,7 +196,7 @@ def test_evaluate_reports_by_generator_and_source(model, tmp_path):
     data = draw_dataset(tmp_path / "d", each=12)
     (data / "fake/generator_0/broken.jpg").write_text("x")
     kinds = ("--kind", "first=camera_0,generator_0")
-    done = process("evaluate.py", "--model", model, "--data", data, "--json", "s.json", *kinds, cwd=tmp_path)
+    done = script("evaluate.py", "--model", model, "--data", data, "--json", "s.json", *kinds, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "s.json").read_text())
     scores = report["detectors"]["colours"]

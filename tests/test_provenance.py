@@ -209,9 +209,15 @@ def test_a_broken_seal_says_so_and_decides_nothing():
     assert "of another file" in taken_over.says
 
 
-def test_a_seal_whose_certificate_has_run_out_is_unbroken():
-    content, signers = signed(noise(), seconds=4), voucher(seconds=4)
-    time.sleep(5)
+@pytest.fixture(scope="module", autouse=True)
+def short_lived() -> tuple[bytes, str, float]:
+    """A signed picture and its signer's certificate, and when they will have run out; made first, so that others need not be waited for."""
+    return signed(noise(), seconds=4), voucher(seconds=4), time.monotonic() + 5
+
+
+def test_a_seal_whose_certificate_has_run_out_is_unbroken(short_lived):
+    content, signers, over = short_lived
+    time.sleep(max(0, over - time.monotonic()))
     assert only(content).generated
     [one] = provenance.of_bytes(content, signers)
     assert (one.generated, one.vouched_for) == (True, None), "the list says nothing of a certificate that has run out"

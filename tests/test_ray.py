@@ -14,6 +14,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -28,48 +29,20 @@ from deepfake_detector.datasets.webdataset import scan as scan_tars
 from deepfake_detector.embed import Embedded, Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import DatasetError, EngineError
-from deepfake_detector.extract import Extraction, Take, extract
+from deepfake_detector.extract import Take, extract
 from deepfake_detector.frames import Shot
 from deepfake_detector.types import Sample
 from deepfake_detector.video import Sampling
+from tests.by_ray import Mortal, by_ray, finished_parts
 from tests.clips import draw_clip
 from tests.conftest import ROOT, draw, draw_dataset
 from tests.test_streams import streamed
 
-NICENESS = "RAY_worker_niceness"  # Ray spells it so
+SETTINGS = {
+    "RAY_worker_niceness": "0",  # else whatever else runs here holds up its workers
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",  # else each test starts its own: a second of a core, each
+}
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed (requirements-ray.txt)")
-
-
-class Mortal(Encoder):
-    """Kills its process where pictures are prepared or encoded, once each, or waits; notes how many were encoded, and by whom."""
-
-    def __init__(self, device: str = "auto", weights: str | None = None):
-        super().__init__(device, weights)
-        self.folder = Path(weights)
-
-    def _die_if_told(self, where: str) -> None:
-        try:
-            (self.folder / where).unlink()
-        except FileNotFoundError:
-            return
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def prepare(self, picture):
-        self._die_if_told("die preparing")
-        return super().prepare(picture)
-
-    def encode(self, prepared):
-        self._die_if_told("die encoding")
-        with (self.folder / "encoded").open("a") as log:
-            log.write(f"{len(prepared)}\n")
-        (self.folder / f"worker {os.getpid()}").touch()
-        while (self.folder / "wait after three parts").exists() and len(finished_parts(self.folder)) >= 3:
-            time.sleep(0.02)
-        return super().encode(prepared)
-
-
-def finished_parts(folder: Path) -> list[Path]:
-    return list(folder.glob("there.csv.parts/*.parquet"))
 
 
 def is_alive(worker: int) -> bool:
@@ -90,16 +63,14 @@ def cluster(tmp_path_factory):
     """Ray on this machine, for all tests of this file."""
     from deepfake_detector.engine_ray import RayEngine
 
-    os.environ[NICENESS] = "0"  # else whatever else runs here holds up its workers
-    with RayEngine(tmp_path_factory.mktemp("ray") / "none"):
+    with patch.dict(os.environ, SETTINGS), RayEngine(tmp_path_factory.mktemp("ray") / "none"):
         yield
-    del os.environ[NICENESS]
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Listing:
-    """240 pictures: some are broken, some are copies, one of them in the other class."""
-    root = draw_dataset(tmp_path_factory.mktemp("pictures"), each=117)
+    """120 pictures: some are broken, some are copies, one of them in the other class."""
+    root = draw_dataset(tmp_path_factory.mktemp("pictures"), each=57)
     whole = (root / "real/camera_0/000.jpg").read_bytes()
     (root / "real/broken.jpg").write_bytes(whole[: len(whole) // 2])
     (root / "real/empty.png").write_bytes(b"")
@@ -108,13 +79,6 @@ def pictures(tmp_path_factory) -> Listing:
     shutil.copy(root / "real/camera_0/000.jpg", root / "real/copy.jpg")
     shutil.copy(root / "real/camera_0/000.jpg", root / "fake/copy.jpg")
     return scan(root)
-
-
-def by_ray(listing: Listing, embedder: Embedder, out: Path, part: int = 50, **options) -> Extraction:
-    from deepfake_detector.engine_ray import RayEngine
-
-    with RayEngine(out, part) as embed:
-        return extract(listing, embedder, str(out), embed=embed, **options)
 
 
 def same(a: Path, b: Path) -> bool:
@@ -133,13 +97,13 @@ def test_the_table_is_that_of_the_local_engine_and_nothing_is_done_twice(cluster
     assert there.repeats == 2
     assert (there.timing.encoded, there.timing.cached, there.timing.errors) == (here.rows, 0, 6)
 
-    changed = Path(pictures.samples[60].path)
+    changed = Path(pictures.samples[30].path)
     draw(changed, 1, 4321)
     os.utime(changed, (1, 1))
     extract(pictures, embedder, str(tmp_path / "here.csv"), views=("augment0",))
     again = by_ray(pictures, embedder, tmp_path / "there.csv", views=("augment0",))
     assert same(tmp_path / "here.csv", tmp_path / "there.csv")
-    assert (again.timing.encoded, again.timing.cached) == (100, 373)
+    assert (again.timing.encoded, again.timing.cached) == (50, 183)
 
 
 @needs_ray
@@ -246,14 +210,15 @@ def test_killed_workers_change_nothing(cluster, pictures, tmp_path):
     assert not (tmp_path / "die preparing").exists()
     assert not (tmp_path / "die encoding").exists()
     assert same(tmp_path / "here.csv", tmp_path / "there.csv")
-    assert done.timing.encoded == 237
+    assert done.timing.encoded == 117
 
 
 DRIVER = """
 import sys
-from tests.test_ray import Embedder, Mortal, Path, by_ray, scan
+from deepfake_detector.datasets.folder import scan
+from tests.by_ray import Embedder, Mortal, Path, by_ray
 data, folder = sys.argv[1:]
-by_ray(scan(data), Embedder(Mortal(weights=folder), batch_size=8), Path(folder) / "there.csv", part=24)
+by_ray(scan(data), Embedder(Mortal(weights=folder), batch_size=8), Path(folder) / "there.csv", part=12)
 """
 
 
@@ -280,12 +245,12 @@ def test_after_a_killed_driver_only_unfinished_parts_are_done_again(cluster, pic
     (tmp_path / "wait after three parts").unlink()
     finished = len(finished_parts(tmp_path))
     before = encoded(tmp_path)
-    done = by_ray(pictures, Embedder(Mortal(weights=str(tmp_path)), batch_size=8), tmp_path / "there.csv", part=24)
+    done = by_ray(pictures, Embedder(Mortal(weights=str(tmp_path)), batch_size=8), tmp_path / "there.csv", part=12)
     extract(pictures, Embedder(Encoder()), str(tmp_path / "here.csv"))
     assert same(tmp_path / "here.csv", tmp_path / "there.csv")
     assert finished >= 3
-    assert done.timing.cached >= 24 * finished - 3
-    assert encoded(tmp_path) - before == done.timing.encoded == 237 - done.timing.cached
+    assert done.timing.cached >= 12 * finished - 3
+    assert encoded(tmp_path) - before == done.timing.encoded == 117 - done.timing.cached
 
 
 @needs_ray
@@ -295,10 +260,10 @@ def test_the_script_takes_the_engine(cluster, pictures, tmp_path, monkeypatch, c
     command = [os.path.relpath(root), "--encoder", "colour_histogram", "--engine", "ray", "--out", "t.csv"]
     assert cli.extract(command) == 0
     printed = capsys.readouterr().out
-    assert "t.csv: 237 rows of 64 numbers by colour_histogram" in printed
-    assert "encoded 237, remembered 0" in printed
+    assert "t.csv: 117 rows of 64 numbers by colour_histogram" in printed
+    assert "encoded 117, remembered 0" in printed
     assert "skipped 3" in printed
-    assert json.loads((tmp_path / "t.csv.json").read_text())["rows"] == 237
+    assert json.loads((tmp_path / "t.csv.json").read_text())["rows"] == 117
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.csv.json", "t.csv.parts"]
 
     assert cli.extract([*command, "--cache", "c.sqlite"]) == 2

@@ -4,13 +4,14 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from deepfake_detector import bundle, cli, degrade, protocols, table, train
+from deepfake_detector import audit, bundle, cli, degrade, protocols, table, train
 from deepfake_detector.cache import Cache
 from deepfake_detector.cli import evaluation
 from deepfake_detector.cli.figures import print_protocols
@@ -31,7 +32,7 @@ from deepfake_detector.ui.tabs.model import describe
 from tests.conftest import draw
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Pictures of two sources and two generators, a table of them, and a model trained on it; fakes are redder."""
     root = tmp_path_factory.mktemp("world")
@@ -56,7 +57,22 @@ def world(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    """What an audit finds is test_audit.py's matter; here it is only to be in the report."""
+    with patch.object(audit, "_TREES", 6):
+        yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without the drawings, which take most of a report's time."""
+    monkeypatch.setattr(
+        build, "_drawings", lambda content: {"curves": None, "scores": {d.name: "" for d in content.detectors}, "robustness": None}
+    )
+
+
+@pytest.fixture(scope="module")
 def full(world):
     """A report with everything in it, and what was printed."""
     peer = pd.DataFrame({"path": [s.name for s in scan(world / "data").samples]})
@@ -281,7 +297,7 @@ ROWS = pd.DataFrame(
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def twins(world, tmp_path_factory):
     """Two folders whose pictures have the same names, in the second each is another one; a table of each, and scores for the first."""
     root = tmp_path_factory.mktemp("twins")
@@ -430,7 +446,7 @@ def test_a_promise_is_kept_broken_or_open():
     assert found["broken"]["upper_bound"] > 0.3
 
 
-def test_a_tiny_p_value_is_not_shown_as_none(tmp_path):
+def test_a_tiny_p_value_is_not_shown_as_none(undrawn, tmp_path):
     labels = np.arange(200) % 2
     rows = pd.DataFrame({"path": labels, "label": labels, "generator": "x", "group": range(200), "sha256": range(200)})
     guesses = np.random.default_rng(0).random(200)
@@ -447,7 +463,7 @@ def titles(text):
     return {*re.findall(r"<th>(.*?)</th>", text), *(title.strip() for head in heads for title in head.split("|")[2:-1])}
 
 
-def test_a_column_in_which_no_row_has_a_figure_is_left_out(tmp_path):
+def test_a_column_in_which_no_row_has_a_figure_is_left_out(undrawn, tmp_path):
     """Whatever table it is in: of those of generators where nothing is paired, or where all are fakes."""
     p, manifest = np.array([0.1, 0.2, 0.8, 0.9]), {"head": "svm", "encoder": Encoder().spec.to_json()}
     pages, cards = {}, {}
@@ -548,7 +564,7 @@ def test_the_card_says_how_many_degraded_copies_were_learnt_from(world, full, tm
     assert "degraded copies of these" not in (full / "model_card_logistic.md").read_text()
 
 
-def test_a_manifest_that_says_little_still_makes_a_card(tmp_path):
+def test_a_manifest_that_says_little_still_makes_a_card(undrawn, tmp_path):
     p = np.array([0.1, 0.2, 0.8, 0.9])
     for manifest in ({"head": "svm", "encoder": Encoder().spec.to_json()}, {"promise": {"false_positive_rate": 0.05}}):
         build.write(build.Content([Scored("old", ROWS, p, manifest=manifest)]), tmp_path)
@@ -567,14 +583,14 @@ def test_page_and_card_say_why_there_is_no_audit(world, tmp_path):
         assert "not at hand" not in (tmp_path / "r" / file).read_text()
 
 
-def test_models_of_the_same_name_have_their_cards_in_the_folder_of_the_report(tmp_path):
+def test_models_of_the_same_name_have_their_cards_in_the_folder_of_the_report(undrawn, tmp_path):
     p, manifest = np.array([0.1, 0.2, 0.8, 0.9]), {"head": "svm", "encoder": Encoder().spec.to_json()}
     build.write(build.Content([Scored(name, ROWS, p, manifest=manifest) for name in ("m/a/x", "../../b/x")]), tmp_path / "in" / "r")
     assert {f.name for f in tmp_path.rglob("*.md")} == {"model_card_m_a_x.md", "model_card_.._.._b_x.md"}
     assert all(f.parent == tmp_path / "in" / "r" for f in tmp_path.rglob("*.md"))
 
 
-def test_models_whose_names_differ_in_what_no_file_may_have_each_get_a_card(tmp_path):
+def test_models_whose_names_differ_in_what_no_file_may_have_each_get_a_card(undrawn, tmp_path):
     manifest = {"head": "svm", "encoder": Encoder().spec.to_json()}
     build.write(build.Content([Scored(name, ROWS, np.full(4, 0.5), manifest=manifest) for name in ("a/x", "a_x", "a?x")]), tmp_path)
     assert {f.name for f in tmp_path.glob("*.md")} == {"model_card_a_x.md", "model_card_a_x_.md", "model_card_a_x__.md"}
@@ -591,7 +607,7 @@ def test_names_cannot_put_markup_or_cells_into_the_card_nor_formulas_into_a_draw
         assert len({line.count("|") for line in table_of.splitlines()}) == 1, table_of
 
 
-def test_names_of_files_cannot_put_markup_into_the_page(tmp_path):
+def test_names_of_files_cannot_put_markup_into_the_page(undrawn, tmp_path):
     rows = ROWS.assign(path=["<script>alert(1)</script>", "b", "c", "d"], generator=["<b>s</b>", "s", "g", "g"])
     build.write(build.Content([Scored("x", rows, np.array([0.9, 0.2, 0.8, 0.1]))]), tmp_path)
     page = (tmp_path / "report.html").read_text()

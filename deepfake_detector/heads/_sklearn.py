@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.torch_compat import import_skops
 from deepfake_detector.vectors import Collector, OnDisk, Vectors, batches, folder_of
 
 
@@ -34,16 +35,12 @@ class SklearnHead(EmbeddingHead):
         return self.pipeline_.predict_proba(X)[:, 1]
 
     def save(self, folder: Path) -> None:
-        import skops.io
-
-        skops.io.dump(self.pipeline_, folder / "head.skops")
+        import_skops().dump(self.pipeline_, folder / "head.skops")
 
     @classmethod
     def load(cls, folder: Path) -> SklearnHead:
-        import skops.io
-
         head = cls()
-        head.pipeline_ = skops.io.load(folder / "head.skops")
+        head.pipeline_ = import_skops().load(folder / "head.skops")
         head.width_ = head.pipeline_.n_features_in_
         return head
 

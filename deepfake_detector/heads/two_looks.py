@@ -22,6 +22,7 @@ from deepfake_detector import split
 from deepfake_detector.families import is_repainted
 from deepfake_detector.heads import EmbeddingHead, logistic
 from deepfake_detector.heads._sklearn import standardised, standardiser
+from deepfake_detector.torch_compat import import_skops
 from deepfake_detector.types import FAKE, REAL, VIEW
 from deepfake_detector.vectors import Vectors
 
@@ -91,16 +92,12 @@ class Head(EmbeddingHead):
         return share * by_one + (1 - share) * by_other
 
     def save(self, folder: Path) -> None:
-        import skops.io
-
         state = {"scaler": self.scaler_, "experts": self.experts_, "shares": self.shares_, "placed": self.placed_}
-        skops.io.dump(state, folder / "head.skops")
+        import_skops().dump(state, folder / "head.skops")
 
     @classmethod
     def load(cls, folder: Path) -> Head:
-        import skops.io
-
-        head, state = cls(), skops.io.load(folder / "head.skops")
+        head, state = cls(), import_skops().load(folder / "head.skops")
         head.scaler_, head.experts_, head.shares_, head.placed_ = (state[name] for name in ("scaler", "experts", "shares", "placed"))
         head.width_ = 2 * head.scaler_.n_features_in_
         return head
