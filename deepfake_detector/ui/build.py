@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from deepfake_detector import registry, video
 from deepfake_detector.datasets.folder import EXTENSIONS
@@ -97,6 +97,8 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
         with uploads.folder() as folder:
             page = build(detector)
             detector.start()
+            for told in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(told, partial(_end, page))
             with uploads.sweeping(folder, partial(sessions.forget, page)):
                 page.launch(
                     server_name=host,
@@ -117,6 +119,15 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
             "Choose another --port, or a --host that is an address of this machine."
         ) from error
     return 0
+
+
+def _end(page: gradio.Blocks, *_: object) -> NoReturn:
+    """Close each connection, too: whoever has the page open keeps one, for which Gradio would wait five seconds."""
+    if page.is_running:
+        page.server.should_exit = True
+        for connection in list(page.server.server_state.connections):
+            connection.loop.call_soon_threadsafe(connection.transport.close)
+    raise KeyboardInterrupt
 
 
 def _before_all_else(guards: list[Callable[[ASGIApp], ASGIApp]]) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
