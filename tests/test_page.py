@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from dataclasses import replace
@@ -235,14 +236,28 @@ def test_what_is_dropped_as_soon_as_another_is_taken_away_is_answered(page, tmp_
     assert page.locator(f"#{said} [data-verdict=error]").count() == 1
 
 
-def drop_folder(page, path: Path, place: str) -> None:
-    """As a hand does: of a folder a script can't make what a browser hands on."""
-    box = page.locator(place).bounding_box()
+def drag(page, *paths: Path, place: str) -> None:
+    """As a hand does: what a browser hands on then may be a folder, and is gone once the event is over, which is not so of a script's."""
+    box = page.locator(place).first.bounding_box()
     at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
     hand = page.context.new_cdp_session(page)
     for step in ("dragEnter", "dragOver", "drop"):
-        dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        dragged = {"items": [], "files": [*map(str, paths)], "dragOperationsMask": 1}
         hand.send("Input.dispatchDragEvent", {"type": step, "data": dragged, **at})
+
+
+def test_what_is_dropped_onto_what_a_box_holds_is_taken(page, tmp_path):
+    for i in range(3):
+        picture = draw(tmp_path / f"{i}.png", i % 2, 5040 + i, size=(300, 220))
+        drag(page, picture, place="#picture")
+        page.locator("#verdict", has_text=hashlib.sha256(picture.read_bytes()).hexdigest()).wait_for()
+    page.get_by_role("tab", name="Many files").click()
+    for i, place in enumerate(("#many", "#many tr", "#many tr")):
+        page.wait_for_selector(place)
+        drag(page, *(draw(tmp_path / f"{i}_{label}.png", label, 5050 + i) for label in (0, 1)), place=place)
+        page.locator("#many").get_by_text(f"{i}_1").first.wait_for()
+    assert page.locator("#many tr").count() == 6
+    assert page.locator("#many tr.drop-target").count() == 0, "nothing is to change places"
 
 
 def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_path):
@@ -254,11 +269,11 @@ def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_pa
         no_picture.write_text("I am no picture")
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "notes.txt").write_text("I am no picture either")
-    drop_folder(page, folder, "#picture")
+    drag(page, folder, place="#picture")
     page.get_by_role("tab", name="Many files", selected=True).wait_for()
     page.click("#judge_many")
     page.locator("#many_told", has_text="Of 3: ").wait_for(timeout=90_000)
-    drop_folder(page, tmp_path / "others", "#many_verdicts")
+    drag(page, tmp_path / "others", place="#many_verdicts")
     page.locator("#many_told", has_text="Of 3: ").wait_for(state="detached")
     page.click("#judge_many")
     page.locator("#many_told", has_text="1 not judged").wait_for()
@@ -270,10 +285,13 @@ def test_a_folder_that_is_dropped_onto_a_box_that_teaches_is_learnt(page, tmp_pa
     draw_clip(tmp_path / "archive" / "clip.mp4", list(range(0, 2000, 40)), size=(160, 96))
     page.get_by_role("tab", name="Teach it").click()
     page.wait_for_selector("#teach_real input[type=file]", state="attached")
-    drop_folder(page, tmp_path / "archive", "#teach_real")
+    drag(page, tmp_path / "archive", place="#teach_real")
     page.locator("#teach_real").get_by_text("photo_9").first.wait_for()
+    for i, place in ((10, "#teach_real"), (11, "#teach_real tr")):
+        drag(page, draw(tmp_path / f"photo_{i}.png", 1, 7000 + i), place=place)
+        page.locator("#teach_real").get_by_text(f"photo_{i}").first.wait_for()
     page.click("#teach")
-    page.locator("#taught", has_text="10 real").wait_for(timeout=90_000)
+    page.locator("#taught", has_text="12 real").wait_for(timeout=90_000)
 
 
 def test_where_no_box_is_shown_what_is_dropped_goes_to_the_one_for_its_kind(page, tmp_path):
@@ -1177,6 +1195,20 @@ raise SystemExit(status)
 """
 
 
+def ask_again(port: int) -> None:
+    """As a browser does that has the page open, and sooner: whenever it is cut off, until nobody listens."""
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port)) as visitor:
+                visitor.sendall(f"GET /gradio_api/heartbeat/me HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+                while visitor.recv(4096):
+                    pass
+        except ConnectionRefusedError:
+            return
+        except OSError:  # cut off
+            pass
+
+
 def test_a_plain_kill_waits_for_nobody_and_leaves_no_upload_behind(browser, model, tmp_path):
     from deepfake_detector.ui import uploads
 
@@ -1187,6 +1219,9 @@ def test_a_plain_kill_waits_for_nobody_and_leaves_no_upload_behind(browser, mode
         page = browser.new_page()
         page.goto(url)
         page.locator("#status", has_text="Ready").wait_for(timeout=90_000)
+        asking = [threading.Thread(target=ask_again, args=(7993,)) for _ in range(3)]
+        for visitor in asking:
+            visitor.start()
         with upload(7993, content, whole), upload(7993, content, half):
             kept, deadline = set(), time.monotonic() + 20
             while not {"mine.png"} < kept:  # the half one has a name of gradio's making
@@ -1195,6 +1230,8 @@ def test_a_plain_kill_waits_for_nobody_and_leaves_no_upload_behind(browser, mode
                 time.sleep(0.1)
             server.terminate()
             server.wait(60)
+        for visitor in asking:
+            visitor.join(60)
         page.close()
     assert server.returncode == 0, (tmp_path / "log").read_text()
     assert list((tmp_path / "uploads").iterdir()) == []

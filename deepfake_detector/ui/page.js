@@ -59,23 +59,21 @@
     if (!place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
     hand();
   };
-  // What is wanted, and can be read, in folders, and in those in them, but no more than it takes to be told that it is too much.
+  // The files, and of folders, and of those in them, what is wanted and can be read; no more than it takes to be told that it is too much.
   const inside = async (entries, wanted, enough) => {
     const found = [];
-    let left = 20_000;  // to be looked at: who drops a whole disk is not to wait for all of it
-    const search = async entry => {
-      if (found.length >= enough || left-- <= 0) return;
+    const search = async (entry, takes) => {
       if (entry.isFile) {
-        if (wanted(entry.name)) await new Promise(go => entry.file(file => go(found.push(file)), go));
+        if (takes(entry.name)) await new Promise(go => entry.file(file => go(found.push(file)), go));
         return;
       }
       const reader = entry.createReader();
       const more = () => new Promise(go => reader.readEntries(go, () => go([])));
-      for (let entries; found.length < enough && left > 0 && (entries = await more()).length;)
-        for (const one of entries) if (!one.name.startsWith('.')) await search(one);
+      for (let entries; found.length < enough && (entries = await more()).length;)
+        for (const one of entries) if (found.length < enough && !one.name.startsWith('.')) await search(one, wanted);
     };
-    for (const entry of entries) await search(entry);
-    return found;
+    for (const entry of entries) await search(entry, () => true);
+    return found.slice(0, enough);
   };
   // Of a folder without anything that the box takes, by the names, all is sent: of each file is told what it isn't.
   const unpack = async (entries, to) => {
@@ -83,8 +81,8 @@
     const files = await inside(entries, name => takes.some(box => known(box, name)), most[to] + 1);
     send(files.length ? files : await inside(entries, () => true, most[to] + 1), to);
   };
-  // What fits Gradio takes itself, where it is picked, pasted by its own button, or dropped onto the box; a browser would leave the page
-  // for a file dropped beside it.
+  // What is picked and fits Gradio takes itself. Of what is dropped it loses some: a picture onto another, or a file onto one in a list; and
+  // for a file beside its box a browser would leave the page.
   const take = (event, {files, items}, beside) => {
     if (event.defaultPrevented || !files?.length) return;
     const at = boxes.filter(box => beside ? document.getElementById(box)?.checkVisibility() : event.target.closest(`#${box}`));
@@ -92,11 +90,12 @@
     const entries = Array.from(items ?? [], item => item.webkitGetAsEntry()).filter(Boolean);
     const isFolder = entries.some(entry => entry.isDirectory);
     const to = here && meant(files, here);
-    const fits = to === here && !isFolder && [...files].every(file => file.type.startsWith(KINDS[here]));
+    const fits = event.type === 'change' && to === here && [...files].every(file => file.type.startsWith(KINDS[here]));
     if (!beside && (!here || fits)) return;
     event.preventDefault();
     event.stopPropagation();
-    if (!beside) event.target.dispatchEvent(new DragEvent('dragleave', {bubbles: true}));  // or the box would stay lit
+    // Or the box would stay lit, and the line in a list where files change places.
+    if (!beside) for (const end of ['dragleave', 'dragend']) event.target.dispatchEvent(new DragEvent(end, {bubbles: true}));
     if (here && isFolder) unpack(entries, KINDS[to] ? 'many' : to);
     else if (here) send(files, to);
   };
@@ -106,7 +105,9 @@
   document.addEventListener('dragstart', event => event.dataTransfer.setData(own, 'yes'));
   document.addEventListener('dragover', event => {
     const {types} = event.dataTransfer;
-    if (types.includes('Files') && !types.includes(own)) event.preventDefault();
+    if (!types.includes('Files') || types.includes(own)) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = 'copy';  // Gradio has files moved onto one in a list, as if that were to change places
   });
   document.addEventListener('change', event => take(event, event.target), true);  // before Gradio hears of it
   document.addEventListener('drop', event => take(event, event.dataTransfer), true);
