@@ -52,13 +52,16 @@ def _nms(dets, scores, iou_threshold: float):
 def import_skops() -> ModuleType:
     """skops.io, without the second that PyTorch takes to load, and the memory, where nothing else needs it.
 
-    skops asks for a list of scikit-learn's estimators, and what makes it imports all of its packages: also this one, which holds none.
+    skops asks for a list of scikit-learn's estimators, and what makes it imports all of its packages, also one that holds none but imports
+    torch. For as long as that lasts, nobody in this process can import that one.
     """
     unwanted = "sklearn.externals.array_api_compat.torch"
-    there = sys.modules.setdefault(unwanted, None)  # to import None is an ImportError, and passed over
+    spared = not {"skops.io", "torch"} & sys.modules.keys()
+    if spared:
+        sys.modules[unwanted] = None  # to import None is an ImportError, and passed over
     try:
         import skops.io
     finally:
-        if there is None:
-            sys.modules.pop(unwanted, None)
+        if spared:
+            del sys.modules[unwanted]
     return skops.io

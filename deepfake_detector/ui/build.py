@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import gradio
     from starlette.applications import Starlette
     from starlette.types import ASGIApp
+    from uvicorn import Server
 
 _HERE = Path(__file__).parent
 MAX_UPLOAD = "200mb"
@@ -98,7 +99,8 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
             page = build(detector)
             detector.start()
             for told in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(told, partial(_end, page))
+                if signal.getsignal(told) is not signal.SIG_IGN:  # as of a script's own background, which Ctrl-C is not to end
+                    signal.signal(told, partial(_end, page))
             with uploads.sweeping(folder, partial(sessions.forget, page)):
                 page.launch(
                     server_name=host,
@@ -122,12 +124,20 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
 
 
 def _end(page: gradio.Blocks, *_: object) -> NoReturn:
-    """Close each connection, too: whoever has the page open keeps one, for which Gradio would wait five seconds."""
-    if page.is_running:
-        page.server.should_exit = True
-        for connection in list(page.server.server_state.connections):
-            connection.loop.call_soon_threadsafe(connection.transport.close)
+    """Without waiting, as Gradio would for five seconds, for whoever has the page open and so keeps a connection."""
+    if server := getattr(page, "server", None):
+        server.should_exit = True
+        for listening in server.servers:
+            listening.get_loop().call_soon_threadsafe(_hang_up, server)
     raise KeyboardInterrupt
+
+
+def _hang_up(server: Server) -> None:
+    """On all, in the server's own thread; the ears first, or who is cut off would ask again."""
+    for listening in server.servers:
+        listening.close()
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
 
 
 def _before_all_else(guards: list[Callable[[ASGIApp], ASGIApp]]) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
