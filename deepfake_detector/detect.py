@@ -173,7 +173,7 @@ class Detector:
         notes = (
             [f"{len(judged)} of {len(parts)} frames were judged: {cause(missing[0].error)}"]
             if missing
-            else [f"{len(parts)} frames were judged"]
+            else [f"{len(parts)} frames were judged" if len(parts) > 1 else "1 frame was judged"]
         )
         if passing:
             notes.append(f"faces seen only in passing were left out: {passing}")
@@ -182,7 +182,7 @@ class Detector:
         if noted:
             first = "; ".join(noted[0])
             alike = len(noted) == len(judged) and all(own == noted[0] for own in noted)
-            notes.append(f"of each of them: {first}" if alike else f"of {len(noted)} of them something like: {first}")
+            notes.append(f"of each of them: {first}" if alike else f"of {len(noted)} of them, for example: {first}")
         too_few = len(judged) < len(parts) / 2
         return dataclasses.replace(
             judged[0][1],

@@ -313,10 +313,11 @@ def left_out_folds(rows: pd.DataFrame, count: int) -> list[LeftOut]:
     if not _have_both_classes(folds, labels):
         lines = kin(rows)
         of_fakes, sources = (len(set(lines[labels == label])) for label in (FAKE, REAL))
+        fewer = "Take fewer folds, or add" if count > 2 else "Add"
         raise TrainingError(
-            f"{of_fakes} generators and {sources} sources of real pictures can't be left out in {count} folds, each with "
-            "both classes to learn from and to score (those of one model line count as one). Take fewer folds (two at least), or add "
-            "pictures, generators and sources."
+            f"Generators and sources of real pictures (there are {of_fakes} and {sources}; those of one model line count as one), or a "
+            f"share of their pictures where these are too few, can't be left out in {count} folds, each with both classes to learn from "
+            f"and to score. {fewer} pictures or clips of each class, generators or sources."
         )
     return folds
 

@@ -214,10 +214,14 @@ def test_of_real_pictures_remade_nothing_is_promised():
 
 
 def test_what_can_not_be_left_out_is_said(pictures, tmp_path, capsys):
-    with pytest.raises(TrainingError, match="3 generators and 2 sources .* 3 folds"):
+    with pytest.raises(TrainingError, match="there are 3 and 2; .* in 3 folds.*Take fewer folds, or"):
         split.left_out_folds(frame(sources=2, generators=3), 3)
+    with pytest.raises(TrainingError, match="in 2 folds, .* score. Add pictures or clips"):
+        split.left_out_folds(frame(sources=1, generators=1).iloc[:2], 2)
     assert cli.finetune([str(pictures), f"--out={tmp_path / 'm'}", "--folds=7", "--no-cache"]) == 2
-    assert "can't be left out in 7 folds" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "can't be left out in 7 folds" in told
+    assert "Take fewer folds, or add pictures" in told
     assert cli.finetune([str(pictures), "--folds=1"]) == 2
     assert "--folds at least 2; received 400 and 1" in capsys.readouterr().err
 

@@ -66,7 +66,7 @@ def test_a_clip_says_once_what_is_missing_of_it_and_which_notes_are_its_frames_a
     noted = {2: ("an odd frame",), 3: ("another",)}
     monkeypatch.setattr(Clip, "picture", lambda clip, nth: Picture(picture(clip, nth).image, noted.get(nth, ())))
     [(_, verdict)] = Detector(model).judge_files([str(draw_clip(tmp_path / "a.mp4", STEADY))], Sampling(5))
-    assert verdict.notes == ("5 frames were judged", "of 2 of them something like: an odd frame")
+    assert verdict.notes == ("5 frames were judged", "of 2 of them, for example: an odd frame")
 
 
 def test_black_frames_before_a_clip_do_not_change_its_verdict(tmp_path, model):
