@@ -284,7 +284,7 @@ def load(folder: str | Path) -> Bundle:
     if not folder.exists() and folder.parent.is_dir():
         with suppress(OSError), locked(folder.parent):  # a folder that may not be listed, or written
             _put_back(folder)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     try:
         _check_fields(manifest)
         head = registry.load("heads", manifest["head"]).Head.load(folder)
@@ -320,7 +320,7 @@ def load(folder: str | Path) -> Bundle:
     return bundle
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """Of a format that is known; raises BundleError."""
     place = folder / "manifest.json"
     try:

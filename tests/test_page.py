@@ -25,7 +25,7 @@ from PIL import Image
 
 from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
-from tests.conftest import ROOT, answering, draw
+from tests.conftest import ROOT, answering, draw, process
 from tests.contrast import faint
 from tests.serving import served, web
 from tests.signing import signed_file
@@ -1306,7 +1306,7 @@ def test_an_address_in_use_is_said(address, model):
     ],
 )
 def test_an_address_that_can_not_be_is_said_at_once(tmp_path, option, said):
-    command = [sys.executable, str(ROOT / "app.py"), "--model", "nowhere", "--no-cache", *option]
+    command = [sys.executable, str(ROOT / "app.py"), "--no-cache", *option]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
     )
@@ -1339,9 +1339,17 @@ except KeyboardInterrupt:
     assert (tmp_path / "loaded").exists(), "no thread may be left in a library's own code"
 
 
-def test_a_model_that_is_missing_is_said_on_the_page(tmp_path, browser):
-    with served([Path("nowhere")], tmp_path, 7992) as (url, _):
+def test_a_model_that_is_missing_is_said_before_there_is_a_page(tmp_path):
+    done = process("app.py", "--model", "nowhere", "--no-cache", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no model at nowhere" in done.stderr
+
+
+def test_a_model_that_can_not_be_loaded_is_said_on_the_page(model, tmp_path, browser):
+    damaged = shutil.copytree(model, tmp_path / "damaged")
+    (damaged / "head.skops").write_bytes(b"no head")
+    with served([damaged], tmp_path, 7992) as (url, _):
         page = browser.new_page()
         page.goto(url)
-        page.locator("#status", has_text="There is no model at nowhere").wait_for()
+        page.locator("#status", has_text="damaged is damaged").wait_for()
         page.close()

@@ -30,11 +30,15 @@ def app(argv: list[str] | None = None) -> int:
 
 def _app(arguments: argparse.Namespace) -> int:
     from functools import partial
+    from pathlib import Path
 
+    from deepfake_detector import bundle
     from deepfake_detector.ui import password
     from deepfake_detector.ui.build import serve
 
     check_known(arguments)
+    for model in arguments.model or ():
+        bundle.read_manifest(Path(model))  # what can't be loaded is said on the page; what is not there, before there is one
     asked_for = None if arguments.password_file is None else password.read(arguments.password_file)
     load = partial(panel_of, arguments, open_cache(arguments))
     return serve(load, host=arguments.host, port=arguments.port, share=arguments.share, password=asked_for)
