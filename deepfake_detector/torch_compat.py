@@ -63,5 +63,5 @@ def import_skops() -> ModuleType:
         import skops.io
     finally:
         if spared:
-            del sys.modules[unwanted]
+            sys.modules.pop(unwanted, None)  # by another thread perhaps
     return skops.io
