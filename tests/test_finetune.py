@@ -130,6 +130,8 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monke
         again = load_file(tmp_path / "model.runs" / file.name)
         for name, expected in load_file(file).items():
             np.testing.assert_allclose(again[name], expected, atol=1e-5, err_msg=f"{file.name} {name}")
+    for name, expected in load_file(tuned / "encoder.safetensors").items():
+        np.testing.assert_allclose(load_file(out / "encoder.safetensors")[name], expected, atol=1e-5, err_msg=name)
     ours, theirs = (json.loads((folder / "manifest.json").read_text())["thresholds"] for folder in (out, tuned))
     assert ours == pytest.approx(theirs, abs=1e-3)
 

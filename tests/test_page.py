@@ -1289,10 +1289,7 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_a_living_one_keeps
 
 
 def test_an_address_in_use_is_said(address, model):
-    command = [sys.executable, str(ROOT / "app.py"), "--model", str(model), "--port", "7991", "--no-cache"]
-    done = subprocess.run(
-        command, cwd=address[1], capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
-    )
+    done = process("app.py", "--model", model, "--port", "7991", "--no-cache", cwd=address[1])
     assert done.returncode == 2
     assert "Choose another --port" in done.stderr
 
@@ -1306,10 +1303,7 @@ def test_an_address_in_use_is_said(address, model):
     ],
 )
 def test_an_address_that_can_not_be_is_said_at_once(tmp_path, option, said):
-    command = [sys.executable, str(ROOT / "app.py"), "--no-cache", *option]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
-    )
+    done = process("app.py", "--no-cache", *option, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
