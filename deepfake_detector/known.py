@@ -25,9 +25,9 @@ class Known:
 
     def most_similar(self, vectors: np.ndarray) -> tuple[Similar, ...]:
         """(regions, dim) of one picture → the nearest known pictures to any of its regions, each once, the nearest first."""
-        count, nearest = SHOWN, {}
-        while len(nearest) < SHOWN and count < 4 * len(self._rows):  # one picture may have many faces, or frames
-            count *= 4
+        count, nearest = 0, {}
+        while len(nearest) < SHOWN and count < len(self._rows):  # one picture may have many faces, or frames
+            count = 4 * max(count, SHOWN)
             nearest = self._nearest(vectors, count)
         return tuple(nearest.values())[:SHOWN]
 

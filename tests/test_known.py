@@ -36,6 +36,7 @@ def test_copies_are_not_shown_and_a_picture_of_several_regions_is_shown_once(emb
     similar = Known(data).most_similar(data.X[[0, 2]])
     assert sorted(one.path for one in similar) == sorted(set(data.rows["path"][:3]))
     assert all(one.file is None for one in similar)
+    assert [len(Known(data.take(np.array(rows))).most_similar(data.X[[0]])) for rows in ([3], [2], [0, 2])] == [0, 1, 2]
 
 
 def test_a_picture_of_many_faces_hides_no_other(embeddings_csv):
