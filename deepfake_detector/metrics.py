@@ -191,24 +191,6 @@ def auroc(labels: Any, p_fake: Any) -> float:
     return float(_two_class_curve(labels, p_fake).auroc()[0])
 
 
-def average_precision(labels: Any, p_fake: Any) -> float:
-    return float(_two_class_curve(labels, p_fake).average_precision()[0])
-
-
-def eer(labels: Any, p_fake: Any) -> tuple[float, float]:
-    """The equal error rate, and the threshold (fake at or above it) that comes to it or just past it."""
-    rate, threshold = _two_class_curve(labels, p_fake).eer()
-    return float(rate[0]), float(threshold[0])
-
-
-def tpr_at_fpr(labels: Any, p_fake: Any, fpr: float) -> float:
-    return float(_two_class_curve(labels, p_fake).tpr_at_fpr(fpr)[0])
-
-
-def ece(labels: Any, p_fake: Any, bins: int = 15) -> float:
-    return float(_two_class_curve(labels, p_fake).ece(bins)[0])
-
-
 def confusion(labels: Any, p_fake: Any, threshold: float) -> Confusion:
     """Counts with fake at or above the threshold; one class alone will do."""
     counts = Curve.of(labels, p_fake).confusion(threshold)
