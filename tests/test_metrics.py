@@ -286,18 +286,17 @@ def test_a_class_of_one_group_has_no_interval_where_it_is_needed():
     assert found["fpr"] is not None  # which fakes have no part in
 
 
-@pytest.mark.parametrize(("clips", "least"), [(5, 0.87), (12, 0.9)])
-def test_few_groups_of_a_class_widen_the_interval(clips, least):
-    """Clips of eight frames that are much alike, against many photographs; without widening, five of them cover 80 %."""
-    truth, runs, covered = 0.5 * math.erfc(-1.0 / 2), 300, 0
+def test_few_groups_of_a_class_widen_the_interval():
+    """Clips of eight frames that are much alike, against many photographs; without widening, five of them cover 86 %."""
+    clips, truth, runs, covered = 5, 0.5 * math.erfc(-1.0 / 2), 200, 0
     labels, groups = np.repeat([0, 1], [100, clips * 8]), np.concatenate([np.arange(100), 100 + np.arange(clips).repeat(8)])
     for seed in range(runs):
         rng = np.random.default_rng(seed)
         fakes = 1.0 + 0.9 * rng.normal(size=clips).repeat(8) + (1 - 0.9**2) ** 0.5 * rng.normal(size=clips * 8)
         p = 0.5 * (1 + np.tanh(np.concatenate([rng.normal(size=100), fakes]) / 2))
-        low, high = intervals.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=200, groups=groups)["auroc"]
+        low, high = intervals.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=100, groups=groups)["auroc"]
         covered += low <= truth <= high
-    assert covered / runs >= least
+    assert covered / runs >= 0.92
 
 
 @pytest.mark.parametrize("k", [0, 1, 20])
@@ -310,8 +309,8 @@ def test_the_interval_of_a_share_has_a_width_where_the_share_has_none(k):
 
 
 def test_interval_covers_the_true_auroc():
-    truth, runs = 0.5 * math.erfc(-1.5 / 2), 1000
-    found = (intervals.bootstrap(*pictures(200, seed), {"auroc": Curve.auroc}, draws=200)["auroc"] for seed in range(runs))
+    truth, runs = 0.5 * math.erfc(-1.5 / 2), 400
+    found = (intervals.bootstrap(*pictures(200, seed), {"auroc": Curve.auroc}, draws=100)["auroc"] for seed in range(runs))
     covered = sum(low <= truth <= high for low, high in found) / runs
     assert 0.925 <= covered <= 0.965
 
@@ -322,7 +321,7 @@ def test_interval_covers_an_auroc_near_one():
     labels = np.repeat([0, 1], [19, 29])
     for seed in range(runs):
         p = 0.5 * (1 + np.tanh((np.random.default_rng(seed).normal(size=48) + shift * labels) / 2))
-        low, high = intervals.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=200)["auroc"]
+        low, high = intervals.bootstrap(labels, p, {"auroc": Curve.auroc}, draws=100)["auroc"]
         covered += low <= 0.5 * math.erfc(-shift / 2) <= high
     assert 0.94 <= covered / runs <= 0.995
 
