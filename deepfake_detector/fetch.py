@@ -28,7 +28,7 @@ import httpx
 from deepfake_detector import __version__
 from deepfake_detector.addresses import GuardedBackend, checked_url
 from deepfake_detector.errors import AddressRefused, PictureTooLarge, PictureTooSmall, StoreError, UnusablePicture, kind_and_words
-from deepfake_detector.images import MIN_SIDE, open_picture
+from deepfake_detector.images import open_picture
 from deepfake_detector.picture_store import BY_SERVER, Fetched, PictureStore
 
 USER_AGENT = f"deepfake-detector/{__version__}"
@@ -47,14 +47,12 @@ class Limits:
     """Times are in seconds, and `total` is for one request from its name look-up to its last byte."""
 
     per_host: int = 2  # requests at once
-    host_delay: float = 0.0  # between the starts of two requests
     connect: float = 5.0
     read: float = 10.0  # between two pieces of an answer
     total: float = 30.0
     backoff: float = 1.0  # before the second try, twice that before the third, each times 0.5 to 1.5 at random
     retry_after: float = 30.0  # a host that asks for a longer pause than this is left alone for as long as it asks
     max_bytes: int = 20 * 2**20
-    min_side: int = MIN_SIDE  # pixels
     whole: float | None = None  # for one URL, with all redirects and tries; None for as long as these take
 
 
@@ -65,7 +63,7 @@ WAITED_FOR = Limits(connect=5.0, read=5.0, total=15.0, backoff=0.5, retry_after=
 class _Host:
     slots: asyncio.Semaphore
     users: int = 0
-    free_at: float = 0.0  # when the next request may start, on the clock time.monotonic
+    free_at: float = 0.0  # when the next request may start, as it asked for, on the clock time.monotonic
     closed_until: float = 0.0
     unanswered: int = 0
 
@@ -192,9 +190,7 @@ class Fetcher:
             self._hosts.popitem(last=False)
         try:
             async with host.slots:
-                start = max(time.monotonic(), host.free_at)
-                host.free_at = start + self._limits.host_delay
-                await asyncio.sleep(start - time.monotonic())
+                await asyncio.sleep(host.free_at - time.monotonic())
                 async with self._slots:
                     if time.monotonic() < host.closed_until:
                         raise _NoPicture("error", "not asked: its host answers nothing or wants a long pause", asked=False)
@@ -262,9 +258,7 @@ class Fetcher:
     def _keep(self, url: str, content: bytes) -> None:
         """Record the bytes as a picture, or why they are none."""
         try:
-            size = open_picture(content).image.size
-            if min(size) < self._limits.min_side:
-                raise PictureTooSmall(f"{size[0]} x {size[1]}; each side needs at least {self._limits.min_side} pixels")
+            open_picture(content)
         except PictureTooSmall as error:
             self.store.record(url, "too_small", str(error))
         except PictureTooLarge as error:

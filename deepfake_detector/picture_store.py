@@ -37,7 +37,7 @@ class Fetched:
     not_found      404 or 410
     refused        by us: scheme, password, port, or an address that isn't public; by the server: 401, 403 or 451
     not_a_picture  whatever came, no picture could be decoded from it
-    too_small      a side has fewer pixels than asked for
+    too_small      a side has fewer pixels than can be judged
     too_large      more bytes than allowed, or more pixels than are ever decoded
     changed        the bytes recorded under this URL are gone, and it now gives others
     timeout        no answer, or no complete one, in time
@@ -123,25 +123,13 @@ class PictureStore:
         except (OSError, sqlite3.Error) as error:
             raise self._trouble(error) from error
 
-    def summary(self) -> dict[str, int]:
-        """The number of URLs by outcome."""
-        return dict(self._query("SELECT outcome, count(*) FROM urls GROUP BY outcome ORDER BY outcome"))
+    def forget(self, *outcomes: str) -> None:
+        """Make the URLs of these outcomes due again, as after a broken network or with other limits."""
+        self._query(f"DELETE FROM urls WHERE outcome IN ({','.join('?' * len(outcomes))})", *outcomes)
 
-    def forget(self, *outcomes: str) -> int:
-        """Make the URLs of these outcomes due again, as after a broken network or with other limits; returns how many."""
-        with self._lock:
-            try:
-                return self._db.execute(f"DELETE FROM urls WHERE outcome IN ({','.join('?' * len(outcomes))})", outcomes).rowcount
-            except sqlite3.Error as error:
-                raise self._trouble(error) from error
-
-    def forget_addresses(self) -> int:
-        """Make the URLs due again that were refused by us, as before other addresses may be asked; returns how many."""
-        with self._lock:
-            try:
-                return self._db.execute("DELETE FROM urls WHERE outcome = 'refused' AND detail NOT LIKE ?", (f"{BY_SERVER}%",)).rowcount
-            except sqlite3.Error as error:
-                raise self._trouble(error) from error
+    def forget_addresses(self) -> None:
+        """Make the URLs due again that were refused by us, as before other addresses may be asked."""
+        self._query("DELETE FROM urls WHERE outcome = 'refused' AND detail NOT LIKE ?", f"{BY_SERVER}%")
 
     def close(self) -> None:
         with self._lock:
