@@ -2,7 +2,7 @@
 
 With a CPU-only torch beside the CUDA wheel of torchvision, open_clip, timm, transformers' image processors and peft import torchvision
 at their first line, and there it dies with `operator torchvision::nms does not exist`. Picture resizing needs none of those operators, so
-they are declared (NMS with a working CPU kernel) and the import is tried again. A native install never reaches that path.
+they are declared, for whoever imports them, and the import is tried again. A native install never reaches that path.
 """
 
 from __future__ import annotations
@@ -29,24 +29,7 @@ def import_torchvision() -> None:
         del sys.modules[module]
     torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torch.library.impl("torchvision::nms", "CPU")(_nms)
     import torchvision  # noqa: F401
-
-
-def _nms(dets, scores, iou_threshold: float):
-    """Greedy non-maximum suppression. dets: (n, 4) as x1 y1 x2 y2; returns kept indices, best score first."""
-    import torch
-
-    areas = (dets[:, 2] - dets[:, 0]) * (dets[:, 3] - dets[:, 1])
-    order, kept = scores.argsort(descending=True), []
-    while order.numel():
-        best, rest = order[0], order[1:]
-        kept.append(best)
-        top_left = torch.maximum(dets[best, :2], dets[rest, :2])
-        bottom_right = torch.minimum(dets[best, 2:], dets[rest, 2:])
-        overlap = (bottom_right - top_left).clamp(min=0).prod(dim=1)
-        order = rest[overlap / (areas[best] + areas[rest] - overlap) <= iou_threshold]
-    return torch.stack(kept) if kept else order
 
 
 def import_skops() -> ModuleType:
