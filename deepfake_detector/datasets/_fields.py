@@ -71,9 +71,7 @@ class Reader:
                 said = f"--fake-label {', '.join(sorted(unknown))} is none" if unknown else f"all of them mean {LABEL_NAMES[labels.pop()]}"
                 raise DatasetError(f"The labels are {', '.join(map(repr, self._names))}; {said}. Choose with --fake-label.")
 
-    def sample(
-        self, row: Mapping[str, Any], path: str, name: str, split: str, content: bytes, there: Collection[str] | None = None
-    ) -> Sample | str:
+    def sample(self, row: Mapping[str, Any], name: str, split: str, content: bytes, there: Collection[str] | None = None) -> Sample | str:
         """The sample, or the reason why there is none. `there` are the picture's fields, where the row has those alone that are read."""
         fields = self._fields
         if fields.all_are:
@@ -92,7 +90,7 @@ class Reader:
         plain = label_of_word(word) is not None or _is_number(word)
         generator = _filled(row, fields.generator) or fields.source or (LABEL_NAMES[label] if plain else word)
         group = _filled(row, fields.group) or f"{self._origin}/{name}"
-        return Sample(path, name, label, generator, group, split, content=content)
+        return Sample(name, name, label, generator, group, split, content=content)
 
     def _label(self, value: Any) -> int:
         if self._fakes:

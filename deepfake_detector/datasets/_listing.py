@@ -23,7 +23,7 @@ def list_files(
     """
     root = folder(root, expected)
     found = Listing()
-    for path, name in walk(str(root), "", (), found.skipped, extensions):
+    for path, name in walk(str(root), extensions, found.skipped):
         outcome = describe(path, name)
         if isinstance(outcome, Sample):
             found.samples.append(outcome)

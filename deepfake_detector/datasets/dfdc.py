@@ -19,7 +19,7 @@ _SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 def scan(root: str | Path) -> Listing:
     """List the clips. A fake is in the group of its original, wherever that lies; the generator of all fakes is `dfdc`."""
     root = folder(root, EXPECTED)
-    places = ((name.rpartition("/"), path) for path, name in walk(str(root), "", (), [], (".json",)))  # as the clips are found
+    places = ((name.rpartition("/"), path) for path, name in walk(str(root), (".json",), []))  # as the clips are found
     tables = {where or ".": _read(Path(path)) for (where, _, file), path in sorted(places) if file == "metadata.json"}
     seen: set[tuple[str, str]] = set()
 

@@ -60,7 +60,7 @@ def scan(root: str | Path, unlabelled: int | None = None) -> Listing:
     if manifest.is_file():
         listed = _read_manifest(manifest)
         named = {os.path.realpath(sample.path) for sample in listed.samples}
-        beside = sum(os.path.realpath(path) not in named for path, _ in walk(str(root), "", (), [], EXTENSIONS + video.EXTENSIONS))
+        beside = sum(os.path.realpath(path) not in named for path, _ in walk(str(root), EXTENSIONS + video.EXTENSIONS, []))
         if beside:
             listed.skipped.append((str(root), f"{beside} other pictures or clips lie here, which manifest.csv does not list"))
         return listed
@@ -113,7 +113,7 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
 def picture_files(root: str | Path) -> list[str]:
     """The paths of the pictures and clips below a folder, labelled or not, in the order of their names."""
     unread: list[tuple[str, str]] = []
-    found = sorted(walk(str(root), "", (), unread, EXTENSIONS + video.EXTENSIONS), key=lambda file: (file[1], file[0]))
+    found = sorted(walk(str(root), EXTENSIONS + video.EXTENSIONS, unread), key=lambda file: (file[1], file[0]))
     if unread:
         name, reason = unread[0]
         raise DatasetError(f"{os.path.join(root, name)}: {reason}. Point to a folder that can be read throughout.")
@@ -126,7 +126,7 @@ def picture_files(root: str | Path) -> list[str]:
 def _read_folder(root: Path, unlabelled: int | None) -> Listing:
     found = Listing()
     left_out = []
-    for path, name in walk(str(root), "", (), found.skipped, None):
+    for path, name in walk(str(root), None, found.skipped):
         sample = from_layout(path, name)
         if not name.lower().endswith(EXTENSIONS + video.EXTENSIONS):
             if _is_picture(path):
@@ -173,14 +173,14 @@ def split_of_name(name: str) -> str:
 
 def walk(
     path: str,
-    prefix: str,
-    above: tuple[tuple[int, int], ...],
-    skipped: list[tuple[str, str]],
     extensions: tuple[str, ...] | None,
+    skipped: list[tuple[str, str]],
+    prefix: str = "",
+    above: tuple[tuple[int, int], ...] = (),
 ) -> Iterator[tuple[str, str]]:
     """Each file below with one of these endings, None for all, as (path, name); but no source code that has a clip's ending.
 
-    Links to folders are followed, but not back to one that we are inside of.
+    Links to folders are followed, but not back to one that we are inside of: `above` are these, and `prefix` is how names in them begin.
     """
     try:
         state = os.stat(path)
@@ -195,7 +195,7 @@ def walk(
         # A name that isn't UTF-8 is written with escapes, so that a table can hold it.
         name = prefix + entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if os.path.isdir(entry.path):
-            yield from walk(entry.path, f"{name}/", (*above, here), skipped, extensions)
+            yield from walk(entry.path, extensions, skipped, f"{name}/", (*above, here))
         elif (extensions is None or os.path.splitext(entry.name)[1].lower() in extensions) and _is_file(entry):
             yield entry.path, name
 

@@ -63,7 +63,7 @@ def pictures(repository: Repository, image: str | None, fields: Fields, names: l
             for number, row in enumerate(repository.rows(split)):
                 name = f"{split}/{number}"
                 content = repository.stored_bytes(row[image])
-                outcome = content if isinstance(content, str) else reader.sample(row, name, name, split_of_word(split), content)
+                outcome = content if isinstance(content, str) else reader.sample(row, name, split_of_word(split), content)
                 if isinstance(outcome, Sample):
                     yield outcome
                 else:

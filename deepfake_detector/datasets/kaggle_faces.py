@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets._listing import PICTURES, folder, list_files
+from deepfake_detector.datasets._listing import PICTURES, list_files
 from deepfake_detector.types import FAKE, REAL, Sample
 
 EXPECTED = "Dataset/{Train,Validation,Test}/{Real,Fake} or real_vs_fake/real-vs-fake/{train,valid,test}/{real,fake}"
@@ -17,7 +17,7 @@ _XHLULU = re.compile(r"(?:.*/)?(train|valid|test)/(real|fake)/[^/]+")
 
 def scan(root: str | Path) -> Listing:
     """List the pictures by their folders; xhlulu's CSV files say 1 for real, and are not needed. Each is its own group."""
-    return list_files(folder(root, EXPECTED), PICTURES, _describe, EXPECTED)
+    return list_files(root, PICTURES, _describe, EXPECTED)
 
 
 def _describe(path: str, name: str) -> Sample | None:

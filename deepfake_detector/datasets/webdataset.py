@@ -74,7 +74,7 @@ def _shards(root: str) -> tuple[str, dict[str, str], list[tuple[str, str]]]:
     path = Path(root).expanduser()
     missing: list[tuple[str, str]] = []
     if path.is_dir():
-        found = sorted(file for file, name in walk(str(path), "", (), missing, (".tar", ".gz", ".tgz")) if name.lower().endswith(ENDINGS))
+        found = sorted(file for file, name in walk(str(path), (".tar", ".gz", ".tgz"), missing) if name.lower().endswith(ENDINGS))
     else:
         patterns = _braces(str(path))
         by_pattern = {pattern: matching(pattern, recursive=True) for pattern in patterns}
@@ -186,7 +186,7 @@ def _sample(reader: Reader, name: str, split: str, files: dict[str, bytes | str]
         row = {field: _value(files, field) for field in wanted}
     except (ValueError, RecursionError) as error:
         return f"its fields can't be read ({error})"
-    return reader.sample(row, name, name, split, content, there)
+    return reader.sample(row, name, split, content, there)
 
 
 def _value(files: dict[str, bytes | str], field: str) -> Any:
