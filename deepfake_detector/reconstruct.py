@@ -49,20 +49,19 @@ class Autoencoder:
         sha256: str,
         factor: int,
         load: Callable[[], nn.Sequential],
-        device: str = "auto",
         between: Callable[[torch.Tensor, int], torch.Tensor] | None = None,
     ):
         """`load` gives encoder and decoder; `between` may change (latents, seed) before they are decoded."""
         self.name = re.sub(r"[^\w.-]+", "_", name)
         self.sha256 = sha256
         self.factor = factor
-        self._load, self._device, self._between = load, device, between
+        self._load, self._between = load, between
         self._one_at_a_time = threading.Lock()
 
     @cached_property
     def _network(self) -> tuple[nn.Sequential, str]:
         """Encoder and decoder, (1, 3, h, w) in 0..1 → latents → about the same, and the device that they are on."""
-        device = pick_device(self._device)
+        device = pick_device("auto")
         # As pictures come, so that convolutions on a CPU need not reorder.
         network = self._load().to(device, torch.float32, memory_format=torch.channels_last)
         return network.eval().requires_grad_(False), device
@@ -105,9 +104,9 @@ class Autoencoder:
             if isinstance(network[0], _DiffusersEncoder):
                 raise DatasetError(f"{self.name} is diffusers'; another decoder can be learnt for the TAESD project's .pth files only.")
             log.info("learning a decoder for %s on up to %d photographs, once; minutes", self.name, MOST)
-            redecode.learn(network, photographs, kept, pick_device(self._device))
+            redecode.learn(network, photographs, kept, pick_device("auto"))
         sha256 = _hash([self.sha256, file_sha256(kept)])
-        return Autoencoder(name, sha256, self.factor, lambda: redecode.redecoded(self._load(), kept), self._device)
+        return Autoencoder(name, sha256, self.factor, lambda: redecode.redecoded(self._load(), kept))
 
     def with_redrawn_latents(self, folder: Path, photographs: Sequence[Callable[[], Image.Image | None]]) -> Autoencoder:
         """The same, but what it decodes has its detail drawn anew (see redraw.py); arguments as for with_learnt_decoder."""
@@ -120,16 +119,16 @@ class Autoencoder:
             with torch.inference_mode():
                 redraw.learn((encoder(part.to(device) / 255) for part in parts), kept)
         sha256 = _hash([self.sha256, redraw.RECIPE, file_sha256(kept)])
-        return Autoencoder(name, sha256, self.factor, self._load, self._device, redraw.redrawing(kept))
+        return Autoencoder(name, sha256, self.factor, self._load, redraw.redrawing(kept))
 
 
-def find(place: str, device: str = "auto") -> Autoencoder:
+def find(place: str) -> Autoencoder:
     """The autoencoder in a folder, in a file or on the model hub; raises WeightsUnavailable."""
     path = Path(place).expanduser()
     if path.is_file() or (path.is_dir() and any(path.glob("*_encoder.pth"))):
-        return _from_taesd(path, device)
+        return _from_taesd(path)
     if path.is_dir():
-        return _from_diffusers(path, _named(path.resolve().parts), device)
+        return _from_diffusers(path, _named(path.resolve().parts))
     owner, name, *below = place.split("/") if re.fullmatch(r"[\w.-]+(/[\w.-]+)+", place) else ("", "")
     if not owner:
         raise WeightsUnavailable(f"There is no autoencoder {place!r}; expected {_ACCEPTED}.")
@@ -137,7 +136,7 @@ def find(place: str, device: str = "auto") -> Autoencoder:
         files = [fetch(f"{owner}/{name}", "/".join([*below, file])) for file in (_CONFIG, _WEIGHTS)]
     except WeightsUnavailable as error:
         raise WeightsUnavailable(f"There is no folder {place!r}, and on the hub: {error} Expected {_ACCEPTED}.") from error
-    return _from_diffusers(files[0].parent, _named((name, *below)), device)
+    return _from_diffusers(files[0].parent, _named((name, *below)))
 
 
 def _named(parts: tuple[str, ...]) -> str:
@@ -145,7 +144,7 @@ def _named(parts: tuple[str, ...]) -> str:
     return next((part for part in reversed(parts) if part != "vae"), "vae")
 
 
-def _from_taesd(path: Path, device: str) -> Autoencoder:
+def _from_taesd(path: Path) -> Autoencoder:
     encoders = sorted(path.glob("*_encoder.pth")) if path.is_dir() else [path]
     name = re.fullmatch(r"(.+)_(?:en|de)coder\.pth", encoders[0].name)
     if len(encoders) > 1 or not name:
@@ -154,10 +153,10 @@ def _from_taesd(path: Path, device: str) -> Autoencoder:
     missing = [file for file in pair if not file.is_file()]
     if missing:
         raise WeightsUnavailable(f"Expected {missing[0]} beside its other half; it is missing. Fetch it, too.")
-    return Autoencoder(name[1], _hash(map(file_sha256, pair)), taesd.FACTOR, partial(taesd.load, *pair), device)
+    return Autoencoder(name[1], _hash(map(file_sha256, pair)), taesd.FACTOR, partial(taesd.load, *pair))
 
 
-def _from_diffusers(folder: Path, name: str, device: str) -> Autoencoder:
+def _from_diffusers(folder: Path, name: str) -> Autoencoder:
     missing = [file for file in (_CONFIG, _WEIGHTS) if not (folder / file).is_file()]
     if missing:
         raise WeightsUnavailable(f"There is no {missing[0]} in {folder}; expected {_ACCEPTED}.")
@@ -170,7 +169,7 @@ def _from_diffusers(folder: Path, name: str, device: str) -> Autoencoder:
     if kind not in _CLASSES:
         raise WeightsUnavailable(f"{folder / _CONFIG} describes a {kind}; expected {' or '.join(_CLASSES)}. A pipeline has one in vae/.")
     sha256 = _hash([hashlib.sha256(text).hexdigest(), file_sha256(folder / _WEIGHTS)])
-    return Autoencoder(name, sha256, factor, partial(_load_diffusers, folder, kind), device)
+    return Autoencoder(name, sha256, factor, partial(_load_diffusers, folder, kind))
 
 
 def _hash(parts: Any) -> str:
