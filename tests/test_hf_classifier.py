@@ -153,7 +153,7 @@ def test_what_is_no_finished_classifier_is_refused(classifier, tmp_path):
     broken = shutil.copytree(classifier, tmp_path / "broken")
     (broken / "config.json").write_text("[]")
     with pytest.raises(WeightsUnavailable, match=r"config.json is not as transformers writes it"):
-        _ = Encoder(weights=str(broken)).config
+        _ = Encoder(weights=str(broken)).architecture
     for torn in ("model.safetensors", "preprocessor_config.json"):
         cut = shutil.copytree(classifier, tmp_path / torn)
         (cut / torn).write_bytes((cut / torn).read_bytes()[:50])

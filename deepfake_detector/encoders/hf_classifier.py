@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -92,17 +92,21 @@ class Encoder(PictureEncoder):
                 f"hf_classifier: {error} Try again when the hub can be reached, or point to a folder that holds {', '.join(FILES)}."
             ) from error
 
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """Its config.json; raises WeightsUnavailable."""
-        return _json(self.folder / CONFIG, "architectures")
+    @property
+    def architecture(self) -> str:
+        """As its config.json names it; raises WeightsUnavailable."""
+        file = self.folder / CONFIG
+        try:
+            return json.loads(file.read_text())["architectures"][0]
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise WeightsUnavailable(f"hf_classifier: {file} is not as transformers writes it ({kind_and_words(error)}).") from error
 
     @cached_property
     def spec(self) -> EncoderSpec:
         shape, dim = self.shape(), self._dim()
         return EncoderSpec(
             name="hf_classifier",
-            architecture=self.config["architectures"][0],
+            architecture=self.architecture,
             weights=self.content,
             layers="what the last layer reads",
             pixels=shape[-1],
@@ -287,17 +291,6 @@ def _without_adapter(folder: Path) -> Path:
             "merge_and_unload, then save_pretrained), or take the adapter away."
         )
     return folder
-
-
-def _json(file: Path, *lists: str) -> dict[str, Any]:
-    """A file that transformers wrote, with a list that is not empty under each of these names."""
-    try:
-        fields = dict(json.loads(file.read_text()))
-        for name in lists:
-            fields[name][0]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise WeightsUnavailable(f"hf_classifier: {file} is not as transformers writes it ({kind_and_words(error)}).") from error
-    return fields
 
 
 def _no_classifier(folder: Path, error: Exception) -> WeightsUnavailable:
