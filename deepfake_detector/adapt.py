@@ -33,7 +33,6 @@ from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
 
 FEWEST = 10
-_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
     )
     looks, lessons = model.head.lessons(pictures.X, new)
     looks = (looks @ recall.basis).astype(np.float32)
-    fold, after = split.dealt(groups, origin, _FOLDS), np.empty(len(new), object)
+    fold, after = split.dealt(groups, origin, split.FOLDS), np.empty(len(new), object)
     of_lesson = lessons["group"].map(dict(zip(apart, fold, strict=True))).to_numpy()
-    for i in range(_FOLDS):
+    for i in range(split.FOLDS):
         fitted = _fit(model, recall, recall.joined(looks[of_lesson != i], lessons[of_lesson != i]))
         after[fold == i] = _answers(model, fitted, pictures.X[fold == i])
     before = _answers(model, model.head, pictures.X)

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,12 +92,12 @@ class Cache:
             return None  # a damaged row: what it was is computed again, and written over it
         return Remembered(vectors, boxes, notes) if vectors.size and np.isfinite(vectors).all() else None
 
-    def put(self, encoder: str, entries: Mapping[bytes, Remembered] | Iterable[tuple[bytes, Remembered]]) -> None:
+    def put(self, encoder: str, entries: Mapping[bytes, Remembered]) -> None:
         """Remember a batch in one transaction: all of it or, after a kill, none of it."""
         now = int(time.time())
         rows = [
             (key, encoder, e.vectors.astype("<f4").tobytes(), e.boxes.astype("<i4").tobytes(), "\n".join(e.notes), now)
-            for key, e in (entries.items() if isinstance(entries, Mapping) else entries)
+            for key, e in entries.items()
         ]
         with self._lock:
             try:
@@ -123,11 +123,11 @@ class Cache:
         return (pages - free) * size
 
     def summary(self) -> dict[str, object]:
-        """What is in it: bytes, limit, and the number of pictures by encoder."""
+        """What is in it: bytes, and the number of pictures by encoder."""
         with self._lock:
             try:
                 counts = dict(self._db.execute("SELECT encoder, count(*) FROM embeddings GROUP BY encoder ORDER BY encoder"))
-                return {"path": str(self.path), "bytes": self._bytes(), "limit": self.limit, "pictures": counts}
+                return {"bytes": self._bytes(), "pictures": counts}
             except sqlite3.Error as error:
                 raise CacheError(self._advice(error)) from error
 

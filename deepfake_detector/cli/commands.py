@@ -143,7 +143,7 @@ def _inspect_cache(arguments: argparse.Namespace) -> int:
             say(f"{cache.path}: forgot {cache.clear()} embeddings")
             return 0
         summary = cache.summary()
-    say(f"{summary['path']}: {summary['bytes'] / 2**20:.1f} MiB")
+    say(f"{cache.path}: {summary['bytes'] / 2**20:.1f} MiB")
     for encoder, count in summary["pictures"].items():
         say(f"  {encoder:24} {count:9} pictures")
     return 0
