@@ -23,7 +23,7 @@ from deepfake_detector.images import open_picture
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.tracking import NOBODY, Tracker
 from deepfake_detector.types import Answer, Family, Looked, Part, Person, Verdict
-from deepfake_detector.video import Sampling, is_video
+from deepfake_detector.video import Sampling
 
 if TYPE_CHECKING:
     from deepfake_detector.bundle import Bundle
@@ -104,9 +104,7 @@ class Detector:
         return tuple(found)
 
     def judge_file(self, path: str | Path) -> Verdict:
-        """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
-        if not is_video(str(path)):
-            return self.judge(read_file(str(path)))
+        """One file, a picture or a clip → its verdict; raises UnusablePicture."""
         [(_, outcome)] = self.judge_files([str(path)])
         if isinstance(outcome, str):
             raise UnusablePicture(outcome)

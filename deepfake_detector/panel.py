@@ -69,7 +69,7 @@ class Panel:
         return self.first.looked_at(content)
 
     def judge_file(self, path: str | Path, sampling: Sampling | None = None) -> Verdict:
-        """One file, a picture or a clip → its verdict; raises UnusablePicture or OSError."""
+        """One file, a picture or a clip → its verdict; raises UnusablePicture."""
         *_, verdict = self.judging(path, sampling)
         return verdict
 
