@@ -48,11 +48,11 @@ def script(name: str, *arguments: str | Path, cwd: Path) -> subprocess.Completed
     """One of the top-level scripts, or `-m deepfake_detector`, in this process: to load all libraries again would take seconds."""
     from deepfake_detector import cli
 
-    commands = {"deepfake_detector": "main", "extract_embeddings.py": "extract", "train_classifier.py": "train", "evaluate.py": "evaluate"}
+    commands = {"deepfake_detector": "main", "extract_embeddings.py": "extract", "train_classifier.py": "train"}
     out, err, typed = io.StringIO(), io.StringIO(), [name, *map(str, arguments)]
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patch.object(sys, "argv", typed):
         try:
-            status = getattr(cli, commands[name])(typed[1:])
+            status = getattr(cli, commands.get(name, name.removesuffix(".py")))(typed[1:])
         except SystemExit as stop:  # argparse's
             status = stop.code
     return subprocess.CompletedProcess(typed, status, out.getvalue(), err.getvalue())

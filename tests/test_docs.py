@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from deepfake_detector import crops, table
-from tests.conftest import ROOT
+from tests.conftest import ROOT, script
 
 README = (ROOT / "README.md").read_text()
 PAGES = {file.relative_to(ROOT).as_posix(): file.read_text() for file in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
@@ -32,18 +32,17 @@ def test_the_worked_example_of_contributing_works(dataset, tmp_path):
     assert table.read(copy / "embeddings/colours.csv").X.shape == (80, 3)
 
 
-@pytest.mark.parametrize("script", sorted(set(re.findall(r"python (\w+\.py)", "".join(PAGES.values())))))
-def test_each_option_that_is_named_exists(script):
-    for line in re.findall(rf"python {re.escape(script)}(.*)", "\n".join(PAGES.values())):
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"python (\w+\.py)", "".join(PAGES.values())))))
+def test_each_option_that_is_named_exists(name):
+    for line in re.findall(rf"python {re.escape(name)}(.*)", "\n".join(PAGES.values())):
         data_set = re.findall(r"--dataset (\w+)", line)
         for option in re.findall(r"--[\w-]+", line):
-            assert option in help_text(script, *data_set), f"{script} {option}"
+            assert option in help_text(name, *data_set), f"{name} {option}"
 
 
 @functools.cache
-def help_text(script: str, *data_set: str) -> str:
-    command = [sys.executable, script, *(["--dataset", *data_set] if data_set else []), "--help"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def help_text(name: str, *data_set: str) -> str:
+    return script(name, *(["--dataset", *data_set] if data_set else []), "--help", cwd=ROOT).stdout
 
 
 @pytest.mark.parametrize(("option", "status", "begins"), [("--help", 0, "usage: report_speed.py"), ("--x", 2, "")])
@@ -77,8 +76,7 @@ def test_a_space_can_install_the_requirements():
 
 
 def test_the_crop_that_the_help_shows_can_be_had():
-    helped = subprocess.run([sys.executable, ROOT / "extract_embeddings.py", "--help"], capture_output=True, text=True, check=True).stdout
-    shown = re.search(r"faces:\S+", helped)[0]
+    shown = re.search(r"faces:\S+", help_text("extract_embeddings.py"))[0]
     assert f"`{shown}`" in PAGES["docs/training.md"]
     crops.load(shown)
 

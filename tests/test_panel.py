@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from deepfake_detector.ui.tabs.model import describe_all
 from deepfake_detector.ui.verdict_card import card
 from deepfake_detector.video import Clip, Sampling
 from tests.clips import draw_clip
-from tests.conftest import answering, process, script
+from tests.conftest import answering, script
 from tests.signing import signed_file
 
 
@@ -150,14 +151,20 @@ def test_no_note_is_lost_where_the_files_own_word_decides(model, tmp_path):
 
 
 def test_named_pipes_are_refused_and_nobody_waits_for_them(model, picture, tmp_path):
-    """In a process of its own, with a limit: one that opened a pipe would never come back."""
+    """Beside this thread, with a limit: one that opened a pipe would never come back."""
     folder, pipes = tmp_path / "folder", [tmp_path / "pipe.jpg", tmp_path / "pipe.mp4"]
     folder.mkdir()
     shutil.copy(picture, folder / "a.jpg")
     for pipe in pipes:
         os.mkfifo(pipe)
     (folder / "linked.jpg").symlink_to(pipes[0])
-    done = process("deepfake_detector", "predict", *pipes, folder, "--model", model, "--no-cache", cwd=tmp_path)
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(script, "deepfake_detector", "predict", *pipes, folder, "--model", model, "--no-cache", cwd=tmp_path)
+        try:
+            done = asked.result(timeout=60)
+        finally:
+            for pipe in pipes:  # let go of whoever waits
+                os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
     assert done.returncode == 1, done.stderr
     *refused_first, judged, refused_last = done.stdout.splitlines()
     assert [line.split(maxsplit=1)[1] for line in (*refused_first, refused_last)] == [
