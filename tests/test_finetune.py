@@ -22,7 +22,7 @@ from deepfake_detector.errors import TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import norms
 from deepfake_detector.finetune.batches import BATCH, Batches, see_window
 from deepfake_detector.finetune.model import Judged, promise_of, told_by_the_others
-from deepfake_detector.report.words import TUNED_ON_TOO_FEW, bad_at
+from deepfake_detector.report.words import bad_at, tuned_on_too_few
 from deepfake_detector.types import FAKE, REAL
 from tests import clips, gridded, tiny_clip
 from tests.conftest import ROOT
@@ -288,7 +288,7 @@ def test_clips_are_tuned_on_by_their_frames(tiny, tmp_path, capsys, caplog, monk
     assert model.manifest["promise"]["fakes_from"] == "generators learnt from, but not these pictures"
     assert {one["path"] for one in model.manifest["training"]["skipped"]} == {"Celeb-real/id77_0000.mp4", "List_of_testing_videos.txt"}
     assert [one["path"] for one in model.manifest["training"]["notes"]] == ["Celeb-real/id78_0000.mkv"]
-    assert TUNED_ON_TOO_FEW in bad_at(model.manifest)
+    assert tuned_on_too_few(model.manifest["training"])[0] in bad_at(model.manifest)
     kept = [file for file in (tmp_path / "m.runs" / "pictures").rglob("*") if file.is_file()]
     assert len(kept) == 2 * (2 * 12 + 1)
     monkeypatch.setattr(video.Clip, "picture", lambda *_: pytest.fail("a frame that is kept is decoded again"))

@@ -25,7 +25,7 @@ from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.intervals import clopper_pearson
 from deepfake_detector.report import build
 from deepfake_detector.report.gather import Request, gather
-from deepfake_detector.report.words import TUNED_ON_TOO_FEW, counted, given, promised, weaknesses
+from deepfake_detector.report.words import counted, given, promised, tuned_on_too_few, weaknesses
 from deepfake_detector.robustness import robustness
 from deepfake_detector.types import Sample, Thresholds
 from deepfake_detector.ui.tabs.model import describe
@@ -638,7 +638,9 @@ def test_a_model_that_is_good_at_what_it_knows_says_how_far_it_gets_with_what_is
     (said,) = weaknesses(scores, [], None, {"training": {"settings": {}, "left_out": runs}})
     assert "called many fakes real: 50% of d and 25% of b and c." in said
     runs = [one | {"generators": []} for one in runs]
-    assert weaknesses(scores, [], None, {"training": {"settings": {}, "left_out": runs}}) == [TUNED_ON_TOO_FEW]
+    (said,) = weaknesses(scores, [], None, {"training": {"settings": {}, "left_out": runs}})
+    assert "how it does on new ones was not measured" in said
+    assert tuned_on_too_few({"left_out": runs}) == [said]
 
 
 def test_what_a_model_keeps_of_pictures_from_elsewhere_is_on_its_card_and_page(world, tmp_path, capsys):

@@ -74,7 +74,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from deepfake_detector import bundle
     from deepfake_detector.finetune.method import Settings
     from deepfake_detector.finetune.model import finetune
-    from deepfake_detector.report.words import TUNED_ON_TOO_FEW
+    from deepfake_detector.report.words import tuned_on_too_few
     from deepfake_detector.split import without
 
     if arguments.steps < 1 or arguments.folds < 2:
@@ -104,11 +104,12 @@ def _finetune(arguments: argparse.Namespace) -> int:
             command_line(),
         )
     save_and_tell(done, out)
-    if not all(fold["generators"] and fold["sources"] for fold in done.bundle.manifest["training"]["left_out"]):
-        say(f"WARNING: {TUNED_ON_TOO_FEW} Add others to tune on, or measure it on some with evaluate.py.")
+    training = done.bundle.manifest["training"]
+    for why in tuned_on_too_few(training):
+        say(f"WARNING: {why} Add others to tune on, or measure it on some with evaluate.py.")
     columns = ("AUROC on these", "fakes alone new", "reals alone new", "none new", "reals called fake", "fakes called real")
     say("", f"{'a run without':72} {' '.join(f'{column:>17}' for column in columns)}")
-    for fold in done.bundle.manifest["training"]["left_out"]:
+    for fold in training["left_out"]:
         areas = [f"{fold[name]:.3f}" for name in ("auroc", "new_generator_auroc", "new_source_auroc", "known_auroc")]
         shares = [f"{fold['reals']['called_fake']:.1%}", f"{fold['fakes']['called_real']:.1%}"]
         of = without(fold["generators"], fold["sources"])

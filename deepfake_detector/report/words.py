@@ -62,12 +62,6 @@ def weaknesses(
     return found or ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
 
 
-TUNED_ON_TOO_FEW = (
-    "It was tuned on too few generators or real sources to leave whole ones out, so how it does on new ones was not measured. Expect "
-    "worse of it there."
-)
-
-
 def bad_at(manifest: dict[str, Any]) -> list[str]:
     """The same by what a model carries of itself, also of one that was only taught something, or never measured."""
     if scores := manifest.get("scores"):
@@ -87,15 +81,24 @@ def _on_the_unseen(training: dict[str, Any]) -> list[str]:
             "When training held out both a generator and a source of real pictures, it told the fakes of the one from the pictures of the "
             f"other with AUROC {area:.2f} on average: what is new to it in both ways it judges badly."
         )
+    found += tuned_on_too_few(training)
     runs = training.get("left_out", ())
-    if any(not (run["generators"] and run["sources"]) for run in runs):
-        found.append(TUNED_ON_TOO_FEW)
     missed = sorted(((run["fakes"]["called_real"], run["generators"]) for run in runs if run["generators"]), reverse=True)
     missed = [(share, names) for share, names in missed if share > WEAK_SHARE]
     if missed:
         shares = _list(f"{share:.0%} of {' and '.join(names)}" for share, names in missed)
         found.append(f"Of generators that it had not been tuned on it called many fakes real: {shares}.")
     return found
+
+
+def tuned_on_too_few(training: dict[str, Any]) -> list[str]:
+    """That nobody knows how a tuned model does on new generators or sources, where its runs left no whole ones out."""
+    if all(run["generators"] and run["sources"] for run in training.get("left_out", ())):
+        return []
+    return [
+        "It was tuned on too few generators or real sources to leave whole ones out, so how it does on new ones was not measured. Expect "
+        "worse of it there."
+    ]
 
 
 def never_learnt(*trainings: dict[str, Any]) -> list[str]:
