@@ -25,7 +25,7 @@ from PIL import Image
 
 from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
-from tests.conftest import ROOT, answering, draw, process
+from tests.conftest import ROOT, answering, draw, process, script
 from tests.contrast import faint
 from tests.serving import served, web
 from tests.signing import signed_file
@@ -1333,8 +1333,9 @@ except KeyboardInterrupt:
     assert (tmp_path / "loaded").exists(), "no thread may be left in a library's own code"
 
 
-def test_a_model_that_is_missing_is_said_before_there_is_a_page(tmp_path):
-    done = process("app.py", "--model", "nowhere", "--no-cache", cwd=tmp_path)
+def test_a_model_that_is_missing_is_said_before_there_is_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepfake_detector.ui.build.serve", lambda *_, **__: pytest.fail("a page is served"))
+    done = script("app.py", "--model", "nowhere", "--no-cache", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "There is no model at nowhere" in done.stderr
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.ui import password
 from deepfake_detector.ui.clients import network_of
-from tests.conftest import process
+from tests.conftest import script
 
 SECRET = "pässword: of two words"
 
@@ -149,8 +149,9 @@ def test_a_file_without_a_password_opens_no_page(tmp_path, content, said):
 
 
 @pytest.mark.parametrize("named", ["empty", ""])  # as "$FILE" is where that is not set
-def test_without_a_password_in_its_file_nothing_is_served(tmp_path, named):
+def test_without_a_password_in_its_file_nothing_is_served(tmp_path, named, monkeypatch):
+    monkeypatch.setattr("deepfake_detector.ui.build.serve", lambda *_, **__: pytest.fail("a page is served"))
     (tmp_path / "empty").touch()
-    done = process("app.py", "--password-file", named, "--no-cache", cwd=tmp_path)
+    done = script("app.py", "--password-file", named, "--no-cache", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--password-file should name a file with a password" in done.stderr
