@@ -16,8 +16,6 @@ from deepfake_detector.errors import TableError
 from deepfake_detector.intervals import delong, paired_difference
 from deepfake_detector.types import Thresholds
 
-HALF = Thresholds(0.5, 0.5)  # for detectors that come without thresholds of their own
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -31,7 +29,7 @@ class Scored:
     name: str
     rows: pd.DataFrame
     p_fake: np.ndarray
-    thresholds: Thresholds = HALF
+    thresholds: Thresholds = Thresholds(0.5, 0.5)  # of a detector that comes without any
     manifest: dict[str, Any] = field(default_factory=dict)
     regions: tuple[pd.DataFrame, np.ndarray] | None = None
     families: pd.DataFrame | None = None
