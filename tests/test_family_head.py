@@ -171,7 +171,7 @@ def test_fakes_are_grouped_by_photographs_that_are_there_twice_too():
 
 
 def test_an_interval_over_few_lines_is_as_wide_as_they_are_few():
-    """Of fifty draws of lines the interval of the mean accuracy holds the truth in about 95 %; a bootstrap of three lines has 75 %."""
+    """Of lines drawn anew, three a family, the mean accuracy's interval holds the truth in about 95 %; a bootstrap of three has 75 %."""
     rng, held = np.random.default_rng(0), 0
     for _ in range(200):
         accuracy = rng.uniform(0.6, 1.0, 6)

@@ -383,10 +383,9 @@ def test_the_promised_rates_hold_on_fresh_pictures(rate):
     assert broken / 200 < 0.1
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_frames_of_few_clips_are_few_pictures(seed):
-    """Forty clips of sixteen frames that are nearly alike: the promise holds on fresh clips of the same kind."""
-    rng = np.random.default_rng(seed)
+def test_frames_of_few_clips_are_few_pictures():
+    """A hundred clips of sixteen frames that are nearly alike: the promise holds on fresh clips of the same kind."""
+    rng = np.random.default_rng(0)
 
     def draw(clips, shift, frames=16):
         z = rng.normal(shift, 1, clips).repeat(frames) + rng.normal(0, 0.1, clips * frames)
