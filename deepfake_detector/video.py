@@ -139,7 +139,7 @@ def tags(path: str) -> dict[str, str]:
 
 
 class Clip:
-    """The chosen frames of one file: their `times` in seconds, as the file states them, and the pictures on demand.
+    """The chosen frames of one file: their `times` in seconds from its first frame, as a player counts, and the pictures on demand.
 
     `seconds` is how long those last that are there. Making one reads the file but decodes nothing; raises UnusablePicture or OSError.
     `notes` say what is missing of it.
@@ -228,7 +228,7 @@ class Clip:
         if not group_of:
             raise UnusablePicture("no frame in this video; get a complete copy")
         stamps = sorted(group_of)
-        times = [float(stamp * unit) for stamp in stamps]
+        times = [float((stamp - stamps[0]) * unit) for stamp in stamps]
         if end <= stamps[-1]:  # some formats don't say how long the last one stays
             end = stamps[-1] + (stamps[-1] - stamps[0]) // max(1, len(stamps) - 1)
         seconds = float((end - stamps[0]) * unit)
@@ -239,7 +239,7 @@ class Clip:
             self.notes = (*self.notes, f"its {frames} frames share {len(group_of)} times: of each time one is looked at")
         if self._joints:
             self.notes = (*self.notes, f"by its times it is {self._joints + 1} recordings, joined; its times are counted on over them")
-        chosen = sampling.choose(times, float(end * unit))
+        chosen = sampling.choose(times, seconds)
         if sampling.every is None and 2 * len(chosen) < min(sampling.frames, len(times)):
             chosen = sampling.choose_by_number(len(times))
             self.notes = (*self.notes, _UNEVEN)
