@@ -1233,7 +1233,9 @@ def test_a_plain_kill_waits_for_nobody_and_leaves_no_upload_behind(browser, mode
         for visitor in asking:
             visitor.join(60)
         page.close()
-    assert server.returncode == 0, (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text()
+    assert server.returncode == 0, said
+    assert "eyboard" not in said
     assert list((tmp_path / "uploads").iterdir()) == []
     assert (tmp_path / "waits for nobody").read_text() == "True"
 

@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -114,7 +115,12 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     ssr_mode=False,  # a Space may ask for it, and then Node, which knows no API, would stand before it
                     app_kwargs={"routes": api.routes(detector), "lifespan": _before_all_else(guards)},
                     show_error=True,
+                    prevent_thread_lock=True,
                 )
+                with suppress(KeyboardInterrupt):  # here, or Gradio would have words for it that are about threads
+                    while True:
+                        time.sleep(3600)
+                page.close(verbose=False)
     except OSError as error:
         raise DetectorError(
             f"The page can't be served at {host or 'this machine'}, port {port or 'any'} ({error}). "
