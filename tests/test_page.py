@@ -27,7 +27,7 @@ from deepfake_detector.detect import Detector
 from tests.clips import draw_clip, draw_sound
 from tests.conftest import ROOT, answering, draw, process, script
 from tests.contrast import faint
-from tests.serving import served, web
+from tests.serving import anew, served, web
 from tests.signing import signed_file
 from tests.test_images import HEIC
 
@@ -805,7 +805,8 @@ def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
         "fetch.fetched_now = functools.partial(fetch.fetched_now, allow_private=True); "
         f"runpy.run_path({str(ROOT / 'app.py')!r}, run_name='__main__')"
     )
-    with web(tmp_path / "site") as site, served([model], tmp_path, 7996, ["-c", lenient]) as (url, _):
+    (tmp_path / "app.py").write_text(lenient)
+    with web(tmp_path / "site") as site, served([model], tmp_path, 7996, [tmp_path / "app.py"]) as (url, _):
         page = browser.new_page()
         page.goto(url)
         page.fill("#address textarea, #address input", f"{site}/red.png")
@@ -1215,7 +1216,7 @@ def test_a_plain_kill_waits_for_nobody_and_leaves_no_upload_behind(browser, mode
     (tmp_path / "app.py").write_text(TOLD_AT_THE_END)
     content = draw(tmp_path / "mine.png", 1, 5500).read_bytes()
     whole, half = len(content) + 100, len(content) // 2
-    with served([model], tmp_path, 7993, [tmp_path / "app.py"]) as (url, server):
+    with served([model], tmp_path, 7993, [tmp_path / "app.py"], anew) as (url, server):
         page = browser.new_page()
         page.goto(url)
         page.locator("#status", has_text="Ready").wait_for(timeout=90_000)
