@@ -24,6 +24,16 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+LONGEST = ("test_page", "test_tuned_transformers", "test_ray", "test_under_way")  # by what each takes
+
+
+def pytest_configure(config):
+    """Those before all others, or one worker would be left with one of them when the others are done."""
+    config.option.loadscopereorder = False  # by the number of their tests
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def draw(path: Path, label: int, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
