@@ -273,7 +273,18 @@ def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_pa
     page.get_by_role("tab", name="Many files", selected=True).wait_for()
     page.click("#judge_many")
     page.locator("#many_told", has_text="Of 3: ").wait_for(timeout=90_000)
+    for i in range(101):
+        (tmp_path / "too_many" / f"{i}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / "too_many" / f"{i}.png").touch()
+    too_many, sent = sorted((tmp_path / "too_many").iterdir()), len(page.requested)
+    drag(page, *too_many, folder / "0.png", place="#many tr")
+    page.get_by_role("alert").get_by_text("There are 102 files; at most 100 are taken at once").wait_for()
+    drag(page, tmp_path / "too_many", place="#many tr")
+    page.get_by_role("alert").get_by_text("There are more than 100 files").wait_for()
+    assert not [url for url in page.requested[sent:] if "upload" in url]
+    assert page.locator("#many_told", has_text="Of 3: ").count() == 1, "what was there stays"
     drag(page, tmp_path / "others", place="#many_verdicts")
+    page.get_by_role("alert").wait_for(state="detached")
     page.locator("#many_told", has_text="Of 3: ").wait_for(state="detached")
     page.click("#judge_many")
     page.locator("#many_told", has_text="1 not judged").wait_for()
@@ -678,6 +689,8 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     (tmp_path / "text.jpg").write_text("I am no picture")
     page.get_by_role("tab", name="Many files").click()
     page.locator("#judge_many:disabled").wait_for()
+    page.set_input_files("#many input[type=file]", [red] * 102)
+    page.get_by_role("alert").get_by_text("There are 102 files; at most 100 are taken at once").wait_for()
     page.set_input_files("#many input[type=file]", [red, blue, clip, tmp_path / "text.jpg", long])
     page.locator("#many").get_by_text("long").first.wait_for()
     page.click("#judge_many")
@@ -776,7 +789,7 @@ def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, mon
     from deepfake_detector.ui.tabs import many
 
     many.check(["a.jpg"] * (many.MOST - 16) + ["a.mp4"])
-    with pytest.raises(DetectorError, match="more than the 100 pictures.*a clip counts as 16"):
+    with pytest.raises(DetectorError, match="There are 101 pictures, of which a clip counts as 16; at most 100"):
         many.check(["a.jpg"] * (many.MOST - 15) + ["a.mp4"])
     paths = [str(draw(tmp_path / f"{i}.png", 1, 9100 + i, size=(60, 50))) for i in range(3)]
     panel = Panel([Detector(model)])

@@ -1,5 +1,5 @@
 // What the browser is to do beside what Gradio does, once the page is there. `endings` has those of files' names, by the box that takes them,
-// `titles` what the boxes' tabs are called; `most` how many files a box takes.
+// `titles` what the boxes' tabs are called; `most` how many files a box takes at once, of those that take several.
 (endings, titles, most) => {
   // A screen reader is to tell what comes there, and what the example pictures are.
   const SPOKEN = '#status, #verdict, #noted, #clip_verdict, #many_told, #taught';
@@ -18,11 +18,13 @@
   let sent;
   const place = box => document.querySelector(`#${box} input[type=file]`);
   const hand = () => {
-    const input = sent && place(sent.to);
-    if (!input) return;
-    input.files = sent.files;
+    const to = sent && (sent.refused ? document.getElementById(sent.to) : place(sent.to));
+    if (!to) return;
+    const {files, refused} = sent;
     sent = undefined;
-    input.dispatchEvent(new Event('change', {bubbles: true}));
+    if (refused) return to.before(Object.assign(document.createElement('p'), {id: 'refused', role: 'alert', textContent: refused}));
+    to.files = files;
+    to.dispatchEvent(new Event('change', {bubbles: true}));
   };
   const look = () => {
     name();
@@ -50,13 +52,16 @@
   };
   // In a narrow window Gradio has some tabs in a menu, where their titles alone tell them.
   const inMenu = title => [...document.querySelectorAll('.overflow-dropdown button')].find(tab => tab.textContent === title);
+  const tooMany = (files, to) => files.length > most[to];  // never of a box that takes one
   const send = (files, to) => {
     const transfer = new DataTransfer();
+    const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
+    const refused = tooMany(files, to) && `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`;
     for (const file of files) transfer.items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
-    sent = {to, files: transfer.files};
+    sent = {to, files: transfer.files, refused};
     if (titles[to]) (document.querySelector(`[data-tab-id=${to}]`) ?? inMenu(titles[to])).click();
     // Nor has one that holds a clip, or where Gradio was asked to paste.
-    if (!place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
+    if (!refused && !place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
     hand();
   };
   // The files, and of folders, and of those in them, what is wanted and can be read; no more than it takes to be told that it is too much.
@@ -85,12 +90,14 @@
   // for a file beside its box a browser would leave the page.
   const take = (event, {files, items}, beside) => {
     if (event.defaultPrevented || !files?.length) return;
+    document.getElementById('refused')?.remove();
     const at = boxes.filter(box => beside ? document.getElementById(box)?.checkVisibility() : event.target.closest(`#${box}`));
     const here = at.length || !beside ? at.length < 2 && at[0] : 'picture';  // of two, which is meant?
     const entries = Array.from(items ?? [], item => item.webkitGetAsEntry()).filter(Boolean);
     const isFolder = entries.some(entry => entry.isDirectory);
     const to = here && meant(files, here);
-    const fits = event.type === 'change' && to === here && [...files].every(file => file.type.startsWith(KINDS[here]));
+    const isPicked = event.type === 'change' && to === here && !tooMany(files, to);
+    const fits = isPicked && [...files].every(file => file.type.startsWith(KINDS[here]));
     if (!beside && (!here || fits)) return;
     event.preventDefault();
     event.stopPropagation();

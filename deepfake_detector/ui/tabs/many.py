@@ -132,9 +132,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
 def check(paths: list[str]) -> None:
     """Raise DetectorError for too many."""
     clips = sum(map(is_video, paths))
-    if len(paths) - clips + clips * Sampling().frames > MOST:
+    count = len(paths) - clips + clips * Sampling().frames
+    if count > MOST:
         raise DetectorError(
-            f"There are more than the {MOST} pictures that are judged here at once, of which a clip counts as {Sampling().frames}. Remove "
+            f"There are {count} pictures, of which a clip counts as {Sampling().frames}; at most {MOST} are judged here at once. Remove "
             "some, or use the command line's predict."
         )
 
