@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class Panel:
         *_, verdict = self.judging(path, sampling)
         return verdict
 
-    def judging(self, path: str | Path, sampling: Sampling | None = None) -> Iterator[Progress | Verdict]:
+    def judging(self, path: str | Path, sampling: Sampling | None = None) -> Generator[Progress | Verdict]:
         """As `judge_file`: how far it has come, at each frame that was not remembered, and at last the verdict.
 
         It goes on only while somebody asks for more. What was embedded until then is remembered.

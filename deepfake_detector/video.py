@@ -171,7 +171,7 @@ class Clip:
         """The nth chosen frame, to be asked for once; from any thread, best in order. Raises UnusablePicture for a damaged or blank one."""
         stamp = self._stamps[nth]
         with self._lock:
-            self._decoder = self._decoder or self._decode()
+            self._decoder = self._decoder or _decoded(self._path, self._wanted, self._groups)
             while stamp not in self._ready:
                 one = next(self._decoder, None)
                 if one is None:
@@ -251,23 +251,28 @@ class Clip:
                 groups.setdefault(one, set()).add(stamp)
         return [stamps[i] for i in chosen], [times[i] for i in chosen], groups, seconds
 
-    def _decode(self) -> Iterator[tuple[int, av.VideoFrame | None]]:
-        """The chosen frames in the order of the decoder, None for a damaged one; a group of packets is decoded up to its last."""
-        for with_lead in (False, True):
-            container, stream = _open(self._path)
-            with container:
-                decoder = stream.codec_context
-                decoder.thread_type = "AUTO"
-                for frame, whole in _frames(container, stream, decoder, self._is_needed, with_lead):
-                    stamp = _stamp(frame)
-                    if stamp in self._wanted:
-                        self._wanted.discard(stamp)
-                        yield stamp, frame if whole else None
-                    if not self._wanted:
-                        return
 
-    def _is_needed(self, group: int) -> bool:
-        return not self._wanted.isdisjoint(self._groups.get(group, ()))
+def _decoded(path: str, wanted: set[int], groups: dict[int, set[int]]) -> Iterator[tuple[int, av.VideoFrame | None]]:
+    """The wanted frames in the order of the decoder, None for a damaged one; a group of packets is decoded up to its last.
+
+    It knows nothing of its clip: the two would hold each other, and the decoder's threads and the file, deleted perhaps, for long after.
+    """
+
+    def is_needed(group: int) -> bool:
+        return not wanted.isdisjoint(groups.get(group, ()))
+
+    for with_lead in (False, True):
+        container, stream = _open(path)
+        with container:
+            decoder = stream.codec_context
+            decoder.thread_type = "AUTO"
+            for frame, whole in _frames(container, stream, decoder, is_needed, with_lead):
+                stamp = _stamp(frame)
+                if stamp in wanted:
+                    wanted.discard(stamp)
+                    yield stamp, frame if whole else None
+                if not wanted:
+                    return
 
 
 def _open(path: str) -> tuple[InputContainer, VideoStream]:
@@ -399,10 +404,13 @@ def _in_rgb(frame: av.VideoFrame) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _upright(image: Image.Image, frame: av.VideoFrame) -> Image.Image:
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    import numpy as np
+    from av.sidedata.sidedata import SideDataContainer
+
+    # Not by frame.side_data: that and its frame then hold each other, and so the pixels and the threads that made an image of them.
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
     if matrix is None:
         return image
-    import numpy as np
 
     a, b, _, c, d = np.sign(np.frombuffer(matrix, np.int32)[:5]).tolist()
     turn = _UPRIGHT.get((a, b, c, d))

@@ -301,7 +301,7 @@ def test_one_client_with_many_files_keeps_no_other_out(monkeypatch):
 def alone() -> Panel:
     """A panel of which only the answering counts."""
     verdict = Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0)
-    return SimpleNamespace(warm=lambda: None, judging=lambda path, sampling: [verdict])
+    return SimpleNamespace(warm=lambda: None, judging=lambda path, sampling: (one for one in [verdict]))
 
 
 @contextmanager
@@ -408,7 +408,7 @@ def test_a_clip_whose_judgement_nobody_waits_for_frees_its_place(model, tmp_path
     monkeypatch.setattr(api, "AT_ONCE", 1)
     monkeypatch.setattr(api, "WAITING", 1)
     encoded, begun, go, asked = [], threading.Event(), threading.Event(), Future()
-    encode, wait = Encoder.encode, Turns._wait
+    encode, wait, others = Encoder.encode, Turns._wait, set(threading.enumerate())
 
     def slowly(encoder, prepared):
         encoded.append(len(prepared))
@@ -439,6 +439,7 @@ def test_a_clip_whose_judgement_nobody_waits_for_frees_its_place(model, tmp_path
         go.set()
         assert posted(port) == 200
         assert sum(encoded) < 72, "half of the frames of one"
+        assert not [one for one in set(threading.enumerate()) - others if one.name.startswith("decode")], "nor does a thread hold its file"
 
 
 def test_who_leaves_during_an_upload_leaves_nothing_in_the_log(caplog):

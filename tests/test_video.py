@@ -1,5 +1,6 @@
 """video.py finds frames by their exact times, upright, each decoded once, and says what a broken clip lacks."""
 
+import gc
 import re
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -149,14 +150,14 @@ def test_pixels_that_are_not_square_are_shown_as_wide_as_they_are(tmp_path, stre
 def test_no_frame_is_decoded_twice_and_groups_without_a_chosen_one_not_at_all(tmp_path, monkeypatch):
     path = str(draw_clip(tmp_path / "a.mp4", STEADY, g="10", bf="2"))
     decoded = []
-    real = Clip._decode
+    real = video._decoded
 
-    def counting(self):
-        for stamp, frame in real(self):
+    def counting(*asked):
+        for stamp, frame in real(*asked):
             decoded.append(stamp)
             yield stamp, frame
 
-    monkeypatch.setattr(Clip, "_decode", counting)
+    monkeypatch.setattr(video, "_decoded", counting)
     clip = Clip(path, Sampling(3))
     assert decoded == [], "listing decodes nothing"
     with ThreadPoolExecutor(3) as pool:  # in any order
@@ -185,6 +186,20 @@ def test_a_group_is_decoded_no_further_than_its_last_frame_that_is_asked_for(tmp
     clip.forget(0)
     assert grey(clip.picture(1).image) == pytest.approx(shade(375), abs=4)
     assert len(decoded) <= 126 + in_a_row
+
+
+def test_what_was_decoded_of_a_clip_goes_with_it(tmp_path):
+    """At once, not when Python next looks for what holds but itself: frames are large, and an upload's file has been deleted by then."""
+    path = str(draw_clip(tmp_path / "a.mp4", STEADY))
+    gc.collect()
+    gc.disable()
+    try:
+        numbers(Clip(path, Sampling(3)))
+        Clip(path, Sampling(3)).picture(0)  # and no more is asked for
+        left = [one for one in gc.get_objects() if type(one) in (Clip, av.VideoFrame, av.container.InputContainer)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 @pytest.mark.parametrize(("chosen", "options"), [(9, OPEN), (40, OPEN), (3, REFRESHED), (16, REFRESHED)])

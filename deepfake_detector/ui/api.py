@@ -7,8 +7,8 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -270,13 +270,14 @@ def _answer(detector: Warming, uploaded: BinaryIO, name: str, wanted: _Wanted) -
             raise _Refused(503, str(error)) from error
 
 
-def _unless_cancelled(judging: Iterator[Progress | Verdict]) -> Iterator[Progress | Verdict]:
+def _unless_cancelled(judging: Generator[Progress | Verdict]) -> Iterator[Progress | Verdict]:
     """The same for as long as this thread's answer is waited for; raises what cancels the task that waited."""
     from anyio.from_thread import check_cancelled
 
-    for so_far in judging:
-        check_cancelled()
-        yield so_far
+    with closing(judging):  # or what cancels would hold on to it, and to the file and its decoder
+        for so_far in judging:
+            check_cancelled()
+            yield so_far
 
 
 def _parts(panel: Panel, content: bytes) -> dict[str, Any]:
