@@ -23,12 +23,24 @@ from deepfake_detector.ui.verdict_card import card
 from tests.conftest import ROOT, draw, draw_dataset, json_lines, process, script
 
 
-def test_predict_gives_one_json_object_a_line(model, tmp_path):
+def test_predict_gives_one_json_object_a_line(model, tmp_path, monkeypatch):
     red, blue = draw(tmp_path / "in/red.png", 0, 900), draw(tmp_path / "in/deep/blue.webp", 1, 901)
     (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "in/deep/read.me").touch()
+    list_folder = os.scandir
+
+    def refuse_locked(path):
+        if os.path.basename(path) == "locked":
+            raise PermissionError(13, "Permission denied")
+        return list_folder(path)
+
+    (tmp_path / "in/locked").mkdir()
+    monkeypatch.setattr(os, "scandir", refuse_locked)
     done = script("deepfake_detector", "predict", "in", "text.jpg", "gone.jpg", "--model", model, "--json", cwd=tmp_path)
     lines = json_lines(done.stdout)
-    assert [line["file"] for line in lines] == ["in/deep/blue.webp", "in/red.png", "text.jpg", "gone.jpg"]
+    assert [line["file"] for line in lines] == ["in/deep/blue.webp", "in/red.png", "text.jpg", "gone.jpg", "in/locked/"]
+    assert "in: skipped 1 by their endings (deep/read.me)" in done.stderr
+    assert lines[4]["error"] == "the folder can't be read: Permission denied"
     assert {"file", "p_fake", "verdict", "model", "encoder"} <= lines[0].keys()
     assert lines[0]["p_fake"] > 0.5 > lines[1]["p_fake"]
     assert all(line["verdict"] in ("real", "fake", "unsure") and line["model"] == "colours" for line in lines[:2])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.cli.options import check_known, open_cache, panel_of, sampling_of
 from deepfake_detector.cli.say import say
-from deepfake_detector.errors import DetectorError, UnusablePicture
+from deepfake_detector.errors import UnusablePicture
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deepfake_detector.video import Sampling
 
 MOST_ALIKE = 3  # known pictures named on a file's line; --json has all
+NAMED = 3  # files in a folder that are left out
 
 
 def predict_files(arguments: argparse.Namespace) -> int:
@@ -92,17 +93,17 @@ def _plain_line(path: str, outcome: Verdict | str) -> str:
 
 def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:
     """Files as they are, folders as the pictures and clips in them, sorted; `unlisted` takes folders that give none, and why."""
-    from deepfake_detector.datasets.folder import picture_files
+    from deepfake_detector.datasets.folder import files_below
 
     for path in paths:
         if not os.path.isdir(path):
             yield path
             continue
-        try:
-            found = picture_files(path)
-        except DetectorError as error:
-            unlisted.append((path, str(error)))
-            continue
-        if not found:
+        found, others, unread = files_below(path)
+        if others:
+            named = ", ".join(others[:NAMED]) + (", …" if len(others) > NAMED else "")
+            say(f"{path}: skipped {len(others)} by their endings ({named}); a picture among them is judged if it is named", file=sys.stderr)
+        unlisted.extend(unread)
+        if not found and not unread:
             unlisted.append((path, "there are no pictures or clips in this folder"))
         yield from found

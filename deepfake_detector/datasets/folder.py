@@ -112,12 +112,27 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
 
 def picture_files(root: str | Path) -> list[str]:
     """The paths of the pictures and clips below a folder, labelled or not, in the order of their names."""
-    unread: list[tuple[str, str]] = []
-    found = sorted(walk(str(root), EXTENSIONS + video.EXTENSIONS, unread), key=lambda file: (file[1], file[0]))
+    found, _, unread = files_below(str(root))
     if unread:
-        name, reason = unread[0]
-        raise DatasetError(f"{os.path.join(root, name)}: {reason}. Point to a folder that can be read throughout.")
-    return [path for path, _ in found]
+        path, reason = unread[0]
+        raise DatasetError(f"{path}: {reason}. Point to a folder that can be read throughout.")
+    return found
+
+
+def files_below(root: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+    """What is below a folder: the paths of pictures and clips, the names of other files, and folders that can't be read, with the reason.
+
+    Each in the order of their names.
+    """
+    unread: list[tuple[str, str]] = []
+    files = sorted(walk(root, None, unread), key=lambda file: (file[1], file[0]))
+    found = [path for path, _ in files if _has_ending(path)]
+    others = [name for path, name in files if not _has_ending(path)]
+    return found, others, [(os.path.join(root, name), reason) for name, reason in sorted(unread)]
+
+
+def _has_ending(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in EXTENSIONS + video.EXTENSIONS
 
 
 # ---- folders
