@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import logging
 import os
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from deepfake_detector.types import EncoderSpec
 
 DEFAULT_CACHE_GB = 20.0
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, one's share of it, or all that a file may hold
 
 
 def run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
@@ -52,7 +54,8 @@ def run(command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentP
         return 1
     except OSError as error:  # a full disk, or a place that may not be written: nothing that is read by name comes this far
         said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error
-        say(f"{parser.prog}: error: {said}. Make room, or choose another place, and run it again.", file=sys.stderr)
+        advice = "Make room, or choose another place" if error.errno in _FULL else "Choose another place"
+        say(f"{parser.prog}: error: {said}. {advice}, and run it again.", file=sys.stderr)
         return 2
 
 
