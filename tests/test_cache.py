@@ -99,6 +99,10 @@ def test_it_can_be_inspected_and_cleared_in_one_line(tmp_path):
     assert "50 pictures" in shown.stdout
     assert "forgot 50" in script("deepfake_detector", "cache", "--clear", "--cache", place, cwd=tmp_path).stdout
     assert place.stat().st_size < big / 4
+    mistyped = script("deepfake_detector", "cache", "--clear", "--cache", "d.sqlite", cwd=tmp_path)
+    assert "d.sqlite: there is no such file" in mistyped.stdout
+    assert "forgot" not in mistyped.stdout
+    assert not (tmp_path / "d.sqlite").exists()
 
 
 def test_a_file_that_is_no_cache_is_refused_in_words(tmp_path):

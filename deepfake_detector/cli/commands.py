@@ -136,9 +136,13 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _inspect_cache(arguments: argparse.Namespace) -> int:
-    from deepfake_detector.cache import Cache
+    from deepfake_detector.cache import Cache, default_path
 
-    with Cache(arguments.cache) as cache:
+    path = Path(arguments.cache or default_path())
+    if not path.exists():  # mistyped, perhaps, or looked for from another folder: to make one would seem to have forgotten all
+        say(f"{path}: there is no such file, so nothing is remembered in it")
+        return 0
+    with Cache(path) as cache:
         if arguments.clear:
             say(f"{cache.path}: forgot {cache.clear()} embeddings")
             return 0
