@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from copy import copy
 from typing import Generic, TypeVar
+
+from deepfake_detector.errors import UnusablePicture
 
 Value = TypeVar("Value")
 
@@ -15,7 +18,7 @@ class Once(Generic[Value]):
 
     def __init__(self, function: Callable[[], Value]):
         self._function: Callable[[], Value] | None = function
-        self._outcome: Future[Value] = Future()
+        self._outcome: Future[tuple[Value | None, UnusablePicture | None]] = Future()
         self._lock = threading.Lock()
 
     def __call__(self) -> Value:
@@ -23,7 +26,13 @@ class Once(Generic[Value]):
             function, self._function = self._function, None  # what it holds is no longer needed
         if function:
             try:
-                self._outcome.set_result(function())
+                self._outcome.set_result((function(), None))
+            except UnusablePicture as error:
+                self._outcome.set_result((None, copy(error)))
             except Exception as error:
                 self._outcome.set_exception(error)
-        return self._outcome.result()
+        value, unusable = self._outcome.result()
+        if unusable:
+            # As a copy, too: what is raised holds all that it came through, such as the picture, and would be held here with it.
+            raise copy(unusable)
+        return value

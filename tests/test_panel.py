@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from deepfake_detector.cache import Cache
 from deepfake_detector.detect import DEFAULT_MODEL, Detector
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.once import Once
 from deepfake_detector.panel import FACE_SWAPS, Panel
 from deepfake_detector.types import Progress
 from deepfake_detector.ui.tabs.model import describe_all
@@ -74,6 +76,17 @@ def test_a_folder_is_judged_in_order_and_a_bad_file_costs_itself_alone(panel_of,
     assert [path for path, outcome in outcomes if isinstance(outcome, str)] == [paths[7]]
     with pytest.raises(UnusablePicture, match="not a picture"):
         panel.judge_file(paths[7])
+    there = onces()
+    gc.disable()
+    try:
+        list(panel.judge_files([paths[7]]))
+        assert onces() <= there, "nor is it held until Python next looks for what holds but itself: it may be large"
+    finally:
+        gc.enable()
+
+
+def onces() -> int:
+    return sum(type(one) is Once for one in gc.get_objects())
 
 
 def test_a_frame_is_decoded_once_for_all_models_whatever_the_cache_knows(model, tmp_path, monkeypatch):
