@@ -28,6 +28,7 @@ from deepfake_detector.errors import TrainingError
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.recall import Recall
+from deepfake_detector.twins import in_both_classes
 from deepfake_detector.types import LABEL_NAMES, Embeddings
 from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
@@ -119,9 +120,11 @@ def recall_of(model: Bundle) -> Recall:
 
 
 def _check(model: Bundle, recall: Recall, rows: pd.DataFrame, groups: np.ndarray) -> None:
-    both = rows.groupby("sha256")["label"].nunique().gt(1)
-    if both.any():
-        raise TrainingError(f"{both.sum()} of the pictures are shown both as real and as fake, byte for byte. Leave one out.")
+    if both := in_both_classes(rows):
+        names = " and ".join(map(repr, both[0]))
+        raise TrainingError(
+            f"{len(both)} of the pictures are shown both as real and as fake, byte for byte: {names}, for one. Leave one of each out."
+        )
     for (label, place), own in rows.assign(number=groups).groupby(["label", "generator"]):
         if (count := own["number"].nunique()) < FEWEST:
             raise TrainingError(

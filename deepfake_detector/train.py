@@ -38,6 +38,7 @@ from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.metrics import auroc
 from deepfake_detector.recall import Recall, remember
 from deepfake_detector.table import joined
+from deepfake_detector.twins import in_both_classes
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW, Embeddings, Thresholds
 from deepfake_detector.vectors import Vectors
 from deepfake_detector.versions import versions
@@ -346,11 +347,10 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
     some = np.asarray(data.X[np.arange(min(len(data), _LOOKED_AT))])
     if (some == some[:1]).all():
         raise TrainingError(f"The encoder gave the same numbers for all of the first {len(some)} pictures, so there is nothing to tell.")
-    both = data.rows[data.rows.groupby("sha256")["label"].transform("nunique") > 1]
-    if len(both):
-        names = " and ".join(map(repr, both[both["sha256"] == both["sha256"].iloc[0]].drop_duplicates("label")["path"]))
+    if both := in_both_classes(data.rows):
+        names = " and ".join(map(repr, both[0]))
         raise TrainingError(
-            f"{both['sha256'].nunique()} files are there both as real and as fake, byte for byte: {names}, for one. Remove one of each, "
+            f"{len(both)} files are there both as real and as fake, byte for byte: {names}, for one. Remove one of each, "
             "and make the tables again."
         )
     if len(pictures) < MIN_ROWS:

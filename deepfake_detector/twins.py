@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 
+import pandas as pd
+
 from deepfake_detector.errors import DatasetError
+
+
+def in_both_classes(rows: pd.DataFrame) -> list[list[str]]:
+    """Of a table's rows, the paths of each file that stands in both classes: the first of either."""
+    both = rows[rows.groupby("sha256")["label"].transform("nunique") > 1].drop_duplicates(["sha256", "label"])
+    return [list(paths) for _, paths in both.groupby("sha256", sort=False)["path"]]
 
 
 class Twins:
