@@ -136,8 +136,10 @@ class _Fakes:
         generator, pictures = data.rows["generator"].to_numpy(), (data.rows["split"] != VIEW).to_numpy()
         known = {name: line_of(name) for name in sorted(set(generator[data.rows["label"] == FAKE]))}
         unknown = [name for name, line in known.items() if line is None]
+        if len(unknown) == len(known):
+            raise _NoAnswer(f"of none of the fakes does the name say by what generator it is; theirs: {', '.join(unknown)}.")
         if unknown:
-            log.info("families of generators: nothing is learnt from %s, whose family is not known", ", ".join(unknown))
+            log.info("families of generators: of them nothing is learnt from %s, whose family is not known", ", ".join(unknown))
         of_line: dict[str, str] = {line.name: line.family for line in known.values() if line}
         named = {name: line.name for name, line in known.items() if line}
         line = np.where(data.rows["label"] == FAKE, [named.get(name, "") for name in generator], "")

@@ -88,7 +88,7 @@ def test_a_folders_name_is_spelt_out_wherever_it_is_told_of(tmp_path):
     assert (extracted.returncode, trained.returncode, refused.returncode) == (0, 0, 2), trained.stderr
     assert f"{SPELT_OUT}.csv: 80 rows" in extracted.stdout
     assert f"m{SPELT_OUT}: logistic on colour_histogram" in trained.stdout
-    assert f"nothing is learnt from {SPELT_OUT}, generator_1, whose family is not known" in trained.stderr
+    assert f"by what generator it is; theirs: {SPELT_OUT}, generator_1." in trained.stderr
     assert r"unrecognized arguments: --\x1b[31mevil" in refused.stderr
     assert not set("\033\u202e\u2028") & set("".join(done.stdout + done.stderr for done in (extracted, trained, refused)))
 
