@@ -211,6 +211,39 @@ def test_what_is_asked_for_while_the_stream_of_answers_ends_is_answered(page, tm
         page.locator("#verdict", has_text="The answer will stand here").wait_for()
 
 
+def streams_of(page) -> set:
+    """What the page asks of Gradio's queue and has not heard the end of, from now on."""
+    under_way = set()
+    page.on("request", lambda request: under_way.add(request) if "/queue/" in request.url else None)
+    for ended in ("requestfinished", "requestfailed"):
+        page.on(ended, lambda request: under_way.discard(request))
+    return under_way
+
+
+def test_what_is_lost_with_the_connection_is_said_and_what_a_visitor_leaves_is_not(page, tmp_path):
+    picture, lost, under_way, held = draw(tmp_path / "new.png", 0, 5030), page.locator("#lost"), streams_of(page), []
+    page.reload()
+    for leaves in (True, False):
+        page.locator("#status", has_text="Ready. You").wait_for()
+        while under_way:  # or the answer would come by a stream that is there
+            page.wait_for_timeout(50)
+        page.route("**/queue/data*", lambda route: held.append(route), times=1)
+        page.set_input_files("#picture input[type=file]", picture)
+        while not held:
+            page.wait_for_timeout(50)
+        with page.expect_navigation():  # the second is Gradio's
+            if leaves:
+                page.evaluate("location.reload()")
+            else:
+                held[-1].abort()
+        held.clear()
+        page.locator("#status", has_text="Ready. You").wait_for()
+        assert lost.is_visible() is not leaves
+    page.set_input_files("#picture input[type=file]", picture)
+    verdict_of(page)
+    lost.wait_for(state="hidden")
+
+
 @pytest.mark.parametrize(("tab", "place", "said"), [("Picture", "picture", "verdict"), ("Video", "clip", "clip_verdict")])
 def test_what_is_dropped_as_soon_as_another_is_taken_away_is_answered(page, tmp_path, tab, place, said):
     """Also by a network on which what is not asked of the queue is heard after its answers."""
@@ -707,6 +740,9 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     opened = page.locator("#many_verdicts .many > details[open] [data-verdict]")
     assert opened.get_attribute("data-p-fake") == str(wanted[order[0]].p_fake)
     page.screenshot(path=ROOT / "screenshots" / "many.png", full_page=True)
+    page.locator("#many").get_by_title("Add files").wait_for()
+    page.set_viewport_size({"width": 240, "height": 700})
+    assert shown.nth(1).bounding_box()["height"] < 120, "a name has more room on a phone than beside it all"
     download = downloaded(page, "#many_download")
     download.save_as(tmp_path / "answers.csv")
     with (tmp_path / "answers.csv").open(newline="") as file:
@@ -957,10 +993,8 @@ def test_how_long_it_holds_what_it_was_taught_is_said(page):
 
 
 def test_who_answers_is_said_truly_after_the_server_has_lost_what_it_was_taught(browser, model, tmp_path):
-    page, under_way = browser.new_page(), set()
-    page.on("request", lambda request: under_way.add(request) if "/queue/" in request.url else None)
-    for ended in ("requestfinished", "requestfailed"):
-        page.on(ended, lambda request: under_way.discard(request))
+    page = browser.new_page()
+    under_way = streams_of(page)
     with served([model], tmp_path, 7997) as (url, _):
         page.goto(url)
         teach(page, [draw(tmp_path / "archive" / f"photo_{i:02}.png", 1, 7000 + i) for i in range(12)])

@@ -35,17 +35,25 @@ _INTRODUCTION = """# Real, fake, or unsure?
 Drop a picture, a video, many files or a folder: the tab for it opens by itself. The answer is a hint, not proof. What you drop is deleted
 within minutes; the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
 """
+_LOST = (
+    "**The connection to the server was lost**, and this page has started anew. What was on it is gone, and what was being judged has no "
+    "answer: drop it again."
+)
 # A page that is loaded again, as Gradio does when its server was away, has lost what it was taught, and tells so once.
 _TAUGHT = "() => {try {sessionStorage.setItem('taught', 'yes')} catch {}}"
-_TAUGHT_BEFORE = """() => {
-  try {
-    const taught = sessionStorage.getItem('taught') === 'yes';
-    sessionStorage.removeItem('taught');
-    return taught;
-  } catch {
+
+
+def _once(noted: str) -> str:
+    """JavaScript for whether this was noted before the page was loaded again; it is noted no more from then on."""
+    return f"""() => {{
+  try {{
+    const was = sessionStorage.getItem('{noted}') === 'yes';
+    sessionStorage.removeItem('{noted}');
+    return was;
+  }} catch {{
     return false;  // a browser that stores nothing
-  }
-}"""
+  }}
+}}"""
 
 
 def build(detector: Warming) -> gradio.Blocks:
@@ -69,9 +77,11 @@ def build(detector: Warming) -> gradio.Blocks:
     with OwnUploads(title="Deepfake detector", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
+        lost = gr.Markdown(_LOST, visible=False, elem_id="lost")
+        page.load(None, None, lost, js=f"() => ({{visible: ({_once('lost')})(), __type__: 'update'}})")
         taught, corrections = gr.State(time_to_live=KEPT), gr.State({}, time_to_live=KEPT)
         visitor = Visitor(taught, corrections, gr.Checkbox(visible=False), status)
-        page.load(None, None, visitor.has_taught, js=_TAUGHT_BEFORE).then(**asking_who_answers(detector, visitor))
+        page.load(None, None, visitor.has_taught, js=_once("taught")).then(**asking_who_answers(detector, visitor))
         taught.change(**asking_who_answers(detector, visitor)).then(None, js=_TAUGHT)
         tabs = {name: registry.load("ui/tabs", name) for name in registry.names("ui/tabs")}
         endings = json.dumps({"picture": EXTENSIONS, "clip": video.EXTENSIONS})

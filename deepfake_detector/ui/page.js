@@ -2,11 +2,12 @@
 // `titles` what the boxes' tabs are called; `most` how many files a box takes at once, of those that take several.
 (endings, titles, most) => {
   // A screen reader is to tell what comes there, and what the example pictures are.
-  const SPOKEN = '#status, #verdict, #noted, #clip_verdict, #many_told, #taught';
+  const SPOKEN = '#status, #lost, #verdict, #noted, #clip_verdict, #many_told, #taught';
   const name = () => {
     for (const place of document.querySelectorAll(SPOKEN)) if (!place.ariaLive) place.ariaLive = 'polite';
     for (const picture of document.querySelectorAll('.gallery-item img[alt=""]'))
       picture.alt = `Example: ${picture.src.split('/').pop().split('.')[0].replaceAll('_', ' ')}`;
+    for (const button of document.querySelectorAll('[title="common.upload"]')) button.title = button.ariaLabel = 'Add files';
     // To Gradio each choice is a group of its own, and none has a name: no arrow key would lead from one to the next.
     for (const choice of document.querySelectorAll('#clip_frames input')) choice.name = 'clip_frames';
     for (const group of document.querySelectorAll('#clip_frames')) {
