@@ -743,6 +743,9 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     page.locator("#many").get_by_title("Add files").wait_for()
     page.set_viewport_size({"width": 240, "height": 700})
     assert shown.nth(1).bounding_box()["height"] < 120, "a name has more room on a phone than beside it all"
+    page.context.new_cdp_session(page).send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    boxes = [page.locator("#many").get_by_label(name).first.bounding_box() for name in ("Add files", "Clear", "Remove this file")]
+    assert min(side for box in boxes for side in (box["width"], box["height"])) > 40, "as large as a finger"
     download = downloaded(page, "#many_download")
     download.save_as(tmp_path / "answers.csv")
     with (tmp_path / "answers.csv").open(newline="") as file:
