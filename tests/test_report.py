@@ -237,12 +237,16 @@ def test_without_a_model_it_is_the_default_one_from_any_folder(world, monkeypatc
     assert "The model default takes embeddings of" in capsys.readouterr().err
 
 
-def test_it_is_said_where_a_model_is_measured_on_what_it_learnt_from(world, monkeypatch, capsys):
+def test_it_is_said_where_a_model_is_measured_on_what_it_learnt_from(world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(world)
     assert cli.evaluate(["--model=logistic", "--data=t.csv"]) == 0
     assert "logistic learnt from 64 of these 96 pictures, so its figures flatter" in capsys.readouterr().out
     assert cli.evaluate(["--model=logistic", "--data=t.csv", "--split=test"]) == 0
     assert "flatter" not in capsys.readouterr().out
+    shutil.copytree("data/real", tmp_path / "renamed/real/elsewhere")
+    assert cli.evaluate(["--model=logistic", f"--data={tmp_path / 'renamed'}", "--no-cache", f"--json={tmp_path / 'r.json'}"]) == 0
+    (kept,) = json.loads((tmp_path / "r.json").read_text())["detectors"]["logistic"]["promise_kept"]
+    assert (kept["source"], kept["seen_in_training"]) == ("elsewhere", True), "whatever its folder is called now"
 
 
 def test_of_a_split_only_its_own_pictures_are_embedded(world, monkeypatch, capsys):

@@ -112,8 +112,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.out:
         say(f"{arguments.out}: report.html, report.json and the model card")
     if arguments.keep_as:
-        for folder, (name, learnt_from) in zip(models, content.learnt.items(), strict=True):
-            bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": learnt_from})
+        for folder, (name, learnt) in zip(models, content.learnt.items(), strict=True):
+            bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": int(learnt.sum())})
             say(f"{folder} keeps this as {arguments.keep_as!r}; its card will have it the next time that --out writes one.")
     return 0
 

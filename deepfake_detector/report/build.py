@@ -60,8 +60,8 @@ class Content:
     """All that a report is made of. `detectors` scored the same rows in the same order; `files` finds a row's picture.
 
     `audit` is what the shortcut audit found, or why there is none, as it stands behind a colon.
-    `notes` are things that a reader should know first: what was left out, and why a part is missing. `learnt` says of how many of the
-    pictures each of our own models has learnt.
+    `notes` are things that a reader should know first: what was left out, and why a part is missing. `learnt` says which of the
+    rows, (n,) bool, each of our own models has learnt.
     """
 
     detectors: Sequence[Scored]
@@ -71,7 +71,7 @@ class Content:
     robustness: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    learnt: Mapping[str, int] = field(default_factory=dict)
+    learnt: Mapping[str, np.ndarray] = field(default_factory=dict)
     skipped: Sequence[tuple[str, str]] = ()
     data: str = ""
     command: str = ""
@@ -88,7 +88,8 @@ def measure(content: Content) -> dict[str, Any]:
         training = detector.manifest.get("training", {})
         kept = []
         if "false_positive_rate" in promise:
-            seen = training.get("train", {}).get("real", {})
+            known = content.learnt.get(detector.name, np.zeros(len(rows), bool))
+            seen = {*training.get("train", {}).get("real", {}), *rows["generator"][known]}
             kept = promise_kept(rows, detector.p_fake, detector.thresholds, promise["false_positive_rate"], seen)
         robust = content.robustness.get(detector.name)
         detectors[detector.name] = scores | {

@@ -69,8 +69,8 @@ def gather(request: Request) -> Content:
     _check_names(detectors[0].rows, request)
     detectors += [read_scores(name, file, detectors[0].rows) for name, file in request.scores.items()]
     detectors, unscored = on_common_pictures(detectors)
-    learnt = {name: int(model.has_learnt(one.rows).sum()) for (name, model), one in zip(models.items(), detectors, strict=False)}
-    notes += [_flatters(name, known, len(detectors[0].rows)) for name, known in learnt.items() if known]
+    learnt = {name: model.has_learnt(one.rows) for (name, model), one in zip(models.items(), detectors, strict=False)}
+    notes += [_flatters(name, int(known.sum()), len(known)) for name, known in learnt.items() if known.any()]
     if request.split and request.protocols:
         notes.append("--protocol leaves out in turn, and so uses all pictures of the data, not those of --split alone.")
     if unscored:
