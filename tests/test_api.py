@@ -269,6 +269,7 @@ def test_more_than_may_wait_are_turned_away(monkeypatch):
         first.join(60)
         assert (answer.status_code, statuses) == (503, [200])
         assert "Ask again in a minute" in answer.json()["error"]
+        assert answer.headers["Retry-After"] == "60"
         assert post(client, "a.jpg", noise()).status_code == 200, "there is room again"
 
 

@@ -40,16 +40,9 @@ def address(model, tmp_path_factory):
         yield url, folder
 
 
-@pytest.fixture(scope="module")
-def visitors(browser):
-    """Whose pages share what a browser keeps of the page's own files, as those of one visitor do."""
-    with browser.new_context(viewport={"width": 1200, "height": 900}) as context:
-        yield context
-
-
 @pytest.fixture
-def page(visitors, address):
-    page = visitors.new_page()
+def page(visitor, address):
+    page = visitor.new_page()
     page.set_default_timeout(30_000)
     page.requested = []
     page.on("request", lambda request: page.requested.append(request.url))
@@ -256,7 +249,7 @@ def test_what_is_dropped_as_soon_as_another_is_taken_away_is_answered(page, tmp_
         };
     """)
     page.reload()
-    page.locator("#status", has_text="Ready").wait_for()
+    page.locator("#status", has_text="Ready. You").wait_for()
     page.get_by_role("tab", name=tab).click()
     files = [tmp_path / f"{i}.{'jpg' if place == 'picture' else 'mp4'}" for i in range(2)]
     for i, file in enumerate(files):
@@ -407,7 +400,7 @@ def test_what_is_dropped_while_another_is_judged_gets_its_own_answer(page, tmp_p
     Image.fromarray(rough).resize((5000, 5000)).save(slow, quality=90)
     Image.fromarray(rough).save(quick, quality=90)
     sha = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in (slow, quick)}
-    page.locator("#status", has_text="Ready").wait_for()
+    page.locator("#status", has_text="Ready. You").wait_for()
     page.set_input_files("#picture input[type=file]", slow)
     page.wait_for_selector("#picture img")
     page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
@@ -523,7 +516,7 @@ def test_a_clip_is_looked_at_as_closely_as_is_asked_for(page, model, address, tm
 
 def test_no_answer_by_other_frames_than_are_asked_for_comes_late(page, tmp_path):
     clip = draw_clip(tmp_path / "large.mp4", list(range(0, 5800, 40)), size=(960, 720), preset="ultrafast")
-    page.locator("#status", has_text="Ready").wait_for()
+    page.locator("#status", has_text="Ready. You").wait_for()
     page.get_by_role("tab", name="Video").click()
     many, few = (page.locator(f"#clip_frames input[value='{frames}']") for frames in (144, 16))
     many.check()
@@ -691,7 +684,7 @@ def test_a_clip_over_the_limit_that_the_page_states_is_not_taken(page, tmp_path)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_all_words_stand_out_and_what_comes_is_spoken(page, address, tmp_path, theme):
     page.goto(f"{address[0]}?__theme={theme}")
-    page.locator("#status", has_text="Ready").wait_for()
+    page.locator("#status", has_text="Ready. You").wait_for()
     page.set_input_files("#picture input[type=file]", draw(tmp_path / "new.png", 0, 5100))
     verdict_of(page)
     page.get_by_label("Or its address on the web, for this server to fetch").wait_for()
@@ -764,7 +757,7 @@ def test_no_answers_stand_beside_other_files_than_they_are_about(page, tmp_path)
     slow = tmp_path / "slow.jpg"
     rough = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     Image.fromarray(rough).resize((5000, 5000)).save(slow, quality=90)
-    page.locator("#status", has_text="Ready").wait_for()
+    page.locator("#status", has_text="Ready. You").wait_for()
     page.get_by_role("tab", name="Many files").click()
 
     def judge(told: str) -> None:
@@ -1269,7 +1262,7 @@ def test_a_plain_kill_waits_for_nobody_and_leaves_no_upload_behind(browser, mode
     with served([model], tmp_path, 7993, [tmp_path / "app.py"], anew) as (url, server):
         page = browser.new_page()
         page.goto(url)
-        page.locator("#status", has_text="Ready").wait_for(timeout=90_000)
+        page.locator("#status", has_text="Ready. You").wait_for(timeout=90_000)
         asking = [threading.Thread(target=ask_again, args=(7993,)) for _ in range(3)]
         for visitor in asking:
             visitor.start()

@@ -140,7 +140,7 @@ def routes(detector: Warming) -> list[Route]:
             # What is left of a file that came too slowly is not waited for either.
             return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"} if refused.status == 408 else None)
         except Crowded as crowded:
-            return JSONResponse({"error": str(crowded)}, 503)
+            return JSONResponse({"error": str(crowded)}, 503, {"Retry-After": "60"})  # as it says in words
         except ClientDisconnect:  # before all was sent
             pass
         return Response(status_code=400)  # it left, and nobody reads this

@@ -98,7 +98,8 @@ def into_sight(place: str) -> str:
     """JavaScript that shows the verdict at this place on a phone, where it stands below what was dropped, out of sight."""
     return f"""() => {{
   const verdict = document.querySelector('{place} .verdict');
-  if (verdict && window.innerWidth < 768) verdict.scrollIntoView({{behavior: 'smooth', block: 'nearest'}});
+  const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth';
+  if (verdict && window.innerWidth < 768) verdict.scrollIntoView({{behavior, block: 'nearest'}});
 }}"""
 
 
