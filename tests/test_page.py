@@ -138,6 +138,8 @@ def test_a_picture_of_the_page_itself_is_not_taken_where_somebody_lets_go_of_it(
 def test_of_two_boxes_none_takes_what_is_dropped_beside_them(page, tmp_path):
     page.get_by_role("tab", name="Teach it").click()
     page.wait_for_selector("#teach_fake input[type=file]", state="attached")
+    for kind in ("Real pictures", "Fakes"):
+        page.get_by_role("group", name=kind).get_by_label("Click to upload").wait_for()  # to be told apart by ear
     drop(page, draw(tmp_path / "a.png", 0, 5012), place="#taught")
     page.get_by_role("button", name="Learn these").click()
     page.get_by_text("There are no pictures in the boxes").wait_for()

@@ -14,6 +14,11 @@
       group.role = 'radiogroup';
       group.ariaLabel = group.querySelector('[data-testid=block-info]').textContent;
     }
+    // What is pressed in one of them is called as it is in the other.
+    for (const box of document.querySelectorAll('#teach_real, #teach_fake')) {
+      box.role = 'group';
+      box.ariaLabel = box.querySelector('[data-testid=block-label]').textContent.trim();
+    }
   };
   // A box that was sent files may have no place for them yet: a tab is made once it is opened.
   let sent;
