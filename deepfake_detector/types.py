@@ -40,7 +40,7 @@ class Sample:
     pictures of a `group` land on one side of every split. `split` is the data set's own hint: train, val, test or "";
     VIEW marks a degraded copy, which is only ever learnt from.
     `video` names the clip that the picture is a frame of, "" for none. Where `path` is the clip itself, the sample stands
-    for all its frames; each then has a sample of its own, with its `time` in seconds from the first. With a crop that finds
+    for all its frames; each then has a sample of its own, with its `time` in seconds from where that begins. With a crop that finds
     persons, `track` numbers the one whom the region shows, within its clip; -1 for nobody.
     A picture out of a stream has no file: it carries its bytes as `content`, and `path` only says where it came from.
     `made_from` is the SHA-256 of the photograph that it was made of, "" for what was not made here: it tells them together wherever the

@@ -139,7 +139,7 @@ def tags(path: str) -> dict[str, str]:
 
 
 class Clip:
-    """The chosen frames of one file: their `times` in seconds from its first frame, as a player counts, and the pictures on demand.
+    """The chosen frames of one file: their `times` in seconds from its first frame, or sound before that, and the pictures on demand.
 
     `seconds` is how long those last that are there. Making one reads the file but decodes nothing; raises UnusablePicture or OSError.
     `notes` say what is missing of it.
@@ -202,6 +202,7 @@ class Clip:
             self._stretch = float(stream.sample_aspect_ratio or 1)  # how much wider than high a pixel is to be shown
             _check(stream, self._stretch)
             unit, states = stream.time_base, _seconds(stream, container)
+            sounds = [sound.start_time * sound.time_base for sound in container.streams.audio if sound.start_time is not None]
             # What is stated is then the end of all that is in the file, counted from zero, and sound may outlast pictures.
             of_all = not stream.duration
             group_of: dict[int, int] = {}  # timestamp → the number of the keyframe that it follows in the file
@@ -228,7 +229,10 @@ class Clip:
         if not group_of:
             raise UnusablePicture("no frame in this video; get a complete copy")
         stamps = sorted(group_of)
-        times = [float((stamp - stamps[0]) * unit) for stamp in stamps]
+        # A recording's own clock may have run for hours by then; but where sound begins before the pictures, players count from there. Of
+        # sound none is played that is before zero.
+        zero = min([stamps[0] * unit, *(max(0, begins) for begins in sounds)])
+        times = [float(stamp * unit - zero) for stamp in stamps]
         if end <= stamps[-1]:  # some formats don't say how long the last one stays
             end = stamps[-1] + (stamps[-1] - stamps[0]) // max(1, len(stamps) - 1)
         seconds = float((end - stamps[0]) * unit)
@@ -239,7 +243,7 @@ class Clip:
             self.notes = (*self.notes, f"its {frames} frames share {len(group_of)} times: of each time one is looked at")
         if self._joints:
             self.notes = (*self.notes, f"by its times it is {self._joints + 1} recordings, joined; its times are counted on over them")
-        chosen = sampling.choose(times, seconds)
+        chosen = sampling.choose(times, float(end * unit - zero))
         if sampling.every is None and 2 * len(chosen) < min(sampling.frames, len(times)):
             chosen = sampling.choose_by_number(len(times))
             self.notes = (*self.notes, _UNEVEN)

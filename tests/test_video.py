@@ -41,12 +41,19 @@ def numbers(clip: Clip) -> list[int]:
 
 @pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".ts", ".avi"])
 def test_frames_evenly_over_the_clip(tmp_path, ending):
-    """Also of a recording whose own clock has long run by then; its times are counted from its first frame."""
+    """Also of a recording whose own clock has long run by then; its times are counted from where it begins."""
     late = 80_000_000 * (ending != ".avi")
     clip = Clip(str(draw_clip(tmp_path / f"a{ending}", [late + time for time in STEADY])), Sampling(5))
     assert [round(time, 3) for time in clip.times] == [0.2, 0.6, 1.0, 1.4, 1.8]
     assert [abs(grey(clip.picture(n).image) - shade(i)) <= 4 for n, i in enumerate([5, 15, 25, 35, 45])] == [True] * 5
     assert clip.notes == ()
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_times_are_a_players_where_sound_begins_before_the_pictures(tmp_path, ending):
+    clip = Clip(str(draw_clip(tmp_path / f"a{ending}", [2000 + time for time in STEADY], sound=4)), Sampling(5))
+    assert clip.times == pytest.approx([2.2, 2.6, 3.0, 3.4, 3.8], abs=0.1)  # in Matroska, sound is said to begin with what leads into it
+    assert numbers(clip) == [5, 15, 5, 15, 5]
 
 
 def test_every_so_many_seconds(tmp_path):
