@@ -535,6 +535,9 @@ def test_a_source_of_one_group_is_compared_and_printed_without_an_interval(tmp_p
     assert {one["interval"] for one in report["comparison"]} == {None}
     assert report["detectors"]["one"]["promise_kept"][0]["interval"] is None
     assert "| s | no | 2 | 5.0 % | 0.0 % |" in (tmp_path / "model_card.md").read_text()
+    of_one_name = replace(content.detectors[0], rows=rows.assign(generator="s"))
+    known = build.measure(build.Content([of_one_name], learnt={"one": (rows["label"] == 1).to_numpy()}))["detectors"]["one"]
+    assert not known["promise_kept"][0]["seen_in_training"], "of its pictures fakes alone were learnt"
 
 
 def test_what_is_printed_of_a_generator_colours_no_terminal(capsys):

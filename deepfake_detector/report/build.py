@@ -20,7 +20,7 @@ from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_
 from deepfake_detector.files import write_atomically
 from deepfake_detector.report.words import MEANINGS, counted, given, of_clips_too, promise_on_unseen, weaknesses
 from deepfake_detector.split import without
-from deepfake_detector.types import Thresholds
+from deepfake_detector.types import REAL, Thresholds
 from deepfake_detector.versions import versions
 
 WORST = 10  # mistakes shown each way
@@ -89,7 +89,7 @@ def measure(content: Content) -> dict[str, Any]:
         kept = []
         if "false_positive_rate" in promise:
             known = content.learnt.get(detector.name, np.zeros(len(rows), bool))
-            seen = {*training.get("train", {}).get("real", {}), *rows["generator"][known]}
+            seen = {*training.get("train", {}).get("real", {}), *rows["generator"][known & (rows["label"] == REAL)]}
             kept = promise_kept(rows, detector.p_fake, detector.thresholds, promise["false_positive_rate"], seen)
         robust = content.robustness.get(detector.name)
         detectors[detector.name] = scores | {
