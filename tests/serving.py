@@ -45,6 +45,8 @@ class Prepared(_PREPARED.Process):
 
     def wait(self, seconds: float) -> None:
         self.join(seconds)
+        if self.exitcode is None:
+            raise TimeoutError(f"{self.pid} has not ended within {seconds} s")
 
 
 def anew(command: list[str], folder: Path, settings: dict[str, str]) -> subprocess.Popen:
