@@ -576,7 +576,8 @@ def test_a_report_of_a_verdict_can_be_kept(page, browser, model, tmp_path):
     assert "<h1>Report on my clip (1).mp4</h1>" in Path(download.path()).read_text(encoding="utf-8")
 
 
-def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, model, tmp_path):
+def test_several_models_give_one_answer_and_each_its_own_beside_it(browser, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_DEBUG", "1")  # Gradio then waits for the end itself, and one kill is to be enough all the same
     models = [answering(model, tmp_path / "painted", "real", "sdxl"), answering(model, tmp_path / "put_in", "fake", "faceswap")]
     with served(models, tmp_path, 7994) as (url, _):
         page = browser.new_page(viewport={"width": 1200, "height": 1100})

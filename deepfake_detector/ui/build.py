@@ -135,8 +135,8 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     prevent_thread_lock=True,
                 )
                 with suppress(KeyboardInterrupt):  # here, or Gradio would have words for it that are about threads
-                    while True:
-                        time.sleep(3600)
+                    while page.server.thread.is_alive():  # as it isn't where $GRADIO_DEBUG had Gradio wait, and be told
+                        time.sleep(1)
                 page.close(verbose=False)
     except OSError as error:
         raise DetectorError(
