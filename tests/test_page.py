@@ -237,6 +237,9 @@ def test_what_is_lost_with_the_connection_is_said_and_what_a_visitor_leaves_is_n
     page.set_input_files("#picture input[type=file]", picture)
     verdict_of(page)
     lost.wait_for(state="hidden")
+    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+    page.locator("#verdict", has_text="The answer will stand here").wait_for()
+    assert not lost.is_visible(), "and it is not said again"
 
 
 @pytest.mark.parametrize(("tab", "place", "said"), [("Picture", "picture", "verdict"), ("Video", "clip", "clip_verdict")])

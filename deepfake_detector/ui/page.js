@@ -34,6 +34,8 @@
   };
   const look = () => {
     name();
+    // What was lost is told until there is a new answer, and not again when that is taken away.
+    if (document.querySelector('[data-verdict]')) document.getElementById('lost')?.classList.add('answered');
     hand();
   };
   new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
