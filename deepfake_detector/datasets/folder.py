@@ -132,6 +132,7 @@ def files_below(root: str) -> tuple[list[str], list[str], list[tuple[str, str]]]
 
 
 def _has_ending(path: str) -> bool:
+    """Whether it is a picture's or a clip's."""
     return os.path.splitext(path)[1].lower() in EXTENSIONS + video.EXTENSIONS
 
 
@@ -143,7 +144,7 @@ def _read_folder(root: Path, unlabelled: int | None) -> Listing:
     left_out = []
     for path, name in walk(str(root), None, found.skipped):
         sample = from_layout(path, name)
-        if not name.lower().endswith(EXTENSIONS + video.EXTENSIONS):
+        if not _has_ending(name):
             if _is_picture(path):
                 found.skipped.append((name, "a picture by its content, but not by its ending; rename it"))
         elif video.is_video(name):
