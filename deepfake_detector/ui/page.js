@@ -32,8 +32,20 @@
     to.files = files;
     to.dispatchEvent(new Event('change', {bubbles: true}));
   };
+  // On a phone a verdict stands below what was dropped, out of sight: it is shown once it is under way, and once it is there.
+  const BESIDE = {picture: '#verdict .verdict', clip: '#clip_verdict .verdict'}, reached = {};
+  const bringIntoSight = () => {
+    for (const box in BESIDE) {
+      const verdict = document.querySelector(BESIDE[box]), before = reached[box];
+      reached[box] = verdict && `${window.turns?.[box].turn} ${verdict.dataset.verdict}`;
+      if (!verdict || reached[box] === before || innerWidth >= 768) continue;
+      const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth';
+      verdict.scrollIntoView({behavior, block: 'nearest'});
+    }
+  };
   const look = () => {
     name();
+    bringIntoSight();
     // What was lost is told until there is a new answer, and not again when that is taken away.
     if (document.querySelector('[data-verdict]')) document.getElementById('lost')?.classList.add('answered');
     hand();

@@ -94,15 +94,6 @@ def asking_who_answers(detector: Warming, visitor: Visitor) -> dict[str, Any]:
     }
 
 
-def into_sight(place: str) -> str:
-    """JavaScript that shows the verdict at this place on a phone, where it stands below what was dropped, out of sight."""
-    return f"""() => {{
-  const verdict = document.querySelector('{place} .verdict');
-  const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth';
-  if (verdict && window.innerWidth < 768) verdict.scrollIntoView({{behavior, block: 'nearest'}});
-}}"""
-
-
 def another_turn(box: str, full: list[Any], empty: list[Any], *, always: bool = False) -> str:
     """JavaScript for when another turn begins → its number, and what is to stand in the other outputs: where the box is full, or empty.
 

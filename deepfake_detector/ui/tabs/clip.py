@@ -24,7 +24,6 @@ from deepfake_detector.ui.tabs import (
     Visitor,
     another_turn,
     asking_who_answers,
-    into_sight,
     once_more,
 )
 from deepfake_detector.ui.verdict_card import card, problem, under_way
@@ -115,14 +114,12 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     private = {"api_visibility": "private", "trigger_mode": "multiple", "show_progress": "hidden"}
     first = [WAITS, "", HIDDEN], [AWAITED, "", HIDDEN]
     begun = gr.on([clip.change, frames.input], None, [clip, frames], [turn, *places], js=another_turn("clip", *first), **private)
-    begun.then(None, js=into_sight("#clip_verdict"))
     # Two, so that few frames of one clip don't wait for many of another. "hidden": Gradio would tell how long other clips took.
     asked = [clip, frames, turn, visitor.taught, held]
     heard = begun.then(hold, [clip, turn, held], queue=False, **private)
     heard = heard.then(None, clip, places, js=once_more("clip", *first), **private)
     judged = heard.then(judge, asked, places, concurrency_limit=2, **private)
     judged.then(**asking_who_answers(detector, visitor))
-    judged.then(None, js=into_sight("#clip_verdict"))
 
 
 def check(path: str) -> None:

@@ -23,7 +23,7 @@ from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, corrected
 from deepfake_detector.ui.heat_map import attention_map, heat_map
 from deepfake_detector.ui.kept_report import BUTTON, kept
-from deepfake_detector.ui.tabs import AWAITED, HIDDEN, KEPT, Held, Upload, Visitor, another_turn, asking_who_answers, into_sight
+from deepfake_detector.ui.tabs import AWAITED, HIDDEN, KEPT, Held, Upload, Visitor, another_turn, asking_who_answers
 from deepfake_detector.ui.verdict_card import card, problem
 from deepfake_detector.ui.warming import Warming
 
@@ -174,8 +174,8 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     for event, how in ((held_on.then, judge_first), (visitor.taught.change, judge_again)):
         judged = event(how, asked, shown, show_progress="full", show_progress_on=[answer, parts_shown], **slowly)
         judged.then(**asking_who_answers(detector, visitor))
-        # The verdict first: the parts take longer. On a phone it stands below the picture, out of sight.
-        judged.then(None, js=into_sight("#verdict")).then(parts, [picture, turn, held], [parts_shown, report], **drawing, **slowly)
+        # The verdict first: the parts take longer.
+        judged.then(parts, [picture, turn, held], [parts_shown, report], **drawing, **slowly)
     for label, button in known.items():
         button.click(
             partial(correct, label),
