@@ -47,6 +47,8 @@ def slow(model, tmp_path_factory):
         (folder / "allowed").write_text("." * (encoded() + more))
 
     with served([model], folder, 7983, [folder / "slowly.py"]) as (url, _):
+        while not encoded():  # or a test that allows nothing would have it warm up for ever
+            time.sleep(0.02)
         yield url, encoded, allow
 
 

@@ -98,14 +98,14 @@ def another_turn(box: str, full: list[Any], empty: list[Any], *, always: bool = 
     """JavaScript for when another turn begins → its number, and what is to stand in the other outputs: where the box is full, or empty.
 
     In the browser: told by the server, it would come by another way than the answers do, and perhaps after them. But for `always`, nothing
-    changes where the box holds what it did: Gradio tells twice of a picture that was fetched.
+    changes where the box holds what it did: Gradio tells twice of a picture that was fetched. An empty one holds nothing, however closely
+    one would look.
     """
     return f"""(...asked) => {{
-  const turns = window.turns ??= {{}}, {{turn, held}} = turns.{box} ?? {{turn: 0}};
-  const holds = JSON.stringify(asked, ['path', 'orig_name']);
+  const turns = window.turns ??= {{}}, {{turn, held}} = turns.{box} ??= {{turn: 0, held: '', isHeard: true}};
+  const isFull = asked[0] && asked[0].length !== 0, holds = isFull ? JSON.stringify(asked, ['path', 'orig_name']) : '';
   if (holds === held && !{json.dumps(always)}) return Array({len(full) + 1}).fill({{__type__: 'update'}});
   turns.{box} = {{turn: turn + 1, held: holds}};
-  const isFull = asked[0] && asked[0].length !== 0;
   return [turn + 1, ...(isFull ? {json.dumps(full)} : {json.dumps(empty)})];
 }}"""
 

@@ -110,7 +110,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             answer = gr.HTML(AWAITED, label="Verdict", elem_id="clip_verdict", min_height=300)
             report = gr.DownloadButton(BUTTON, size="sm", visible=False, elem_id="clip_report")
             shown_moments = gr.HTML(label="Where it is suspicious", elem_id="clip_moments")
-    held, turn, places = gr.State(Held(), time_to_live=KEPT), gr.Number(visible=False, precision=0), [answer, shown_moments, report]
+    held, turn, places = gr.State(Held(), time_to_live=KEPT), gr.Number(0, visible=False, precision=0), [answer, shown_moments, report]
     private = {"api_visibility": "private", "trigger_mode": "multiple", "show_progress": "hidden"}
     first = [WAITS, "", HIDDEN], [AWAITED, "", HIDDEN]
     begun = gr.on([clip.change, frames.input], None, [clip, frames], [turn, *places], js=another_turn("clip", *first), **private)

@@ -115,7 +115,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     told = gr.HTML(label="What came of them", elem_id="many_told", min_height=80)
     answer = gr.HTML(label="Verdicts", elem_id="many_verdicts")
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
-    held, turn, places = gr.State(HeldFiles(), time_to_live=KEPT), gr.Number(visible=False, precision=0), [told, answer, download]
+    held, turn, places = gr.State(HeldFiles(), time_to_live=KEPT), gr.Number(0, visible=False, precision=0), [told, answer, download]
     private = {"api_visibility": "private", "trigger_mode": "multiple", "show_progress": "hidden"}
     # Several side by side, so that nobody's few wait for another's many. "hidden": Gradio would tell how long others' files took.
     slowly = {"concurrency_limit": WAITING, **private}

@@ -162,7 +162,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     gr.Examples(sorted(str(f) for f in EXAMPLES.iterdir()), picture, label="Drawn by a program, neither photograph nor generated")
     shown = [answer, parts_shown, correction, noted, report, known[None]]
     nothing = (gr.skip(),) * len(shown)
-    held, turn = gr.State(HeldPicture(), time_to_live=KEPT), gr.Number(visible=False, precision=0)
+    held, turn = gr.State(HeldPicture(), time_to_live=KEPT), gr.Number(0, visible=False, precision=0)
     # "multiple": what comes while another is judged would otherwise be passed over, and never be judged.
     private = {"api_visibility": "private", "trigger_mode": "multiple"}
     beside = ["", HIDDEN, "", HIDDEN, HIDDEN]
