@@ -1196,7 +1196,7 @@ def test_what_was_shown_is_forgotten_in_memory_too_and_what_was_taught_is_not(br
     (tmp_path / "app.py").write_text(TOLD_WHEN)
     with served([model], tmp_path, 7999, [tmp_path / "app.py"]) as (url, _):
         page, visitors = browser.new_page(), []
-        page.on("request", lambda request: visitors.extend(re.findall(r"/heartbeat/(\w+)", request.url)))
+        page.on("request", lambda request: visitors.extend(re.findall(r"/queue/data\?session_hash=(\w+)", request.url)))
         page.goto(url)
 
         def held() -> str:
@@ -1253,7 +1253,7 @@ raise SystemExit(status)
 
 
 def ask_again(port: int) -> None:
-    """As a browser does that has the page open, and sooner: whenever it is cut off, until nobody listens."""
+    """As a browser does that is due an answer, and sooner: whenever it is cut off, until nobody listens."""
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port)) as visitor:

@@ -180,13 +180,13 @@ def test_how_many_files_are_judged_is_told_and_closing_the_page_ends_it(browser,
     assert encoded() - before < 24
 
 
-def test_who_waits_with_many_files_is_told_so_and_not_how_long_others_took(browser, slow, tmp_path):
-    """Each is another visitor: one browser has six connections to a server at most, and three pages that wait have them all."""
+def test_who_waits_with_many_files_is_told_so_and_not_how_long_others_took(visitor, slow, tmp_path):
+    """In tabs of one browser, which has six connections to a server at most: none that waits may have two."""
     url, _, allow = slow
     allow(0)
     judging = []
     for i in range(WAITING + 1):
-        page = visit(browser, url, "Many files")
+        page = visit(visitor, url, "Many files")
         page.set_input_files("#many input[type=file]", draw(tmp_path / f"{i}.png", i % 2, 9700 + i, size=(60, 50)))
         page.locator("#many").get_by_text("png").first.wait_for()
         page.click("#judge_many")

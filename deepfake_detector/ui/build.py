@@ -67,14 +67,21 @@ def build(detector: Warming) -> gradio.Blocks:
             words = f"Expected a file that was uploaded here; received the address {file['path'][:100]!r}. Upload what it gives."
             raise gr.Error(words, print_exception=False)
 
-    class OwnUploads(gr.Blocks):
-        """Takes no address for a file, as no page of ours sends one: Gradio would ask it, and take what comes however large it is."""
+    class Page(gr.Blocks):
+        """Takes no address for a file, as no page of ours sends one: Gradio would ask it, and take what comes however large it is.
+
+        Nor does it hold a connection while no answer is due: of six a browser has to a server, each open tab would have one, for Gradio to
+        learn that a visitor leaves.
+        """
+
+        def get_config_file(self):
+            return super().get_config_file() | {"connect_heartbeat": False}
 
         async def preprocess_data(self, block_fn, inputs, *more, **settings):
             traverse(inputs, refuse_address, is_file_obj_with_meta)
             return await super().preprocess_data(block_fn, inputs, *more, **settings)
 
-    with OwnUploads(title="Deepfake detector", analytics_enabled=False) as page:
+    with Page(title="Deepfake detector", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
         lost = gr.Markdown(_LOST, visible=False, elem_id="lost")
@@ -140,7 +147,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
 
 
 def _end(page: gradio.Blocks, *_: object) -> NoReturn:
-    """Without waiting, as Gradio would for five seconds, for whoever has the page open and so keeps a connection."""
+    """Without waiting, as Gradio would for five seconds, for whoever is due an answer and so keeps a connection."""
     if server := getattr(page, "server", None):
         server.should_exit = True
         for listening in server.servers:

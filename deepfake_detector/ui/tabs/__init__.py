@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 AWAITED = "<p>The answer will stand here: real, fake or unsure, how sure, and why.</p>"  # where nothing was dropped yet
 WAITS = under_way("It waits for its turn.")
-KEPT = 2 * 3600  # seconds that it is kept for, less where the visitor leaves
+KEPT = 2 * 3600  # seconds that it is kept for
 HIDDEN = {"visible": False, "__type__": "update"}  # as Gradio's page is told
 
 
