@@ -144,16 +144,30 @@ def answering(model: Path, folder: Path, answer: str, generator: str = "deepfake
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """Chromium, without which these tests are skipped, but for where all are to run."""
+def chromium():
+    """Playwright's Chromium and how to start it; tests that need it are skipped where there is none, but for where all are to run."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium and "CI" not in os.environ:
+    place = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not place and "CI" not in os.environ:
         pytest.skip("no Chromium on this machine")
     quietly = ("background-networking", "component-update", "sync")
     flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", *(f"--disable-{what}" for what in quietly)]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield playwright.chromium, {"executable_path": place, "args": flags}
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    """Each page is a new visitor's, whose browser keeps nothing."""
+    kind, start = chromium
+    with kind.launch(**start) as browser:
         yield browser
-        browser.close()
+
+
+@pytest.fixture(scope="module")
+def visitor(chromium, tmp_path_factory):
+    """All pages are tabs of one visitor's browser, which keeps scripts as it compiled them: half of what a page takes to load."""
+    kind, start = chromium
+    with kind.launch_persistent_context(tmp_path_factory.mktemp("browser"), viewport={"width": 1200, "height": 900}, **start) as browser:
+        yield browser

@@ -40,16 +40,9 @@ def address(model, tmp_path_factory):
         yield url, folder
 
 
-@pytest.fixture(scope="module")
-def visitors(browser):
-    """Whose pages share what a browser keeps of the page's own files, as those of one visitor do."""
-    with browser.new_context(viewport={"width": 1200, "height": 900}) as context:
-        yield context
-
-
 @pytest.fixture
-def page(visitors, address):
-    page = visitors.new_page()
+def page(visitor, address):
+    page = visitor.new_page()
     page.set_default_timeout(30_000)
     page.requested = []
     page.on("request", lambda request: page.requested.append(request.url))

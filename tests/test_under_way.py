@@ -52,8 +52,8 @@ def slow(model, tmp_path_factory):
         yield url, encoded, allow
 
 
-def visit(browser, url: str, tab: str):
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
+def visit(visitor, url: str, tab: str):
+    page = visitor.new_page()
     page.set_default_timeout(30_000)
     page.goto(url)
     page.locator("#status", has_text="Ready. You").wait_for(timeout=90_000)
@@ -78,9 +78,9 @@ def look_closely(page, clip: Path) -> None:
     page.locator("#clip_verdict", has_text="frames are").wait_for()
 
 
-def test_how_many_frames_are_judged_is_told_and_who_takes_the_clip_away_ends_it(browser, slow, tmp_path):
+def test_how_many_frames_are_judged_is_told_and_who_takes_the_clip_away_ends_it(visitor, slow, tmp_path):
     url, encoded, allow = slow
-    page = visit(browser, url, "Video")
+    page = visit(visitor, url, "Video")
     page.set_viewport_size({"width": 390, "height": 844})
     before = encoded()
     allow(24)
@@ -99,11 +99,11 @@ def test_how_many_frames_are_judged_is_told_and_who_takes_the_clip_away_ends_it(
     page.close()
 
 
-def test_a_clip_that_is_dropped_as_its_frames_are_chosen_is_judged_once(browser, slow, tmp_path):
+def test_a_clip_that_is_dropped_as_its_frames_are_chosen_is_judged_once(visitor, slow, tmp_path):
     """Of both Gradio tells at the same time, and asks for the clip each time: a second visitor would find no place."""
     url, encoded, allow = slow
     allow(0)
-    pages = [visit(browser, url, "Video") for _ in range(2)]
+    pages = [visit(visitor, url, "Video") for _ in range(2)]
     for i, page in enumerate(pages):
         look_closely(page, draw_clip(tmp_path / f"{i}.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(20 * i, 0, 20)))
         page.locator("#clip_verdict", has_text="Its first frames are being judged").wait_for()
@@ -113,29 +113,29 @@ def test_a_clip_that_is_dropped_as_its_frames_are_chosen_is_judged_once(browser,
         close_when_done(page)
 
 
-def test_pages_that_are_closed_free_the_places_that_they_had(browser, slow, tmp_path):
+def test_pages_that_are_closed_free_the_places_that_they_had(visitor, slow, tmp_path):
     url, encoded, allow = slow
     clips = [draw_clip(tmp_path / f"{i}.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(0, 20 * i, 0)) for i in range(1, 4)]
     before = encoded()
     allow(0)
-    leaving = [visit(browser, url, "Video") for _ in range(2)]
+    leaving = [visit(visitor, url, "Video") for _ in range(2)]
     for page, clip in zip(leaving, clips[:2], strict=True):
         look_closely(page, clip)
-    page = visit(browser, url, "Video")
+    page = visit(visitor, url, "Video")
     page.set_input_files("#clip input[type=file]", clips[2])
     page.locator("#clip_verdict", has_text="waits for its turn").wait_for()
     for left in leaving:
         left.close()
-    visit(browser, url, "Video").close()  # while the server learns of it
+    visit(visitor, url, "Video").close()  # while the server learns of it
     allow(ENOUGH)
     page.locator("#clip_verdict", has_text="16 frames were judged").wait_for()
     assert encoded() - before < 144 + 16, "less than half of all"
     close_when_done(page)
 
 
-def test_what_is_told_until_the_server_hears_of_another_choice_does_not_stand_while_that_waits(browser, slow, tmp_path):
+def test_what_is_told_until_the_server_hears_of_another_choice_does_not_stand_while_that_waits(visitor, slow, tmp_path):
     url, _, allow = slow
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page = visitor.new_page()
     page.add_init_script("""
         const ask = fetch, held = {};
         window.hold = place => {held[place] = new Promise(go => {window[`release_${place}`] = go})};
@@ -164,9 +164,9 @@ def test_what_is_told_until_the_server_hears_of_another_choice_does_not_stand_wh
     close_when_done(page)
 
 
-def test_how_many_files_are_judged_is_told_and_closing_the_page_ends_it(browser, slow, tmp_path):
+def test_how_many_files_are_judged_is_told_and_closing_the_page_ends_it(visitor, slow, tmp_path):
     url, encoded, allow = slow
-    page = visit(browser, url, "Many files")
+    page = visit(visitor, url, "Many files")
     page.set_input_files("#many input[type=file]", [draw(tmp_path / f"{i}.png", i % 2, 9600 + i, size=(60, 50)) for i in range(24)])
     page.locator("#many").get_by_text("23").first.wait_for()
     before = encoded()
@@ -174,7 +174,7 @@ def test_how_many_files_are_judged_is_told_and_closing_the_page_ends_it(browser,
     page.click("#judge_many")
     page.locator("#many_told", has_text=re.compile(r"[1-9]\d* of 24 files are judged")).wait_for()
     page.close()
-    visit(browser, url, "Many files").close()  # while the server learns of it
+    visit(visitor, url, "Many files").close()  # while the server learns of it
     allow(ENOUGH)
     time.sleep(1)  # in which all would be encoded
     assert encoded() - before < 24
