@@ -146,11 +146,8 @@ class Clip:
     """
 
     def __init__(self, path: str, sampling: Sampling | None = None):
-        state = os.stat(path)
-        if not stat.S_ISREG(state.st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):
             raise UnusablePicture("not a plain file")
-        if not state.st_size:
-            raise UnusablePicture("empty file: it holds no bytes; get a complete copy")
         self._path = os.path.abspath(path)
         with open(path, "rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -288,8 +285,10 @@ def _open(path: str) -> tuple[InputContainer, VideoStream]:
         container = av.open(path, options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:
         with open(path, "rb") as file:
-            picture = kind_of(file.read(16))
-        if picture:
+            start = file.read(16)
+        if not start:
+            raise UnusablePicture("empty file: it holds no bytes; get a complete copy") from error
+        if picture := kind_of(start):
             raise UnusablePicture(
                 f"a picture by its content ({picture}), not a video; give it as one, with an ending such as .{picture.lower()}"
             ) from error

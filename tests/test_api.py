@@ -148,6 +148,7 @@ def test_what_the_file_declares_is_told(client):
     [
         ("a.jpg", b"I am a text", 422, "not a picture that can be read; expected JPEG, PNG"),
         ("a.jpg", b"", 422, "empty file"),
+        ("a.mp4", b"", 422, "empty file"),
         ("a.mp4", b"I am a text", 422, "not a video that can be read"),
         ("../../a.png", noise("PNG", size=(8, 8)), 422, "too small: 8 x 8"),
         ("", noise(), 422, "Expected a file in the field 'file'"),
