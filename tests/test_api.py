@@ -195,6 +195,10 @@ def test_letter_case_does_not_matter_in_a_media_type(client, kind):
     assert client.post(api.PATH, **form(kind)).status_code == 200
 
 
+def test_a_slash_behind_the_address_does_not_matter(client):
+    assert client.post(f"{api.PATH}/", **form("multipart/form-data; boundary=B"), follow_redirects=False).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("charset", "name", "told"),
     [("utf-7", b"+2AA-.jpg", r"\ud800.jpg"), ("unicode_escape", rb"\udce9.jpg", r"\udce9.jpg"), ("utf-8", "é\n.jpg".encode(), "é\n.jpg")],

@@ -148,7 +148,9 @@ def routes(detector: Warming) -> list[Route]:
     async def ask_for_a_file(request: Request) -> Response:
         return JSONResponse({"error": f"Expected POST with a file; received {request.method}. {_ASK}"}, 405, {"Allow": "POST"})
 
-    return [Route(PATH, judge, methods=["POST"]), Route(PATH, ask_for_a_file, methods=["GET", "OPTIONS", "PUT", "PATCH", "DELETE"])]
+    others = ["GET", "OPTIONS", "PUT", "PATCH", "DELETE"]
+    places = (PATH, f"{PATH}/")  # who adds a slash would be sent on, which curl by itself doesn't follow: it would print nothing
+    return [route for at in places for route in (Route(at, judge, methods=["POST"]), Route(at, ask_for_a_file, methods=others))]
 
 
 @contextmanager
