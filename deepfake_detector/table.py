@@ -348,7 +348,8 @@ class _Stored:
             import pyarrow.csv as csv
 
             numbers = [f"e{i}" for i in range(self.spec.dim)]
-            types = _TYPES | dict.fromkeys(numbers, pa.float32())
+            # What a table went through may have made labels 0.0 and 1.0, as pandas does beside a gap.
+            types = _TYPES | {"label": pa.float64()} | dict.fromkeys(numbers, pa.float32())
             options = csv.ConvertOptions(column_types=types, strings_can_be_null=False, quoted_strings_can_be_null=False)
             self._batches = csv.open_csv(
                 self.path,

@@ -270,6 +270,16 @@ def test_a_table_that_a_spreadsheet_saved_is_refused_in_few_words(tmp_path):
     assert len(str(raised.value).replace(str(out), "")) < 350
 
 
+def test_labels_that_were_made_fractions_are_read_and_others_refused(tmp_path):
+    out = small_table(tmp_path, "csv")
+    whole, text = table.read(out).rows, out.read_text()
+    out.write_text(text.replace('",0,', '",0.0,').replace('",1,', '",1.0,'))
+    assert table.read(out).rows.equals(whole)
+    out.write_text(text.replace('",1,', '",0.5,'))
+    with pytest.raises(TableError, match=r"0 .real. or 1 .fake.; found 0\.5"):
+        table.read(out)
+
+
 def test_a_name_that_no_utf8_file_can_hold_is_spelt_out(tmp_path):
     sample = Sample("x", "caf\udce9/\ud83d.jpg", 0, "real", "g")
     spec = EncoderSpec("colour_histogram", "a", "w", "l", 1, "p", True, 1)
