@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from deepfake_detector import registry
 from deepfake_detector.cli.say import say
-from deepfake_detector.errors import DetectorError
+from deepfake_detector.errors import CacheError, DetectorError
 from deepfake_detector.files import in_one_line, spelt_out
 
 if TYPE_CHECKING:
@@ -103,7 +103,10 @@ def open_cache(arguments: argparse.Namespace):
 
     if not 0 < arguments.cache_gb < float("inf"):
         raise DetectorError(f"--cache-gb should be a number above 0; received {arguments.cache_gb}.")
-    return None if arguments.no_cache else Cache(arguments.cache, int(arguments.cache_gb * 2**30))
+    try:
+        return None if arguments.no_cache else Cache(arguments.cache, int(arguments.cache_gb * 2**30))
+    except CacheError as error:
+        raise CacheError(f"{error} Or remember nothing, with --no-cache.") from error
 
 
 def embedders(arguments: argparse.Namespace):
