@@ -52,7 +52,7 @@ class Crop(PictureCrop):
         found = registry.load("crops/detectors", self.detector.partition("@")[0]).find(picture)
         faces = sorted((face for face in found if face.side >= self.min), key=lambda face: (-face.side, face.box))
         if not faces:
-            raise NoFace(f"no face of at least {self.min} pixels found; use the crop 'whole', or leave this picture out")
+            raise NoFace(f"no face of at least {self.min} pixels found; leave it out, or take a model or a crop that needs none")
         return faces
 
     def _cut(self, picture: Image.Image, face: Face) -> Region:

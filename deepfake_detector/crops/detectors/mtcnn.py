@@ -29,7 +29,7 @@ def find(picture: Image.Image, confidence: float = CONFIDENCE) -> list[Face]:
     try:
         found = detector.detect_faces(np.asarray(searched))
     except Exception as error:  # its own arithmetic, on pictures nobody foresaw
-        raise UnusablePicture(f"the face detector failed on it ({type(error).__name__}); use the crop 'whole'") from error
+        raise UnusablePicture(f"the face detector failed on it ({type(error).__name__}); take a model or a crop without faces") from error
     faces = []
     for one in found:
         left, top, width, height = (value / scale for value in one["box"])
