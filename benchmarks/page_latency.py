@@ -36,7 +36,7 @@ def main() -> None:
 
     import httpx
 
-    from deepfake_detector.datasets.folder import picture_files
+    from deepfake_detector.datasets.folder import files_below
     from deepfake_detector.detect import Detector
     from deepfake_detector.embed import read_file
     from deepfake_detector.errors import DetectorError
@@ -44,7 +44,7 @@ def main() -> None:
     for model in arguments.model:
         if not Path(model).is_dir():  # the server would only say that it could not start
             parser.error(f"--model should be a folder that train_classifier.py made; there is none at {model}.")
-    found = picture_files(arguments.data)
+    found = files_below(arguments.data)[0]
     if len(found) < PICTURES:
         parser.error(f"{arguments.data} should hold at least {PICTURES} pictures; there are {len(found)}. Name a folder with more.")
     pictures = random.Random(0).sample(found, PICTURES)

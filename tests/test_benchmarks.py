@@ -56,7 +56,7 @@ def test_a_place_that_is_missing_is_named(refused, name):
         ("reextraction DATA", "Expected at least 100 labelled pictures"),
         ("extraction DATA", "Expected at least 64 real pictures"),
         ("heat_map DATA --photographs 1", "at least two photographs"),
-        ("page_latency DATA/real/camera_0/000.jpg", "can't be read: Not a directory"),
+        ("page_latency DATA/real/camera_0/000.jpg", "should hold at least"),
         ("together DATA --split test", "no pictures of the split 'test'; there are: ''"),
         ("adapting TABLE", "embeddings of clip_vit_b16_looks alone"),
         ("adapting TABLE --head logistic", "more than 100 real pictures to learn from"),

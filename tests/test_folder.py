@@ -8,7 +8,7 @@ from PIL import Image
 
 from deepfake_detector import video
 from deepfake_detector.datasets import videos
-from deepfake_detector.datasets.folder import EXTENSIONS, named_folders, picture_files, scan
+from deepfake_detector.datasets.folder import EXTENSIONS, files_below, named_folders, scan
 from deepfake_detector.errors import DatasetError
 from deepfake_detector.types import FAKE, REAL, Sample
 from tests.clips import draw_clip
@@ -178,11 +178,11 @@ def test_nothing_to_list(tmp_path, make, reason):
         scan(make(tmp_path))
 
 
-def test_picture_files_need_no_label(tmp_path):
+def test_files_below_a_folder_need_no_label(tmp_path):
     touch(tmp_path, "real/b.jpg", "a.PNG", "notes.txt", ".hidden.jpg")
-    assert picture_files(tmp_path) == picture_files(str(tmp_path)) == [str(tmp_path / "a.PNG"), str(tmp_path / "real/b.jpg")]
+    assert files_below(str(tmp_path)) == ([str(tmp_path / "a.PNG"), str(tmp_path / "real/b.jpg")], ["notes.txt"], [])
     (tmp_path / "none").mkdir()
-    assert picture_files(tmp_path / "none") == []
+    assert files_below(str(tmp_path / "none")) == ([], [], [])
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
@@ -196,8 +196,8 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse_locked)
     assert scan(tmp_path).skipped == [("real/locked/", "the folder can't be read: Permission denied")]
-    with pytest.raises(DatasetError, match="real/locked/: the folder can't be read: Permission denied"):
-        picture_files(tmp_path)
+    locked = os.path.join(tmp_path, "real/locked/")
+    assert files_below(str(tmp_path))[2] == [(locked, "the folder can't be read: Permission denied")]
     with pytest.raises(DatasetError, match="No picture in .*Itself: the folder can't be read"):
         scan(tmp_path / "real" / "locked")
 
@@ -246,7 +246,7 @@ def test_source_code_with_a_clips_ending_is_no_clip(tmp_path):
     (tmp_path / "fake" / "timed.m2ts").write_bytes(b"".join(bytes(4) + packet for packet in packets))
     (tmp_path / "fake" / "gone.ts").symlink_to(tmp_path / "gone")
     expected = ["c.m2ts", "c.mts", "c.ts", "gone.ts", "late.ts", "timed.m2ts"]
-    assert [os.path.basename(path) for path in picture_files(tmp_path) if video.is_video(path)] == expected
+    assert [os.path.basename(path) for path in files_below(str(tmp_path))[0] if video.is_video(path)] == expected
     assert [name for name, _ in scan(tmp_path).skipped] == [f"fake/{name}" for name in expected]
     assert [os.path.basename(sample.path) for sample in videos.scan(tmp_path).samples] == expected
 

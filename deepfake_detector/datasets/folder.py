@@ -94,7 +94,8 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
         try:
             listed = pictures_of(label, root)
         except DatasetError:
-            if not Path(root).is_dir() or picture_files(root):
+            found, _, unread = files_below(str(root))
+            if found or unread:  # or it is no folder
                 raise
             raise DatasetError(
                 f"There are no pictures in {str(root)!r}. Give a folder of {LABEL_NAMES[label]} ones (.jpg, .png, …), and no more."
@@ -108,15 +109,6 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
             together.samples.append(replace(sample, generator=source, **within))
         together.skipped.extend((f"{source}/{name}", why) for name, why in listed.skipped)
     return together
-
-
-def picture_files(root: str | Path) -> list[str]:
-    """The paths of the pictures and clips below a folder, labelled or not, in the order of their names."""
-    found, _, unread = files_below(str(root))
-    if unread:
-        path, reason = unread[0]
-        raise DatasetError(f"{path}: {reason}. Point to a folder that can be read throughout.")
-    return found
 
 
 def files_below(root: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
