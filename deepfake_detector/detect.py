@@ -178,9 +178,9 @@ class Detector:
         clip = parts[0].item
         noted = [own for _, verdict in judged if (own := [note for note in verdict.notes if note not in clip.notes])]
         if noted:
-            first = "; ".join(noted[0])
-            alike = len(noted) == len(judged) and all(own == noted[0] for own in noted)
-            notes.append(f"of each of them: {first}" if alike else f"of {len(noted)} of them, for example: {first}")
+            which = "each" if len(noted) == len(judged) else f"{len(noted)} of them"
+            example = "" if all(own == noted[0] for own in noted) else ", for example"
+            notes.append(f"of {which}{example}: {'; '.join(noted[0])}")
         too_few = len(judged) < len(parts) / 2
         return dataclasses.replace(
             judged[0][1],

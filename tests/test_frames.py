@@ -63,10 +63,16 @@ def test_a_clip_says_once_what_is_missing_of_it_and_which_notes_are_its_frames_a
     assert sum("cut off: " in note for note in verdict.notes) == 1
 
     picture = Clip.picture
-    noted = {2: ("an odd frame",), 3: ("another",)}
-    monkeypatch.setattr(Clip, "picture", lambda clip, nth: Picture(picture(clip, nth).image, noted.get(nth, ())))
-    [(_, verdict)] = Detector(model).judge_files([str(draw_clip(tmp_path / "a.mp4", STEADY))], Sampling(5))
-    assert verdict.notes == ("5 frames were judged", "of 2 of them, for example: an odd frame")
+    clip, odd, other = str(draw_clip(tmp_path / "a.mp4", STEADY)), ("an odd frame",), ("another",)
+    for noted, said in (
+        ({2: odd, 3: other}, "of 2 of them, for example: an odd frame"),
+        ({2: odd, 3: odd}, "of 2 of them: an odd frame"),
+        (dict.fromkeys(range(5), odd), "of each: an odd frame"),
+        (dict.fromkeys(range(5), other) | {0: odd}, "of each, for example: an odd frame"),
+    ):
+        monkeypatch.setattr(Clip, "picture", lambda clip, nth, noted=noted: Picture(picture(clip, nth).image, noted.get(nth, ())))
+        [(_, verdict)] = Detector(model).judge_files([clip], Sampling(5))
+        assert verdict.notes == ("5 frames were judged", said)
 
 
 def test_black_frames_before_a_clip_do_not_change_its_verdict(tmp_path, model):
