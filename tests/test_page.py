@@ -216,17 +216,19 @@ def streams_of(page) -> set:
 
 
 def test_what_is_lost_with_the_connection_is_said_and_what_a_visitor_leaves_is_not(page, tmp_path):
-    picture, lost, under_way, held = draw(tmp_path / "new.png", 0, 5030), page.locator("#lost"), streams_of(page), []
+    clip = draw_clip(tmp_path / "new.mp4", list(range(0, 2000, 40)), size=(160, 96))
+    lost, under_way, held = page.locator("#lost"), streams_of(page), []
     page.reload()
-    for leaves in (True, False):
+    for leaves, asked in ((True, "queue/data"), (False, "queue/data"), (False, "run/predict")):
         page.locator("#status", has_text="Ready. You").wait_for()
         while under_way:  # or the answer would come by a stream that is there
             page.wait_for_timeout(50)
-        page.route("**/queue/data*", lambda route: held.append(route), times=1)
-        page.set_input_files("#picture input[type=file]", picture)
+        page.get_by_role("tab", name="Video").click()
+        page.route(f"**/{asked}*", lambda route: held.append(route), times=1)
+        page.set_input_files("#clip input[type=file]", clip)
         while not held:
             page.wait_for_timeout(50)
-        with page.expect_navigation():  # the second is Gradio's
+        with page.expect_navigation():  # but for the first these are Gradio's
             if leaves:
                 page.evaluate("location.reload()")
             else:
@@ -234,11 +236,12 @@ def test_what_is_lost_with_the_connection_is_said_and_what_a_visitor_leaves_is_n
         held.clear()
         page.locator("#status", has_text="Ready. You").wait_for()
         assert lost.is_visible() is not leaves
-    page.set_input_files("#picture input[type=file]", picture)
-    verdict_of(page)
+        page.get_by_role("tab", name="Picture" if leaves else "Video", selected=True).wait_for()
+    page.set_input_files("#clip input[type=file]", clip)
+    verdict_of(page, "#clip_verdict")
     lost.wait_for(state="hidden")
-    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
-    page.locator("#verdict", has_text="The answer will stand here").wait_for()
+    page.locator("#clip").get_by_title("Clear").click()
+    page.locator("#clip_verdict", has_text="The answer will stand here").wait_for()
     assert not lost.is_visible(), "and it is not said again"
 
 

@@ -44,15 +44,22 @@ _TAUGHT = "() => {try {sessionStorage.setItem('taught', 'yes')} catch {}}"
 
 
 def _once(noted: str) -> str:
-    """JavaScript for whether this was noted before the page was loaded again; it is noted no more from then on."""
+    """JavaScript for what was noted by this name before the page was loaded again; it is noted no more from then on."""
     return f"""() => {{
   try {{
-    const was = sessionStorage.getItem('{noted}') === 'yes';
+    const was = sessionStorage.getItem('{noted}');
     sessionStorage.removeItem('{noted}');
     return was;
   }} catch {{
-    return false;  // a browser that stores nothing
+    return null;  // a browser that stores nothing
   }}
+}}"""
+
+
+# What was lost, and the tab that was open then.
+_SAY_AND_OPEN = f"""() => {{
+  const open = ({_once("lost")})(), update = {{__type__: 'update'}};
+  return [{{...update, visible: open !== null}}, open === null ? update : {{...update, selected: open}}];
 }}"""
 
 
@@ -85,19 +92,20 @@ def build(detector: Warming) -> gradio.Blocks:
         gr.Markdown(_INTRODUCTION)
         status = gr.Markdown("Warming up: loading the model. You can drop a file already.", elem_id="status")
         lost = gr.Markdown(_LOST, visible=False, elem_id="lost")
-        page.load(None, None, lost, js=f"() => ({{visible: ({_once('lost')})(), __type__: 'update'}})")
         taught, corrections = gr.State(time_to_live=KEPT), gr.State({}, time_to_live=KEPT)
         visitor = Visitor(taught, corrections, gr.Checkbox(visible=False), status)
-        page.load(None, None, visitor.has_taught, js=_once("taught")).then(**asking_who_answers(detector, visitor))
+        page.load(None, None, visitor.has_taught, js=f"() => ({_once('taught')})() === 'yes'").then(**asking_who_answers(detector, visitor))
         taught.change(**asking_who_answers(detector, visitor)).then(None, js=_TAUGHT)
         tabs = {name: registry.load("ui/tabs", name) for name in registry.names("ui/tabs")}
         endings = json.dumps({"picture": EXTENSIONS, "clip": video.EXTENSIONS})
         titles = json.dumps({name: tab.TITLE for name, tab in tabs.items()})
         most = json.dumps({"many": tabs["many"].MOST} | dict.fromkeys(("teach_real", "teach_fake"), tabs["teach"].MOST))
         page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings}, {titles}, {most})")
-        for name, tab in sorted(tabs.items(), key=lambda one: one[1].ORDER):
-            with gr.Tab(tab.TITLE, id=name):
-                tab.build(gr, detector, visitor)
+        with gr.Tabs() as opened:
+            for name, tab in sorted(tabs.items(), key=lambda one: one[1].ORDER):
+                with gr.Tab(tab.TITLE, id=name):
+                    tab.build(gr, detector, visitor)
+        page.load(None, None, [lost, opened], js=_SAY_AND_OPEN)
     return page
 
 
