@@ -708,8 +708,11 @@ def test_all_words_stand_out_and_what_comes_is_spoken(page, address, tmp_path, t
             assert [places.nth(i).get_attribute("aria-live") for i in range(places.count())] == ["polite"] * spoken[title].count("#")
 
 
-def test_the_last_tab_says_what_it_is_bad_at(page):
-    page.get_by_role("tab", name="What it is bad at").click()
+def test_the_last_tab_says_what_it_is_bad_at_and_keys_lead_to_it_and_from_it(page):
+    tab, last = page.get_by_role("tab", selected=True), "What it is bad at"
+    for key, opened in (("ArrowRight", "Video"), ("ArrowLeft", "Picture"), ("ArrowLeft", last), ("Home", "Picture"), ("End", last)):
+        tab.press(key)
+        page.locator("[role=tab][aria-selected=true]:focus", has_text=opened).wait_for()
     page.wait_for_selector("#model table")
     text = page.inner_text("#model")
     assert page.locator("#model li").count()

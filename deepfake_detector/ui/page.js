@@ -126,6 +126,15 @@
     if (here && isFolder) unpack(entries, KINDS[to] ? 'many' : to);
     else if (here) send(files, to);
   };
+  // By the keys that change tabs elsewhere; Gradio's are changed by Tab and Enter alone.
+  document.addEventListener('keydown', event => {
+    const tabs = [...document.querySelectorAll('[role=tablist] [role=tab]')], at = tabs.indexOf(event.target);
+    const to = {ArrowLeft: at - 1, ArrowRight: (at + 1) % tabs.length, Home: 0, End: -1}[event.key];
+    if (at < 0 || to === undefined || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    tabs.at(to).click();
+    tabs.at(to).focus();
+  });
   // Of files alone: a browser sets words down where they are dropped only if nobody else says that they may be. Of a picture of the page
   // itself it has a file out, too, which would be judged where somebody lets go of it.
   const own = 'application/x-own';
