@@ -90,7 +90,16 @@ def test_how_many_frames_are_judged_is_told_and_who_takes_the_clip_away_ends_it(
     assert 0 < bar.evaluate("bar => bar.position") < 0.5
     page.wait_for_function("document.querySelector('#clip_verdict progress').getBoundingClientRect().bottom < innerHeight")
     page.screenshot(path=ROOT / "screenshots" / "under_way.png")
+    page.emulate_media(reduced_motion="reduce")  # what is brought into sight is there at once
+    page.evaluate("scrollTo(0, 0)")
+    heard_late = []
+    page.route("**/run/predict*", lambda route: heard_late.append(route), times=1)
     page.locator("#clip").get_by_title("Clear").click()
+    page.locator("#clip_verdict", has_text="The answer will stand here").wait_for()
+    allow(16)
+    bar.wait_for()
+    assert page.evaluate("scrollY") == 0, "who has taken the clip away is not led to how far it is"
+    heard_late[0].continue_()
     bar.wait_for(state="detached")
     allow(ENOUGH)
     page.wait_for_timeout(2000)  # in which all would be encoded

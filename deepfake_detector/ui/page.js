@@ -37,8 +37,9 @@
   const bringIntoSight = () => {
     for (const box in BESIDE) {
       const verdict = document.querySelector(BESIDE[box]), before = reached[box];
-      reached[box] = verdict && `${window.turns?.[box].turn} ${verdict.dataset.verdict}`;
-      if (!verdict || reached[box] === before || innerWidth >= 768) continue;
+      const {turn, held} = window.turns?.[box] ?? {};  // nothing is held from when it is taken away, and its verdict may stand for a moment yet
+      reached[box] = held && verdict && `${turn} ${verdict.dataset.verdict}`;
+      if (!reached[box] || reached[box] === before || innerWidth >= 768) continue;
       const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth';
       verdict.scrollIntoView({behavior, block: 'nearest'});
     }
