@@ -37,7 +37,7 @@
   const bringIntoSight = () => {
     for (const box in BESIDE) {
       const verdict = document.querySelector(BESIDE[box]), before = reached[box];
-      const {turn, held} = window.turns?.[box] ?? {};  // nothing is held from when it is taken away, and its verdict may stand for a moment yet
+      const {turn, held} = window.turns?.[box] ?? {};  // of what was taken away, which is held no more, it may stand for a moment yet
       reached[box] = held && verdict && `${turn} ${verdict.dataset.verdict}`;
       if (!reached[box] || reached[box] === before || innerWidth >= 768) continue;
       const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'instant' : 'smooth';

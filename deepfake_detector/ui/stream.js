@@ -1,7 +1,7 @@
 // Has every answer heard that was asked for. Gradio's server ends the stream of answers where none is due, and its client then listens to no
 // more, not even for what it asked for before that end reached it. So the stream goes on here, as another, for as long as answers are due.
-// Where the connection is lost, Gradio loads the page again without a word. That it was lost is written down here, with the tab that was open,
-// for the page to say then, and to open that.
+// Where the connection is lost, Gradio loads the page again without a word. That it was lost is written down here, with the tab that was
+// open, for the page to say then, and to open that.
 () => {
   const ask = window.fetch;
   // An answer may come before the reply to its question, which tells its number.
@@ -10,7 +10,9 @@
   const answered = id => due.delete(id) || early.add(id);
   // Not of who leaves, which ends all requests, too: by then that page is gone, and Gradio's next look for its server is yet to come.
   const noteLoss = why => why.name !== 'AbortError' && setTimeout(() => {
-    try {sessionStorage.setItem('lost', document.querySelector('[role=tab][aria-selected=true]').dataset.tabId)} catch {}  // a browser that stores nothing
+    try {
+      sessionStorage.setItem('lost', document.querySelector('[role=tab][aria-selected=true]').dataset.tabId);
+    } catch {}  // a browser that stores nothing
   }, 1000);
 
   // Resolves to whether it is to go on: all but such an end is passed on.

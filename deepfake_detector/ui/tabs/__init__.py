@@ -103,10 +103,10 @@ def another_turn(box: str, full: list[Any], empty: list[Any], *, always: bool = 
     """
     return f"""(...asked) => {{
   const turns = window.turns ??= {{}}, {{turn, held}} = turns.{box} ??= {{turn: 0, held: '', isHeard: true}};
-  const isFull = asked[0] && asked[0].length !== 0, holds = isFull ? JSON.stringify(asked, ['path', 'orig_name']) : '';
+  const holds = asked[0] && asked[0].length !== 0 ? JSON.stringify(asked, ['path', 'orig_name']) : '';
   if (holds === held && !{json.dumps(always)}) return Array({len(full) + 1}).fill({{__type__: 'update'}});
   turns.{box} = {{turn: turn + 1, held: holds}};
-  return [turn + 1, ...(isFull ? {json.dumps(full)} : {json.dumps(empty)})];
+  return [turn + 1, ...(holds ? {json.dumps(full)} : {json.dumps(empty)})];
 }}"""
 
 
@@ -115,9 +115,9 @@ def once_more(box: str, full: list[Any], empty: list[Any]) -> str:
 
     Until then it goes on about the turn before, which would stand for as long as this one waits.
     """
-    return f"""(...asked) => {{
-  const turn = window.turns.{box}, isFull = asked[0] && asked[0].length !== 0;
+    return f"""() => {{
+  const turn = window.turns.{box};
   if (turn.isHeard) return Array({len(full)}).fill({{__type__: 'update'}});
   turn.isHeard = true;
-  return isFull ? {json.dumps(full)} : {json.dumps(empty)};
+  return turn.held ? {json.dumps(full)} : {json.dumps(empty)};
 }}"""

@@ -14,18 +14,7 @@ from deepfake_detector.types import Progress
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.kept_report import BUTTON, kept
 from deepfake_detector.ui.moments import moments
-from deepfake_detector.ui.tabs import (
-    AWAITED,
-    HIDDEN,
-    KEPT,
-    WAITS,
-    Held,
-    Upload,
-    Visitor,
-    another_turn,
-    asking_who_answers,
-    once_more,
-)
+from deepfake_detector.ui.tabs import AWAITED, HIDDEN, KEPT, WAITS, Held, Upload, Visitor, another_turn, asking_who_answers, once_more
 from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import Warming
 
@@ -117,7 +106,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     # Two, so that few frames of one clip don't wait for many of another. "hidden": Gradio would tell how long other clips took.
     asked = [clip, frames, turn, visitor.taught, held]
     heard = begun.then(hold, [clip, turn, held], queue=False, **private)
-    heard = heard.then(None, clip, places, js=once_more("clip", *first), **private)
+    heard = heard.then(None, None, places, js=once_more("clip", *first), **private)
     judged = heard.then(judge, asked, places, concurrency_limit=2, **private)
     judged.then(**asking_who_answers(detector, visitor))
 
