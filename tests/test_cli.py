@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -16,9 +17,9 @@ from PIL import Image
 
 from deepfake_detector.cache import Cache
 from deepfake_detector.cli.figures import print_sources
-from deepfake_detector.cli.options import BesideTheBar, command_line, progress_bar
+from deepfake_detector.cli.options import BesideTheBar, bars, command_line, progress_bar, run
 from deepfake_detector.detect import Detector
-from deepfake_detector.errors import TableError, UnusablePicture
+from deepfake_detector.errors import DetectorError, TableError, UnusablePicture
 from deepfake_detector.ui.verdict_card import card
 from tests.conftest import ROOT, draw, draw_dataset, json_lines, process, script
 
@@ -286,3 +287,14 @@ def test_what_is_told_beside_a_bar_has_a_line_of_its_own(capsys):
         BesideTheBar().emit(logging.makeLogRecord({"msg": "run 2 of 3"}))
     told = capsys.readouterr().err.replace("\r", "\n").split("\n")
     assert "run 2 of 3" in told
+
+
+def test_an_error_amid_a_bar_has_a_line_of_its_own(capsys):
+    def failing(_):
+        with bars() as bar:
+            update = bar(10)
+            update(4)
+            raise DetectorError("no room")
+
+    assert run(failing, argparse.ArgumentParser("tune"), []) == 2
+    assert "tune: error: no room" in capsys.readouterr().err.replace("\r", "\n").split("\n")

@@ -12,11 +12,11 @@ from deepfake_detector.cli.figures import print_clips, print_families, print_pro
 from deepfake_detector.cli.options import (
     add_data,
     add_engine,
+    bars,
     command_line,
     data_options,
     embedders,
     new_parser,
-    progress_bar,
     run,
     sampling_of,
 )
@@ -85,26 +85,27 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.protocol and not arguments.model and all(map(is_table, arguments.data)):
         return _protocols_alone(arguments)
     models = arguments.model or [str(DEFAULT_MODEL)]
-    content = gather(
-        Request(
-            models=models,
-            data=arguments.data,
-            embedder=embedders(arguments),
-            bar=lambda total: progress_bar(total).update,
-            dataset=arguments.dataset,
-            options=data_options(arguments),
-            sampling=sampling_of(arguments),
-            split=arguments.split,
-            kinds={name: sources.split(",") for name, sources in _by_name("--kind", "faces=ffhq,sd21", arguments.kind).items()},
-            scores=_by_name("--scores", "peer=peer.csv", arguments.scores),
-            pictures=arguments.pictures,
-            protocols=arguments.protocol,
-            head=arguments.head,
-            robustness=arguments.robustness,
-            audit=bool(arguments.out),
-            command=command_line(),
+    with bars() as bar:
+        content = gather(
+            Request(
+                models=models,
+                data=arguments.data,
+                embedder=embedders(arguments),
+                bar=bar,
+                dataset=arguments.dataset,
+                options=data_options(arguments),
+                sampling=sampling_of(arguments),
+                split=arguments.split,
+                kinds={name: sources.split(",") for name, sources in _by_name("--kind", "faces=ffhq,sd21", arguments.kind).items()},
+                scores=_by_name("--scores", "peer=peer.csv", arguments.scores),
+                pictures=arguments.pictures,
+                protocols=arguments.protocol,
+                head=arguments.head,
+                robustness=arguments.robustness,
+                audit=bool(arguments.out),
+                command=command_line(),
+            )
         )
-    )
     report = write(content, arguments.out) if arguments.out else measure(content)
     alone = report["detectors"][content.detectors[0].name] if len(content.detectors) == 1 else {}
     _write_json(arguments.json, report | alone)  # a single detector's figures are at the top too

@@ -9,7 +9,8 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from deepfake_detector import registry
@@ -191,6 +192,13 @@ def progress_bar(total: int | None):
     # others above it, such as one of a task that failed.
     often = 0.5 if sys.stderr.isatty() else 30
     return Bar(total=total, unit="picture", smoothing=0.1, mininterval=often, file=sys.stderr, position=0)
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[int], Callable[[float], object]]]:
+    """Gives bars one after the other. Their lines end with them, so that an error is not told in one of these."""
+    with ExitStack() as shown:
+        yield lambda total: shown.enter_context(progress_bar(total)).update
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:

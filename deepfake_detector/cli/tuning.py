@@ -9,12 +9,12 @@ from deepfake_detector import registry
 from deepfake_detector.cli.options import (
     add_cache,
     add_data,
+    bars,
     check_seed,
     command_line,
     data_options,
     new_parser,
     open_cache,
-    progress_bar,
     run,
     sampling_of,
 )
@@ -89,7 +89,8 @@ def _finetune(arguments: argparse.Namespace) -> int:
     kept = out.with_name(f"{out.name}.runs")
     method = _method(arguments, settings)
     kept.mkdir(parents=True, exist_ok=True)
-    with locked(kept, TrainingError(f"Another process is tuning in {kept}. Wait for it, or choose another --out.")):
+    busy = TrainingError(f"Another process is tuning in {kept}. Wait for it, or choose another --out.")
+    with locked(kept, busy), bars() as bar:
         done = finetune(
             listing,
             arguments.crop,
@@ -100,7 +101,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
             settings,
             arguments.folds,
             sampling_of(arguments),
-            lambda total: progress_bar(total).update,
+            bar,
             command_line(),
         )
     save_and_tell(done, out)
