@@ -159,7 +159,7 @@ def test_the_contrastive_loss_is_computed_where_its_input_is():
     assert supervised_contrastive(torch.empty(16, 8, device=at), torch.empty(16, dtype=torch.long, device=at)).device == at
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monkeypatch, caplog):
     method = "fusion"  # which drops at random while it learns
     out, get = tmp_path / method, transformer._Looks.__getitem__
     shutil.copy(tuned / "c.sqlite", tmp_path)
@@ -178,11 +178,15 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monke
     assert [file.name for file in places["fold0"].iterdir()] == ["encoder"]
     assert [file.name for file in places["fold1"].iterdir()] == ["checkpoint-3"]
     (places["fold1"] / "checkpoint-6").mkdir()  # one that a kill cut off
+    for number, file in enumerate(transformer._RESUMED_BY, start=7):  # and those that a crash of the machine did
+        cut = shutil.copytree(places["fold1"] / "checkpoint-3", places["fold1"] / f"checkpoint-{number}") / file
+        cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     seen.clear()
     monkeypatch.setattr(transformer._Looks, "__getitem__", lambda self, index: seen.append(index) or get(self, index))
     assert run(pictures, out, method) == 0
     assert seen[0] == KEPT_EVERY * BATCH, "the second run goes on where it was kept"
     assert len(seen) == (STEPS - KEPT_EVERY + STEPS) * BATCH
+    assert all(f"checkpoint-{number} is not whole ({file})" in caplog.text for number, file in enumerate(transformer._RESUMED_BY, start=7))
     for learnt in (method, f"{method}.runs/{places['fold1'].name}"):  # all, and the run that went on
         ours, expected = (load_file(folder / learnt / "encoder" / "model.safetensors") for folder in (tmp_path, tuned))
         for name, array in ours.items():
@@ -190,6 +194,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monke
     seen.clear()
     assert run(pictures, out, method) == 0
     assert not seen, "all runs were finished"
+    weights = places["fold1"] / "encoder" / "model.safetensors"
+    expected = weights.read_bytes()
+    weights.write_bytes(expected[:-9])
+    assert run(pictures, out, method) == 0
+    assert weights.read_bytes() == expected, "a finished run that is damaged is done again"
 
 
 FULL = {

@@ -13,7 +13,8 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 _KEEP_EVERY, _KEEP_EVERY_CUDA = 25, 250  # steps; what is kept of a large model takes as long to write as a GPU takes for many
 _WARM_UP = 0.05  # of the steps; afterwards a cosine down to nothing
 _NEW_RATE = 1e-3  # of layers that begin untaught, whatever the recipe's rate for the others
+_RESUMED_BY = (hf_classifier.WEIGHTS, "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")  # of a checkpoint
 _PROJECTED = 128  # numbers that the contrastive loss compares, read of what the last layer reads; no part of the finished model
 
 
@@ -97,7 +99,7 @@ class Transformer(Method):
     def tune(self, data: Embeddings, paths: list[str], kept: Path, progress: Callable[[int], object]) -> Tuned:
         place = kept.with_name(f"{kept.name}-{self._plan(data)}")
         finished = place / "encoder"
-        if finished.is_dir():
+        if _whole(finished, hf_classifier.FILES):
             progress(self.settings.steps * BATCH)
         else:
             with _writing(place):
@@ -168,6 +170,8 @@ class Transformer(Method):
             for name in hf_classifier.FILES:
                 shutil.move(Path(part) / name, fresh)
                 (fresh / name).chmod(0o644)  # safetensors makes private files
+            if (place / "encoder").exists():  # one that a crash of the machine has cut off
+                shutil.rmtree(place / "encoder")
             fresh.rename(place / "encoder")
         for checkpoint in place.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
@@ -303,14 +307,33 @@ def _printing() -> type:
 
 
 def _whole_checkpoint(place: Path) -> str | None:
-    """The newest checkpoint that was written to its end; its state is written last."""
-    whole = [folder for folder in place.glob("checkpoint-*") if _readable(folder / "trainer_state.json")]
+    """The newest checkpoint that can be gone on from. A kill leaves one without its last files, a crash of the machine one with files cut
+    off.
+    """
+    whole = [folder for folder in place.glob("checkpoint-*") if _whole(folder, _RESUMED_BY)]
     return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))) if whole else None
 
 
-def _readable(file: Path) -> bool:
+def _whole(folder: Path, names: Iterable[str]) -> bool:
+    """Whether the folder has these files, each to its end; where it has some of them at most, say that it is passed over."""
+    damaged = [name for name in names if not _ends(folder / name)]
+    if damaged and folder.exists():
+        log.warning("%s is not whole (%s), and is not gone on from", folder, ", ".join(damaged))
+    return not damaged
+
+
+def _ends(file: Path) -> bool:
+    """Whether the file is there to its end, by its form: torch's own are zip files."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        json.loads(file.read_text())
-    except (OSError, ValueError):
+        if file.suffix == ".json":
+            json.loads(file.read_text())
+        elif file.suffix == ".safetensors":
+            with safe_open(file, "np"):
+                pass
+        else:
+            return zipfile.is_zipfile(file)
+    except (OSError, ValueError, SafetensorError):
         return False
     return True
