@@ -85,8 +85,16 @@ class Bundle:
         return hashlib.sha256(_as_text(self.manifest).encode()).hexdigest()
 
     def encoder(self, device: str, weights: str | None = None) -> PictureEncoder:
-        """The encoder whose embeddings it takes; `weights` is a local file in place of the published weights."""
+        """The encoder whose embeddings it takes; `weights` is a local file in place of the published weights.
+
+        Raises BundleError where one came with it, and is gone.
+        """
         given = weights or (str(self.encoder_weights) if self.encoder_weights else None)
+        if not given and {"tuned", "adopted"} & self.manifest["training"].keys():
+            raise BundleError(
+                f"The model {self.name} lacks the encoder that came with it ({_ENCODER}, or the folder {_ENCODER_FOLDER}). Copy the "
+                "model's whole folder again."
+            )
         return registry.load("encoders", self.spec.name).Encoder(device=device, weights=given)
 
     def p_fake(
@@ -144,6 +152,16 @@ class Bundle:
     def fits(self, spec: EncoderSpec, crop: str) -> bool:
         """Whether embeddings of this spec and crop are those that the head was trained on."""
         return spec == self.spec and crop == self.crop
+
+    def check_encoder(self, spec: EncoderSpec, crop: str) -> None:
+        """Raise BundleError where the encoder that came with it is not what it was, and TableError where another does not fit."""
+        differences = made_differently(self.spec, self.crop, spec, crop)
+        if differences and self.encoder_weights:
+            raise BundleError(
+                f"The model {self.name} takes embeddings by the encoder that came with it; {self.encoder_weights} is damaged or another's "
+                f"({differences}). Copy the model's whole folder again, and give no other --weights."
+            )
+        self.check(spec, crop, "the encoder at hand")
 
     def check(self, spec: EncoderSpec, crop: str, what: str) -> None:
         """Raise TableError, saying what differs, unless such embeddings fit."""

@@ -56,7 +56,7 @@ class Detector:
         encoder = self.bundle.encoder(device, weights)
         # On any device: who waits for a batch is told of none of its pictures before all are done.
         self.embedder = Embedder(encoder, self.bundle.crop, cache, batch_size=CPU_AT_ONCE)
-        self.bundle.check(encoder.spec, self.embedder.crop, "the encoder at hand")
+        self.bundle.check_encoder(encoder.spec, self.embedder.crop)
         by_window = encoder.by_window()
         self._by_window = Embedder(by_window, "windows") if by_window else None
         self.saved_again = dataclasses.replace(self.embedder, crop=f"{self.embedder.crop}+{SAVED_AGAIN}")

@@ -18,7 +18,7 @@ from deepfake_detector import bundle, cli, split, train, video
 from deepfake_detector.calibration import Scores
 from deepfake_detector.detect import Detector
 from deepfake_detector.encoders import clip_vit_b16, clip_vit_b16_blocks, clip_vit_b16_corners, clip_vit_b16_tuned
-from deepfake_detector.errors import TrainingError, WeightsUnavailable
+from deepfake_detector.errors import BundleError, TrainingError, WeightsUnavailable
 from deepfake_detector.finetune import norms
 from deepfake_detector.finetune.batches import BATCH, Batches, see_window
 from deepfake_detector.finetune.model import Judged, promise_of, told_by_the_others
@@ -377,11 +377,11 @@ def test_wrong_layer_norms_are_refused(tuned, tiny, tmp_path):
 def test_a_model_without_its_layer_norms_is_refused(tuned, tmp_path):
     shutil.copytree(tuned, tmp_path / "m")
     (tmp_path / "m" / "encoder.safetensors").unlink()
-    with pytest.raises(WeightsUnavailable, match="no tuned layer norms"):
+    with pytest.raises(BundleError, match="model m lacks the encoder that came with it.*Copy the model's whole folder again"):
         Detector(tmp_path / "m")
     save_file({"a": np.zeros(1, np.float32)}, tmp_path / "m" / "encoder.safetensors")
     assert bundle.load(tmp_path / "m").encoder_weights == tmp_path / "m" / "encoder.safetensors"
-    with pytest.raises(Exception, match="layer norms sha256"):
+    with pytest.raises(BundleError, match="encoder.safetensors is damaged or another's .*layer norms sha256.*whole folder again"):
         Detector(tmp_path / "m")
 
 

@@ -97,7 +97,7 @@ def _adapt(arguments: argparse.Namespace) -> int:
     bundle.check_target(out)
     listing = named_folders(arguments.real, arguments.fake)
     embedder = embedders(arguments)(model)
-    model.check(embedder.encoder.spec, embedder.crop, "the encoder at hand")
+    model.check_encoder(embedder.encoder.spec, embedder.crop)
     progress = progress_bar(len(listing.samples))
     pictures, skipped = embed_shown(model, listing, embedder, progress.update)
     progress.close()

@@ -128,7 +128,7 @@ class _Source:
                 continue
             progress = self.request.bar(listing.total if listing.is_stream else len(listing.samples))
             data, skipped = embed_samples(listing, self.request.embedder(model), progress, self.request.sampling)
-            model.check(data.spec, data.crop, "the encoder at hand")
+            model.check_encoder(data.spec, data.crop)
             self._skipped |= dict.fromkeys(skipped)
             fitting[given] = data
         if not fitting:
