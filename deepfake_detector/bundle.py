@@ -36,6 +36,7 @@ from deepfake_detector.vectors import Vectors
 _FORMAT = 1
 _ENCODER, _ENCODER_FOLDER = "encoder.safetensors", "encoder"  # a file, or a folder in transformers' format
 _LEARNT = "learnt.npy"
+_LEAST = 1e-6  # by which probabilities differ as they are told
 _OWN_FILE = re.compile(rf"manifest\.json|{_ENCODER_FOLDER}|(head|family|encoder|filmed)\.\w+|{_LEARNT}|{_RECALL}|curves\.png")
 
 
@@ -103,15 +104,18 @@ class Bundle:
         """X: (n, spec.dim) float32 → (n,) calibrated probabilities of being fake.
 
         `of_clips` says which are frames of clips, and `saved_again` that these were saved since; others that look as if they had been are
-        taken for such, too. What has the same number in `of_one` (n,), as the frames of one clip, was coded in the same way.
+        taken for such, too, and those that nearly do are fake only where they would be as such, and unsure else. What has the same number
+        in `of_one` (n,), as the frames of one clip, was coded in the same way.
         """
         scores = self.head.p_fake(X)
         p_fake = self.calibration(scores)
         if self.of_clips:
-            like = self._like(X, of_clips, saved_again, of_one)
+            like, nearly = self._like(X, of_clips, saved_again, of_one)
+            unsure = self.thresholds.fake - _LEAST
             for i, calibration in enumerate(self.of_clips):
-                own = like == i
+                own, doubted = like == i, (like < 0) & (nearly == i) & (p_fake > unsure)
                 p_fake[own] = calibration(scores[own])
+                p_fake[doubted] = np.clip(calibration(scores[doubted]), unsure, p_fake[doubted])
         return p_fake
 
     def p_fake_of(self, data: Embeddings) -> np.ndarray:
@@ -125,17 +129,24 @@ class Bundle:
 
     def taken_for_frames(self, X: Vectors) -> np.ndarray:
         """X: (n, spec.dim) float32 → (n,) bool, of which pictures the answer is one about a frame of a clip, by their looks."""
-        return self._like(X, of_clips=False) >= 0
+        return self._like(X, of_clips=False)[0] >= 0
 
-    def _like(self, X: Vectors, of_clips: bool | np.ndarray, saved_again: bool = False, of_one: np.ndarray | None = None) -> np.ndarray:
-        """(n,) by which of the calibrations for frames each is answered about, -1 by that for pictures."""
+    def held_back(self, X: Vectors) -> np.ndarray:
+        """X: (n, spec.dim) float32 → (n,) bool, which pictures would be called fake were it plain that they were not filmed."""
+        return self.thresholds.calls_fake(self.calibration(self.head.p_fake(X))) & ~self.thresholds.calls_fake(self.p_fake(X))
+
+    def _like(
+        self, X: Vectors, of_clips: bool | np.ndarray, saved_again: bool = False, of_one: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) by which of the calibrations for frames each is answered about, -1 by that for pictures, and by which it nearly would be."""
         if self.looks_filmed:
             margins = self.looks_filmed.margins(X)
             if of_one is not None:
                 _, which = np.unique(of_one, return_inverse=True)
                 margins = (np.stack([np.bincount(which, column) for column in margins.T], axis=1) / np.bincount(which)[:, None])[which]
-            return self.looks_filmed.like(margins, of_clips, saved_again)
-        return np.where(np.broadcast_to(of_clips, len(X)), 0, -1)
+            return self.looks_filmed.like(margins, of_clips, saved_again), self.looks_filmed.nearly_like(margins)
+        like = np.where(np.broadcast_to(of_clips, len(X)), 0, -1)
+        return like, like
 
     def has_learnt(self, rows: pd.DataFrame) -> np.ndarray:
         """(n,) bool, of which rows it is known to have learnt the file, or the photograph that it was made of."""

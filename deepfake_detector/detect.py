@@ -33,6 +33,7 @@ MODELS = Path(__file__).parent.parent / "models"
 DEFAULT_MODEL = MODELS / "default"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
 _FILMED = "it looks as if it were out of a clip, or had been saved with as much loss, and is judged as a frame of one"
+_MAY_BE_FILMED = "it may be out of a clip, and as a frame of one it would not be called fake"
 
 
 class Detector:
@@ -229,12 +230,13 @@ class Detector:
         vectors = embedded.remembered.vectors
         p_fake = self.bundle.p_fake(vectors)
         deciding = vectors[[p_fake.argmax()]]
-        filmed = bool(self.bundle.taken_for_frames(deciding)[0])
+        filmed, held_back = bool(self.bundle.taken_for_frames(deciding)[0]), bool(self.bundle.held_back(deciding)[0])
+        told = _FILMED if filmed else _MAY_BE_FILMED if held_back else ""
         verdict = self._verdict(embedded, p_fake, began)
         similar = self.known.most_similar(vectors) if self.known else ()
         verdict = dataclasses.replace(
             verdict,
-            notes=(*verdict.notes, _FILMED) if filmed else verdict.notes,
+            notes=(*verdict.notes, told) if told else verdict.notes,
             faces=_parts(embedded, p_fake) if self.embedder.tracked else (),
             similar=similar,
             family=self._family(verdict.verdict, deciding),

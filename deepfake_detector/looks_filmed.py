@@ -23,6 +23,8 @@ from deepfake_detector.vectors import Vectors, batches
 log = logging.getLogger(__name__)
 
 MISTAKEN = 0.006  # the share of other pictures, copies too, that may look like each coding: their fakes come to look less suspicious
+NEARLY = 0.95  # of what was coded in each way is to look so or nearly so, as less shows of a source that is not known,
+DOUBTED = 0.05  # but no larger share of other pictures: of their fakes fewer are called so, though none more is called real
 _ENOUGH = 0.5  # of those that were filmed it has to know, or it is left out
 _MOST = 5000  # rows of either kind that are learnt from: more of them teach little
 _C = 1e-2
@@ -34,12 +36,14 @@ class LooksFilmed:
     """A linear answer for each of k codings, `weight` (k, dim) and `offset` (k,): what any of them finds looks filmed.
 
     Of sources and generators left out, all together find `found` of what was coded in each way, and `mistaken` of the rest. Codings that
-    can't be found are in `found` alone.
+    can't be found are in `found` alone. What lacks no more than `doubted` (k,) to be found may have been filmed nevertheless: of a source
+    that is not known less shows.
     """
 
     codings: tuple[str, ...]
     weight: np.ndarray
     offset: np.ndarray
+    doubted: np.ndarray
     found: dict[str, float]
     mistaken: float
 
@@ -60,23 +64,35 @@ class LooksFilmed:
         mildest = min(range(len(own)), key=lambda i: (not own[i], self.found[self.codings[i]]))
         return np.where(allowed.max(axis=1) > 0, allowed.argmax(axis=1), np.where(of_clips, mildest, -1))
 
+    def nearly_like(self, margins: np.ndarray) -> np.ndarray:
+        """(n, k) → (n,) the number of the coding that each looks or nearly looks like, -1 for what plainly was not filmed."""
+        nearly = margins + self.doubted
+        return np.where(nearly.max(axis=1) > 0, nearly.argmax(axis=1), -1)
+
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save
 
         (folder / _FILE).write_bytes(save({"weight": self.weight}))
 
     def to_json(self) -> dict[str, Any]:
-        return {"codings": [*self.codings], "offset": self.offset.tolist(), "found": self.found, "mistaken": self.mistaken}
+        numbers = {"offset": self.offset.tolist(), "doubted": self.doubted.tolist()}
+        return {"codings": [*self.codings], **numbers, "found": self.found, "mistaken": self.mistaken}
 
     @classmethod
     def load(cls, folder: Path, facts: dict[str, Any]) -> LooksFilmed:
         """What `save` and `to_json` gave; raises one of many errors for anything else."""
         from safetensors.numpy import load_file
 
-        weight, offset, codings = load_file(folder / _FILE)["weight"], np.array(facts["offset"], float), tuple(facts["codings"])
-        if weight.ndim != 2 or not len(weight) == len(codings) == offset.size or not np.isfinite(offset).all():
-            raise ValueError(f"weights of shape {weight.shape} and offsets {offset} for {codings}")
-        return cls(codings, weight, offset, {name: float(share) for name, share in facts["found"].items()}, float(facts["mistaken"]))
+        weight, codings = load_file(folder / _FILE)["weight"], tuple(facts["codings"])
+        offset = np.array(facts["offset"], float)
+        doubted = np.array(facts.get("doubted", np.zeros(len(codings))), float)
+        if weight.ndim != 2 or not (len(codings),) == weight.shape[:1] == offset.shape == doubted.shape:
+            raise ValueError(f"weights of shape {weight.shape}, offsets {offset} and doubts {doubted} for {codings}")
+        if not np.isfinite([offset, doubted]).all():
+            raise ValueError(f"not all of {offset} and {doubted} are finite")
+        return cls(
+            codings, weight, offset, doubted, {name: float(share) for name, share in facts["found"].items()}, float(facts["mistaken"])
+        )
 
 
 def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | None, np.ndarray]:
@@ -118,8 +134,10 @@ def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | 
         weight, offset = learn(fold != one, every)
         scores[fold == one] = _margins(X[fold == one], weight, offset)
         margins[of_frames == one] = _margins(filmed.X[of_frames == one], weight, offset)
-    limits = np.quantile(scores[kind == 0], 1 - MISTAKEN, axis=0, method="higher")
+    limits, last = (np.quantile(scores[kind == 0], 1 - share, axis=0, method="higher") for share in (MISTAKEN, DOUBTED))
     margins -= limits
+    lacking = np.array([-np.quantile(margins[coding == i, i], 1 - NEARLY) for i in every])
+    doubted = np.clip(lacking, 0, limits - last)
     told = [i for i in every if (margins[coding == i, i] > 0).mean() >= _ENOUGH]
     found = {name: float((margins[coding == i][:, told] > 0).any(axis=1).mean()) for i, name in enumerate(codings)}
     mistaken = float((scores[kind == 0][:, told] > limits[told]).any(axis=1).mean())
@@ -128,7 +146,7 @@ def fit(data: Embeddings, filmed: Embeddings, seed: int) -> tuple[LooksFilmed | 
     if not told:
         return None, np.zeros(len(filmed), int)
     weight, offset = learn(np.ones(len(X), bool), told)
-    looks = LooksFilmed(tuple(codings[told].tolist()), weight, offset - limits[told], found, mistaken)
+    looks = LooksFilmed(tuple(codings[told].tolist()), weight, offset - limits[told], doubted[told], found, mistaken)
     return looks, looks.like(margins[:, told], of_clips=np.array([not degrade.saved_again(name) for name in codings])[coding])
 
 

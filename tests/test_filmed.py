@@ -29,7 +29,7 @@ from deepfake_detector.report.words import of_clips_too
 from deepfake_detector.train import Frames, fit_calibrated, train
 from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Thresholds
 from tests.clips import draw_clip
-from tests.conftest import script
+from tests.conftest import draw, script
 
 SPEC = EncoderSpec("x", "a", "w", "l", 1, "p", True, 8)
 MOVED = 2.0  # how far coding moves a picture towards the fakes, which lie 3 off
@@ -247,9 +247,8 @@ def test_frames_of_one_clip_are_answered_about_by_one_calibration(model, tmp_pat
     towards = X[0] - X[-1]
     limit = np.quantile(X @ towards, 0.3)
     looks_poor = X @ towards > limit
-    looks = LooksFilmed(
-        ("clip0", "poor0"), np.stack([0 * towards, towards]), np.array([-1.0, -limit]), {"clip0": 0.8, "poor0": 1.0}, mistaken=0.0
-    )
+    weight, found = np.stack([0 * towards, towards]), {"clip0": 0.8, "poor0": 1.0}
+    looks = LooksFilmed(tuple(found), weight, np.array([-1.0, -limit]), np.zeros(2), found, mistaken=0.0)
     clips = {
         coding: {"calibration": {"slope": plain.calibration.slope, "offset": plain.calibration.offset - less}, "promise": {}}
         for coding, less in (("clip0", 5.0), ("poor0", 1.0))
@@ -332,6 +331,29 @@ def test_stills_out_of_clips_are_known_by_their_looks_and_judged_as_frames(tmp_p
         bundle.load(tmp_path / "m")
 
 
+def test_what_may_be_a_still_is_fake_only_if_it_would_be_as_one():
+    """Of whose mark too little is left to be known by."""
+    film, plain = with_mark(drawn(0), "whole+clip0"), drawn(1).X
+    assert not train(drawn(0), "logistic", "m", clips=[film]).bundle.looks_filmed.doubted.any(), "where nearly all are known"
+    film.X[::4, 7] -= 6.5
+    model = train(drawn(0), "logistic", "m", clips=[film]).bundle
+    looks, thresholds, stills = model.looks_filmed, model.thresholds, with_mark(drawn(1))
+    assert (looks.margins(plain) + looks.doubted > 0).mean() < 2 * looks_filmed.DOUBTED
+    stills.X[:, 7] -= np.median(looks.margins(stills.X) + looks.doubted / 2) / looks.weight[0, 7]
+    lacking = -looks.margins(stills.X)[:, 0]
+    may_be = stills.take((lacking >= 0) & (lacking < looks.doubted[0]))
+    assert len(may_be) > 100
+    certain = replace(model, looks_filmed=replace(looks, doubted=np.zeros(1)))
+    assert called(model, may_be, False)[0] <= 0.05 < 0.3 < called(certain, may_be, False)[0]
+    before, now = certain.p_fake(stills.X), model.p_fake(stills.X).round(6)
+    fake = thresholds.calls_fake(before)
+    np.testing.assert_array_equal(now[~fake], before[~fake].round(6), "what isn't called fake is answered as before")
+    assert {thresholds.answer(p) for p in now[fake]} == {"fake", "unsure"}, "nor is anything called real for it"
+    passing = ~model.taken_for_frames(stills.X)
+    np.testing.assert_array_equal(model.held_back(stills.X)[passing], (fake & ~thresholds.calls_fake(now))[passing])
+    np.testing.assert_array_equal(model.p_fake(stills.X, of_clips=True), certain.p_fake(stills.X, of_clips=True))
+
+
 def test_stills_that_were_saved_again_are_known_where_such_were_given():
     """Saving a still leaves another mark than coding alone, and neither is told by the other."""
     film = with_mark(drawn(0), "whole+clip0")
@@ -381,7 +403,7 @@ def test_frames_of_a_source_that_is_too_small_to_be_learnt_from_are_looked_at_to
 def test_frames_that_look_uncoded_were_coded_in_the_mildest_way():
     """Not by chance in the one or the other; and no frame of a clip was saved again."""
     found = {"clip0": 0.9, "clip0+jpeg90": 0.6, "poor0": 1.0}
-    looks = LooksFilmed(tuple(found), np.zeros((3, 1)), np.zeros(3), found, 0.0)
+    looks = LooksFilmed(tuple(found), np.zeros((3, 1)), np.zeros(3), np.zeros(3), found, 0.0)
     margins = np.array([[-3.0, 5.0, -2.0], [1.0, 5.0, 2.0], [1.0, 0.5, -2.0], [-3.0, -5.0, -2.0]])
     assert looks.like(margins, of_clips=True).tolist() == [0, 2, 0, 0]
     assert looks.like(margins, of_clips=False).tolist() == [1, 1, 0, -1]
@@ -410,6 +432,20 @@ def test_copies_that_are_frames_are_not_taken_for_pictures_that_were_never_filme
     both.rows["video"] = np.where(both.rows["split"] == VIEW, "a.mp4", "")
     both.rows["split"] = ""
     assert looks_filmed.fit(both, named(with_mark(drawn(0))), 0)[0].found["clip0"] > 0.95, "nor are frames of a data set's own clips"
+
+
+def test_what_is_not_called_fake_as_it_may_be_out_of_a_clip_says_so(model, tmp_path):
+    detector, fake = Detector(model), draw(tmp_path / "fake.png", 1, 7)
+    plain = detector.bundle
+    assert detector.judge_file(fake).verdict == "fake"
+    looks = LooksFilmed(("clip0",), np.zeros((1, plain.spec.dim)), np.array([-1.0]), np.array([2.0]), {"clip0": 1.0}, mistaken=0.0)
+    for less, answer in ((0.0, "fake"), (99.0, "unsure")):
+        calibration = {"slope": plain.calibration.slope, "offset": plain.calibration.offset - less}
+        manifest = plain.manifest | {"clips": {"clip0": {"calibration": calibration, "promise": {}}}}
+        detector.bundle = replace(plain, looks_filmed=looks, manifest=manifest)
+        verdict = detector.judge_file(fake)
+        assert verdict.verdict == plain.thresholds.answer(verdict.p_fake) == answer
+        assert any("may be out of a clip" in note for note in verdict.notes) == (answer == "unsure")
 
 
 def test_what_filming_does_not_change_is_not_told_by_looks(caplog):

@@ -102,7 +102,7 @@ def test_the_copy_of_a_still_is_judged_as_a_frame_too(detector, files):
     still, copy = (detector.embedder.embed_one(file.read_bytes()) for file in files)
     towards = np.concatenate([one.remembered.vectors for one in (still, copy)])
     weight = (towards[0] - towards[1])[None]
-    looks = LooksFilmed(("clip0",), weight, -weight @ towards.mean(axis=0), {"clip0": 1.0}, 0.0)
+    looks = LooksFilmed(("clip0",), weight, -weight @ towards.mean(axis=0), np.zeros(1), {"clip0": 1.0}, 0.0)
     never_real = {"clip0": {"calibration": {"slope": 0.1, "offset": -9.0}}}
     detector.bundle = replace(detector.bundle, looks_filmed=looks, manifest=detector.bundle.manifest | {"clips": never_real})
     assert detector.bundle.taken_for_frames(towards).tolist() == [True, False]
@@ -116,7 +116,7 @@ def test_the_copy_of_a_still_is_known_to_have_been_saved_again(detector, files):
     """A still that had been saved as JPEG before is judged as such, and so is its copy, not as a frame that never was."""
     still, copy = (detector.embedder.embed_one(file.read_bytes()) for file in files)
     found = {"clip0": 1.0, "clip0+jpeg90": 0.6}
-    looks = LooksFilmed(tuple(found), np.zeros((2, still.remembered.vectors.shape[1])), np.array([-1.0, 1.0]), found, 0.0)
+    looks = LooksFilmed(tuple(found), np.zeros((2, still.remembered.vectors.shape[1])), np.array([-1.0, 1.0]), np.zeros(2), found, 0.0)
     clips = {"clip0": {"calibration": {"slope": 0.1, "offset": 9.0}}, "clip0+jpeg90": {"calibration": {"slope": 0.1, "offset": -9.0}}}
     detector.bundle = replace(detector.bundle, looks_filmed=looks, manifest=detector.bundle.manifest | {"clips": clips})
     detector.saved_again = SimpleNamespace(embed_one=lambda content: copy)
