@@ -294,6 +294,29 @@ def test_what_is_dropped_onto_what_a_box_holds_is_taken(page, tmp_path):
     assert page.locator("#many tr.drop-target").count() == 0, "nothing is to change places"
 
 
+@pytest.mark.parametrize(("tab", "box", "kept"), [("Picture", "picture", 1), ("Video", "clip", 1), ("Teach it", "teach_real", 3)])
+def test_what_is_dropped_while_another_file_is_sent_is_not_lost(page, tmp_path, tab, box, kept):
+    page.get_by_role("tab", name=tab).click()
+    page.wait_for_selector(f"#{box} input[type=file]", state="attached")
+    if box == "clip":
+        files = [draw_clip(tmp_path / f"{i}.mp4", list(range(0, 1000, 40)), size=(160, 90 + 2 * i)) for i in range(3)]
+    else:
+        files = [draw(tmp_path / f"{i}.png", 1, 7100 + i) for i in range(3)]
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    slow = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
+    network.send("Network.emulateNetworkConditions", slow)
+    for file in files:
+        drag(page, file, place=f"#{box}")
+        page.locator(f"#{box}", has_text="Uploading").wait_for()
+    network.send("Network.emulateNetworkConditions", slow | {"latency": 0})
+    if kept > 1:
+        page.locator(f"#{box}:not(:has-text('Uploading')) tr >> nth={kept - 1}").wait_for()
+    else:
+        said = {"picture": "#verdict", "clip": "#clip_verdict"}[box]
+        page.locator(said, has_text=hashlib.sha256(files[-1].read_bytes()).hexdigest()).wait_for(timeout=60_000)
+
+
 def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_path):
     folder = tmp_path / "mine"
     for i in range(2):

@@ -20,17 +20,25 @@
       box.ariaLabel = box.querySelector('[data-testid=block-label]').textContent.trim();
     }
   };
-  // A box that was sent files may have no place for them yet: a tab is made once it is opened.
-  let sent;
+  // By box, what it was sent and has no place for yet: a tab is made once it is opened, and a box takes nothing while it uploads.
+  const waiting = {};
+  let refused;
   const place = box => document.querySelector(`#${box} input[type=file]`);
   const hand = () => {
-    const to = sent && (sent.refused ? document.getElementById(sent.to) : place(sent.to));
-    if (!to) return;
-    const {files, refused} = sent;
-    sent = undefined;
-    if (refused) return to.before(Object.assign(document.createElement('p'), {id: 'refused', role: 'alert', textContent: refused}));
-    to.files = files;
-    to.dispatchEvent(new Event('change', {bubbles: true}));
+    const beside = refused && document.getElementById(refused.to);
+    if (beside) {
+      beside.before(Object.assign(document.createElement('p'), {id: 'refused', role: 'alert', textContent: refused.words}));
+      refused = undefined;
+    }
+    for (const [box, {files}] of Object.entries(waiting)) {
+      const to = place(box);
+      // Nor does one that holds a clip, or where Gradio was asked to paste.
+      if (!to && !most[box]) document.querySelector(`#${box} :is([title=Clear], [aria-label="Upload file"])`)?.click();
+      if (!to) continue;
+      delete waiting[box];
+      to.files = files;
+      to.dispatchEvent(new Event('change', {bubbles: true}));
+    }
   };
   // On a phone a verdict stands below what was dropped, out of sight: it is shown once it is under way, and once it is there.
   const BESIDE = {picture: '#verdict .verdict', clip: '#clip_verdict .verdict'}, reached = {};
@@ -75,14 +83,14 @@
   const inMenu = title => [...document.querySelectorAll('.overflow-dropdown button')].find(tab => tab.textContent === title);
   const tooMany = (files, to) => files.length > most[to];  // never of a box that takes one
   const send = (files, to) => {
-    const transfer = new DataTransfer();
-    const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
-    const refused = tooMany(files, to) && `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`;
-    for (const file of files) transfer.items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
-    sent = {to, files: transfer.files, refused};
+    if (tooMany(files, to)) {
+      const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
+      refused = {to, words: `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`};
+    } else {
+      if (!most[to] || !waiting[to]) waiting[to] = new DataTransfer();  // another picture is judged in place of the first
+      for (const file of files) waiting[to].items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
+    }
     if (titles[to]) (document.querySelector(`[data-tab-id=${to}]`) ?? inMenu(titles[to])).click();
-    // Nor has one that holds a clip, or where Gradio was asked to paste.
-    if (!refused && !place(to)) document.querySelector(`#${to} :is([title=Clear], [aria-label="Upload file"])`)?.click();
     hand();
   };
   // The files, and of folders, and of those in them, what is wanted and can be read; no more than it takes to be told that it is too much.
