@@ -260,6 +260,11 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         raise TableError(f"The manifest {beside} can't be read ({error}). Make the table again with extract_embeddings.py.") from error
 
 
+def check_there(path: str | Path) -> None:
+    """Raise TableError where there is no table, or one that its beginning shows to be no use; its rows are not read."""
+    _Stored(path)
+
+
 def read(path: str | Path) -> Embeddings:
     """A whole table, checked against its manifest; raises TableError where they disagree.
 

@@ -1414,11 +1414,20 @@ except KeyboardInterrupt:
     assert (tmp_path / "loaded").exists(), "no thread may be left in a library's own code"
 
 
-def test_a_model_that_is_missing_is_said_before_there_is_a_page(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--model", "nowhere"), "There is no model at nowhere"),
+        (("--known", "nowhere.csv"), "There is no table nowhere.csv"),
+        (("--known", "{table}", "--pictures", "nowhere"), "'nowhere' is missing"),
+        (("--signers", "nowhere.pem"), "There is no file nowhere.pem"),
+    ],
+)
+def test_what_is_missing_is_said_before_there_is_a_page(embeddings_csv, tmp_path, monkeypatch, option, said):
     monkeypatch.setattr("deepfake_detector.ui.build.serve", lambda *_, **__: pytest.fail("a page is served"))
-    done = script("app.py", "--model", "nowhere", "--no-cache", cwd=tmp_path)
+    done = script("app.py", *(one.format(table=embeddings_csv) for one in option), "--no-cache", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "There is no model at nowhere" in done.stderr
+    assert said in done.stderr
 
 
 def test_a_model_that_can_not_be_loaded_is_said_on_the_page(model, tmp_path, browser):

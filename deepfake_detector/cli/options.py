@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from deepfake_detector import registry
@@ -221,9 +222,20 @@ def add_known(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", metavar="FOLDER", help="where the pictures of that table are, to show them too")
 
 
-def check_known(arguments: argparse.Namespace) -> None:
+def check_beside(arguments: argparse.Namespace) -> None:
+    """Raise DetectorError where what is to stand beside a verdict is not there, before anything large is loaded."""
     if arguments.pictures and not arguments.known:
         raise DetectorError("--pictures says where the pictures of --known are, and no table is given. Name one with --known.")
+    if arguments.pictures and not Path(arguments.pictures).expanduser().exists():
+        raise DetectorError(f"Expected with --pictures a folder or a CSV manifest; {arguments.pictures!r} is missing. Correct the path.")
+    if arguments.known:
+        from deepfake_detector import table
+
+        table.check_there(arguments.known)
+    if arguments.signers:
+        from deepfake_detector.credentials import read_signers
+
+        read_signers(arguments.signers)
 
 
 def panel_of(arguments: argparse.Namespace, cache: Cache | None) -> Panel:

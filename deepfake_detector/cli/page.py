@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepfake_detector.cli.options import add_engine, add_known, add_models, check_known, new_parser, open_cache, panel_of, run
+from deepfake_detector.cli.options import add_engine, add_known, add_models, check_beside, new_parser, open_cache, panel_of, run
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +36,7 @@ def _app(arguments: argparse.Namespace) -> int:
     from deepfake_detector.ui import password
     from deepfake_detector.ui.build import serve
 
-    check_known(arguments)
+    check_beside(arguments)
     for model in arguments.model or ():
         bundle.read_manifest(Path(model))  # what can't be loaded is said on the page; what is not there, before there is one
     asked_for = None if arguments.password_file is None else password.read(arguments.password_file)

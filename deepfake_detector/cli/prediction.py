@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from deepfake_detector.cli.options import check_known, open_cache, panel_of, sampling_of
+from deepfake_detector.cli.options import check_beside, open_cache, panel_of, sampling_of
 from deepfake_detector.cli.say import say
 from deepfake_detector.errors import UnusablePicture
 
@@ -29,7 +29,7 @@ def predict_files(arguments: argparse.Namespace) -> int:
     from deepfake_detector.report.words import never_said
 
     sampling = sampling_of(arguments)
-    check_known(arguments)
+    check_beside(arguments)
     if sys.stderr.isatty():
         say("Loading the models, which takes some seconds …", file=sys.stderr)
     panel = panel_of(arguments, open_cache(arguments))
