@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned, pictures, tmp_path, monke
     assert ours == pytest.approx(theirs, abs=1e-3)
 
 
-def test_another_plan_is_begun_anew(tuned, pictures, tmp_path, monkeypatch):
+def test_another_plan_is_begun_anew(tuned, pictures, tmp_path, monkeypatch, caplog):
     out = tmp_path / "model"
     shutil.copytree(tuned.with_name("model.runs"), tmp_path / "model.runs")
     shutil.copy(tuned.parent / "cache.sqlite", tmp_path)
@@ -144,8 +144,10 @@ def test_another_plan_is_begun_anew(tuned, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(norms._Run, "learn", lambda self, *batch: learnt.append(self.step) or learn(self, *batch))
     assert run(pictures, out) == 0
     assert not learnt, "all runs were finished"
+    assert "begun anew" not in caplog.text
     assert run(pictures, out, "--seed=1") == 0
     assert len(learnt) == 4 * STEPS
+    assert caplog.text.count("begun anew: what") == 4
     learnt.clear()
     assert run(pictures, out) == 0
     assert not learnt, "what the first plan kept is there still"

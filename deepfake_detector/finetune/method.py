@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 from deepfake_detector.encoders import PictureEncoder
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.types import Embeddings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,11 @@ class Method(ABC):
     @abstractmethod
     def encoder(self, weights: Path, exact: bool) -> PictureEncoder:
         """The encoder with tuned weights; not `exact` where a rounder, faster one will do."""
+
+
+def place_of(kept: Path, plan: str, ending: str = "") -> Path:
+    """Where a run of this plan keeps what it learns; where only others are kept, says that it begins anew, as hours may be lost by that."""
+    place = kept.with_name(f"{kept.name}-{plan[:12]}{ending}")
+    if not place.exists() and any(kept.parent.glob(f"{kept.name}-*")):
+        log.warning("begun anew: what %s has of this run was learnt from other pictures or by other settings", kept.parent)
+    return place

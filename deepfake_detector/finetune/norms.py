@@ -26,7 +26,7 @@ from deepfake_detector.encoders.clip_vit_b16_blocks import Encoder as BlocksEnco
 from deepfake_detector.encoders.clip_vit_b16_tuned import tunable
 from deepfake_detector.files import write_bytes
 from deepfake_detector.finetune.batches import BATCH, Batches, Look, see_window
-from deepfake_detector.finetune.method import Method, Settings, Tuned
+from deepfake_detector.finetune.method import Method, Settings, Tuned, place_of
 from deepfake_detector.heads.logistic import Head
 from deepfake_detector.types import FAKE, Embeddings
 
@@ -65,7 +65,7 @@ def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, pro
     `progress` counts pictures.
     """
     run = _Run(data, settings)
-    place = kept.with_name(f"{kept.name}-{run.plan[:12]}.safetensors")
+    place = place_of(kept, run.plan, ".safetensors")
     run.restore(place, progress)
     batches = Batches(data.rows, settings.seed)
     labels = data.rows["label"].to_numpy()

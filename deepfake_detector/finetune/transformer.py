@@ -27,7 +27,7 @@ from deepfake_detector.encoders import PictureEncoder, colour_histogram, hf_clas
 from deepfake_detector.errors import TrainingError, WeightsUnavailable, kind_and_words
 from deepfake_detector.finetune import bases
 from deepfake_detector.finetune.batches import BATCH, Batches, Look, see
-from deepfake_detector.finetune.method import Method, Settings, Tuned
+from deepfake_detector.finetune.method import Method, Settings, Tuned, place_of
 from deepfake_detector.heads import blocks, logistic
 from deepfake_detector.types import FAKE, Embeddings
 
@@ -97,9 +97,10 @@ class Transformer(Method):
         return hf_classifier.Encoder(self.settings.device, str(weights))
 
     def tune(self, data: Embeddings, paths: list[str], kept: Path, progress: Callable[[int], object]) -> Tuned:
-        place = kept.with_name(f"{kept.name}-{self._plan(data)}")
+        place = place_of(kept, self._plan(data))
         finished = place / "encoder"
         if _whole(finished, hf_classifier.FILES):
+            log.info("finished before (%s)", finished)
             progress(self.settings.steps * BATCH)
         else:
             with _writing(place):
@@ -115,7 +116,7 @@ class Transformer(Method):
         rows = data.rows[["sha256", "label", "generator", "group"]].to_csv()
         settings = {**asdict(self.settings), "device": ""}
         facts = [rows, data.crop, asdict(self.recipe), self.facts["base_weights"], settings]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _learn(self, data: Embeddings, paths: list[str], place: Path, progress: Callable[[int], object]) -> None:
         """Run the Trainer from where it was, and leave the finished model in `place`/encoder."""
