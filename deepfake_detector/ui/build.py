@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from deepfake_detector import registry, video
 from deepfake_detector.datasets.folder import EXTENSIONS
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.images import MAX_FILE_BYTES
 from deepfake_detector.panel import Panel
 from deepfake_detector.ui import api, sessions, uploads
 from deepfake_detector.ui.other_sites import Shielded
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
 _HERE = Path(__file__).parent
-MAX_UPLOAD = "200mb"
 _INTRODUCTION = """# Real, fake, or unsure?
 Drop a picture, a video, many files or a folder: the tab for it opens by itself. The answer is a hint, not proof. What you drop is deleted
 within minutes; the server remembers at most a fingerprint of it and numbers computed from it, to answer faster next time.
@@ -100,7 +100,7 @@ def build(detector: Warming) -> gradio.Blocks:
         endings = json.dumps({"picture": EXTENSIONS, "clip": video.EXTENSIONS})
         titles = json.dumps({name: tab.TITLE for name, tab in tabs.items()})
         most = json.dumps({"many": tabs["many"].MOST} | dict.fromkeys(("teach_real", "teach_fake"), tabs["teach"].MOST))
-        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings}, {titles}, {most})")
+        page.load(None, js=f"() => ({(_HERE / 'page.js').read_text(encoding='utf-8')})({endings}, {titles}, {most}, {MAX_FILE_BYTES})")
         with gr.Tabs() as opened:
             for name, tab in sorted(tabs.items(), key=lambda one: one[1].ORDER):
                 with gr.Tab(tab.TITLE, id=name):
@@ -135,7 +135,7 @@ def serve(load: Callable[[], Panel], *, host: str | None, port: int | None, shar
                     css_paths=_HERE / "page.css",
                     js=(_HERE / "stream.js").read_text(encoding="utf-8"),  # which is run before the page asks for anything
                     run_history=False,
-                    max_file_size=MAX_UPLOAD,
+                    max_file_size=MAX_FILE_BYTES,
                     footer_links=[],
                     ssr_mode=False,  # a Space may ask for it, and then Node, which knows no API, would stand before it
                     app_kwargs={"routes": api.routes(detector), "lifespan": _before_all_else(guards)},

@@ -1,6 +1,7 @@
 // What the browser is to do beside what Gradio does, once the page is there. `endings` has those of files' names, by the box that takes them,
-// `titles` what the boxes' tabs are called; `most` how many files a box takes at once, of those that take several.
-(endings, titles, most) => {
+// `titles` what the boxes' tabs are called; `most` how many files a box takes at once, of those that take several; `largest` how many bytes
+// a file may have.
+(endings, titles, most, largest) => {
   // A screen reader is to tell what comes there, and what the example pictures are.
   const SPOKEN = '#status, #lost, #verdict, #noted, #clip_verdict, #many_told, #taught';
   const name = () => {
@@ -81,12 +82,16 @@
   };
   // In a narrow window Gradio has some tabs in a menu, where their titles alone tell them.
   const inMenu = title => [...document.querySelectorAll('.overflow-dropdown button')].find(tab => tab.textContent === title);
-  const tooMany = (files, to) => files.length > most[to];  // never of a box that takes one
+  const whyNot = (files, to) => {
+    const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
+    if (files.length > most[to]) return `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`;
+    const large = [...files].find(({size}) => size > largest), inMB = bytes => Math.ceil(bytes / 2 ** 20);
+    return large && `“${large.name}” has ${inMB(large.size)} MB; at most ${inMB(largest)} are taken, and nothing was sent. Choose a smaller copy.`;
+  };
   const send = (files, to) => {
-    if (tooMany(files, to)) {
-      const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
-      refused = {to, words: `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`};
-    } else {
+    const words = whyNot(files, to);
+    if (words) refused = {to, words};
+    else {
       if (!most[to] || !waiting[to]) waiting[to] = new DataTransfer();  // another picture is judged in place of the first
       for (const file of files) waiting[to].items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
     }
@@ -125,7 +130,7 @@
     const entries = Array.from(items ?? [], item => item.webkitGetAsEntry()).filter(Boolean);
     const isFolder = entries.some(entry => entry.isDirectory);
     const to = here && meant(files, here);
-    const isPicked = event.type === 'change' && to === here && !tooMany(files, to);
+    const isPicked = event.type === 'change' && to === here && !whyNot(files, to);
     const fits = isPicked && [...files].every(file => file.type.startsWith(KINDS[here]));
     if (!beside && (!here || fits)) return;
     event.preventDefault();
