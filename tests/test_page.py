@@ -310,12 +310,17 @@ def test_what_is_dropped_while_another_file_is_sent_is_not_lost(page, tmp_path, 
     for file in files:
         drag(page, file, place=f"#{box}")
         page.locator(f"#{box}", has_text="Uploading").wait_for()
+    large = tmp_path / f"large{files[0].suffix}"
+    with large.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    drag(page, large, place=f"#{box}")
     network.send("Network.emulateNetworkConditions", slow | {"latency": 0})
     if kept > 1:
         page.locator(f"#{box}:not(:has-text('Uploading')) tr >> nth={kept - 1}").wait_for()
     else:
         said = {"picture": "#verdict", "clip": "#clip_verdict"}[box]
         page.locator(said, has_text=hashlib.sha256(files[-1].read_bytes()).hexdigest()).wait_for(timeout=60_000)
+    assert large.name in page.get_by_role("alert").inner_text(), "what was not taken is still said"
 
 
 def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_path):
@@ -744,7 +749,7 @@ def test_a_clip_over_the_limit_that_the_page_states_is_not_taken(page, tmp_path,
     page.get_by_role("tab", name="Video", selected=True).wait_for()
     page.get_by_role("alert").get_by_text("“film.mp4” has 201 MB; at most 200 are taken, and nothing was sent.").wait_for()
     assert "up to ten minutes and 200 MB" in page.inner_text("#clip")
-    assert not any("/upload" in url for url in page.requested[sent:])
+    assert not [url for url in page.requested[sent:] if "/upload?" in url]
     small = draw_clip(tmp_path / "small.mp4", list(range(0, 1000, 40)), size=(160, 96))
     drag(page, small, place="#clip")
     page.locator("#clip_verdict", has_text=hashlib.sha256(small.read_bytes()).hexdigest()).wait_for(timeout=60_000)

@@ -124,7 +124,7 @@
   // for a file beside its box a browser would leave the page.
   const take = (event, {files, items}, beside) => {
     if (event.defaultPrevented || !files?.length) return;
-    document.getElementById('refused')?.remove();
+    if (event.isTrusted) document.getElementById('refused')?.remove();  // not by what had to wait, and is handed on now
     const at = boxes.filter(box => beside ? document.getElementById(box)?.checkVisibility() : event.target.closest(`#${box}`));
     const here = at.length || !beside ? at.length < 2 && at[0] : 'picture';  // of two, which is meant?
     const entries = Array.from(items ?? [], item => item.webkitGetAsEntry()).filter(Boolean);
