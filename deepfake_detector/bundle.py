@@ -112,6 +112,8 @@ class Bundle:
         if self.of_clips:
             like, nearly = self._like(X, of_clips, saved_again, of_one)
             unsure = self.thresholds.fake - _LEAST
+            if unsure <= self.thresholds.real:  # where nothing is unsure, it would be called real
+                nearly = like
             for i, calibration in enumerate(self.of_clips):
                 own, doubted = like == i, (like < 0) & (nearly == i) & (p_fake > unsure)
                 p_fake[own] = calibration(scores[own])

@@ -349,6 +349,8 @@ def test_what_may_be_a_still_is_fake_only_if_it_would_be_as_one():
     fake = thresholds.calls_fake(before)
     np.testing.assert_array_equal(now[~fake], before[~fake].round(6), "what isn't called fake is answered as before")
     assert {thresholds.answer(p) for p in now[fake]} == {"fake", "unsure"}, "nor is anything called real for it"
+    never_unsure = [replace(one, thresholds=Thresholds(0.5, 0.5)).p_fake(stills.X) for one in (certain, model)]
+    np.testing.assert_array_equal(*never_unsure, "nor where there is no answer between")
     passing = ~model.taken_for_frames(stills.X)
     np.testing.assert_array_equal(model.held_back(stills.X)[passing], (fake & ~thresholds.calls_fake(now))[passing])
     np.testing.assert_array_equal(model.p_fake(stills.X, of_clips=True), certain.p_fake(stills.X, of_clips=True))
