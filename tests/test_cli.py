@@ -292,9 +292,11 @@ def test_what_is_told_beside_a_bar_has_a_line_of_its_own(capsys):
 def test_an_error_amid_a_bar_has_a_line_of_its_own(capsys):
     def failing(_):
         with bars() as bar:
-            update = bar(10)
-            update(4)
+            bar(None)(3)  # of a stream, whose end nobody knew
+            bar(10)(4)
             raise DetectorError("no room")
 
     assert run(failing, argparse.ArgumentParser("tune"), []) == 2
-    assert "tune: error: no room" in capsys.readouterr().err.replace("\r", "\n").split("\n")
+    told = capsys.readouterr().err.replace("\r", "\n")
+    assert "tune: error: no room" in told.split("\n")
+    assert told.index("3picture") < told.index("/10"), "each has ended before the next begins"

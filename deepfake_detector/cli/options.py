@@ -196,10 +196,15 @@ def progress_bar(total: int | None):
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[int], Callable[[float], object]]]:
-    """Gives bars one after the other. Their lines end with them, so that an error is not told in one of these."""
+def bars() -> Iterator[Callable[[int | None], Callable[[float], object]]]:
+    """Gives bars one after the other. Each ends its line before the next begins, or an error is told."""
     with ExitStack() as shown:
-        yield lambda total: shown.enter_context(progress_bar(total)).update
+
+        def bar(total: int | None) -> Callable[[float], object]:
+            shown.close()
+            return shown.enter_context(progress_bar(total)).update
+
+        yield bar
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
