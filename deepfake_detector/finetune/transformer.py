@@ -319,7 +319,7 @@ def _whole(folder: Path, names: Iterable[str]) -> bool:
     """Whether the folder has these files, each to its end; where it has some of them at most, say that it is passed over."""
     damaged = [name for name in names if not _ends(folder / name)]
     if damaged and folder.exists():
-        log.warning("%s is not whole (%s), and is not gone on from", folder, ", ".join(damaged))
+        log.warning("%s is not whole (%s), and is passed over", folder, ", ".join(damaged))
     return not damaged
 
 
