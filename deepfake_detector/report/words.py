@@ -147,12 +147,12 @@ def of_clips_too(manifest: dict[str, Any]) -> list[str]:
     too = [f"Of clips the same: answers about them are calibrated by {real:,} frames of clips of real pictures and {fake:,} of fakes."]
     if looks := manifest.get("looks_filmed"):
         known = ", ".join(f"{share:.1%} of {_coded(coding)}" for coding, share in looks["found"].items())
-        doubted = any(looks.get("doubted", ()))
-        nearly = ", and what nearly does is called fake only if it would be as one" if doubted else ""
         too.append(
-            f"A picture that looks as if it had been such a frame is judged as one{nearly}. So look {known}, and {looks['mistaken']:.1%} "
-            "of other pictures, of sources and generators that this was not learnt from."
+            f"A picture that looks as if it had been such a frame is judged as one. So look {known}, and {looks['mistaken']:.1%} of other "
+            "pictures, of sources and generators that this was not learnt from."
         )
+        if any(looks.get("doubted", ())):
+            too.append("What nearly looks so is called fake only if it would be as such a frame, too.")
     return too
 
 
