@@ -86,7 +86,8 @@
     const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
     if (files.length > most[to]) return `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`;
     const large = [...files].find(({size}) => size > largest), inMB = bytes => Math.ceil(bytes / 2 ** 20);
-    return large && `“${large.name}” has ${inMB(large.size)} MB; at most ${inMB(largest)} are taken, and nothing was sent. Leave it out, or take a smaller copy.`;
+    const sizes = large && `“${large.name}” has ${inMB(large.size)} MB; at most ${inMB(largest)} are taken`;
+    return large && `${sizes}, and nothing was sent. Leave it out, or take a smaller copy.`;
   };
   const send = (files, to) => {
     const words = whyNot(files, to);
