@@ -295,6 +295,14 @@ def test_what_is_dropped_onto_what_a_box_holds_is_taken(page, tmp_path):
     assert page.locator("#many tr.drop-target").count() == 0, "nothing is to change places"
 
 
+def slow(page):
+    """What makes its network late by so many milliseconds."""
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    unlimited = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+    return lambda late: network.send("Network.emulateNetworkConditions", unlimited | {"latency": late})
+
+
 @pytest.mark.parametrize(("tab", "box", "kept"), [("Picture", "picture", 1), ("Video", "clip", 1), ("Teach it", "teach_real", 3)])
 def test_what_is_dropped_while_another_file_is_sent_is_not_lost(page, tmp_path, tab, box, kept):
     page.get_by_role("tab", name=tab).click()
@@ -303,24 +311,43 @@ def test_what_is_dropped_while_another_file_is_sent_is_not_lost(page, tmp_path, 
         files = [draw_clip(tmp_path / f"{i}.mp4", list(range(0, 1000, 40)), size=(160, 90 + 2 * i)) for i in range(3)]
     else:
         files = [draw(tmp_path / f"{i}.png", 1, 7100 + i) for i in range(3)]
-    network = page.context.new_cdp_session(page)
-    network.send("Network.enable")
-    slow = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
-    network.send("Network.emulateNetworkConditions", slow)
-    for file in files:
-        drag(page, file, place=f"#{box}")
-        page.locator(f"#{box}", has_text="Uploading").wait_for()
     large = tmp_path / f"large{files[0].suffix}"
     with large.open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
+    late = slow(page)
+    late(1000)
+    for file in files:
+        drag(page, file, place=f"#{box}")
+        page.locator(f"#{box}", has_text="Uploading").wait_for()
     drag(page, large, place=f"#{box}")
-    network.send("Network.emulateNetworkConditions", slow | {"latency": 0})
     if kept > 1:
+        page.locator("#teach[inert]").wait_for()  # it would learn without what is still to come
+        late(0)
         page.locator(f"#{box}:not(:has-text('Uploading')) tr >> nth={kept - 1}").wait_for()
+        page.locator("#teach:not([inert])").wait_for()
     else:
+        late(0)
         said = {"picture": "#verdict", "clip": "#clip_verdict"}[box]
         page.locator(said, has_text=hashlib.sha256(files[-1].read_bytes()).hexdigest()).wait_for(timeout=60_000)
     assert large.name in page.get_by_role("alert").inner_text(), "what was not taken is still said"
+
+
+@pytest.mark.parametrize(("tab", "box", "said"), [("Picture", "picture", "#verdict"), ("Video", "clip", "#clip_verdict")])
+def test_no_answer_stands_beside_another_file_that_is_sent(page, tmp_path, tab, box, said):
+    """Whoever corrects it would correct one that is still to come: what is asked of a box Gradio asks once it has sent what it got."""
+    page.get_by_role("tab", name=tab).click()
+    late = slow(page)
+    for i in range(2):
+        name = tmp_path / f"{i}{'.mp4' if box == 'clip' else '.png'}"
+        file = draw_clip(name, list(range(0, 1000, 40)), size=(160, 90 + 2 * i)) if box == "clip" else draw(name, 1, 7110 + i)
+        late(1000 * i)
+        page.wait_for_selector(f"#{box}")
+        drag(page, file, place=f"#{box}")
+        if i:
+            page.locator(f"#{box}", has_text="Uploading").wait_for()
+            assert not page.locator(said).is_visible()
+            late(0)
+        page.locator(said, has_text=hashlib.sha256(file.read_bytes()).hexdigest()).wait_for(timeout=60_000)
 
 
 def test_a_folder_that_is_dropped_has_its_pictures_and_clips_judged(page, tmp_path):

@@ -59,6 +59,9 @@
     // What was lost is told until there is a new answer, and not again when that is taken away.
     if (document.querySelector('[data-verdict]')) document.getElementById('lost')?.classList.add('answered');
     hand();
+    // Gradio would have a press wait for what is sent by then, and forget it, or leave out the rest, where more is to follow.
+    for (const button of document.querySelectorAll('#judge_many, #teach'))
+      button.inert = button.closest('[role=tabpanel]').querySelector('.uploading') !== null;
   };
   new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
   look();
