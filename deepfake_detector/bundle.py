@@ -36,7 +36,7 @@ from deepfake_detector.vectors import Vectors
 _FORMAT = 1
 _ENCODER, _ENCODER_FOLDER = "encoder.safetensors", "encoder"  # a file, or a folder in transformers' format
 _LEARNT = "learnt.npy"
-_LEAST = 1e-6  # by which probabilities differ as they are told
+_LEAST = 1e-3  # by which probabilities differ as the page tells them
 _OWN_FILE = re.compile(rf"manifest\.json|{_ENCODER_FOLDER}|(head|family|encoder|filmed)\.\w+|{_LEARNT}|{_RECALL}|curves\.png")
 
 
@@ -115,7 +115,7 @@ class Bundle:
             if unsure <= self.thresholds.real:  # where nothing is unsure, it would be called real
                 nearly = like
             for i, calibration in enumerate(self.of_clips):
-                own, doubted = like == i, (like < 0) & (nearly == i) & (p_fake > unsure)
+                own, doubted = like == i, (like < 0) & (nearly == i) & self.thresholds.calls_fake(p_fake)
                 p_fake[own] = calibration(scores[own])
                 p_fake[doubted] = np.clip(calibration(scores[doubted]), unsure, p_fake[doubted])
         return p_fake
