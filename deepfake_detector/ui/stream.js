@@ -37,7 +37,8 @@
     const place = new URL(what.url ?? what, location).pathname;
     const reply = await ask(what, how).catch(why => {
       if (/\/(queue\/(join|data)|run\/predict)$/.test(place)) noteLoss(why);
-      throw why;
+      // To this Gradio puts "Connection errored out.", and says it for some seconds.
+      throw place.endsWith('/upload') ? new Error('Nothing of what was being sent has arrived. Drop it again.') : why;
     });
     if (reply.ok && place.endsWith('/queue/join')) asked((await reply.clone().json()).event_id);
     if (!reply.ok || !place.endsWith('/queue/data')) return reply;
