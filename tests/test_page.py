@@ -951,6 +951,23 @@ def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
         page.close()
 
 
+def test_a_picture_that_is_dropped_while_an_address_is_asked_is_not_replaced(monkeypatch):
+    import gradio as gr
+
+    from deepfake_detector.ui.build import build
+    from deepfake_detector.ui.tabs import picture
+    from deepfake_detector.ui.warming import Warming
+
+    events = list(build(Warming(None)).fns.values())
+    [fetch], hold = [event.fn for event in events if event.name == "fetch"], next(event.fn for event in events if event.name == "hold")
+    held, dropped = picture.HeldPicture(), picture.Upload("a.png", "a.png")
+    for meanwhile, stays in ((dropped, True), (None, False)):  # where the one before was taken away, there is room
+        monkeypatch.setattr(picture, "fetched", lambda *_, then=meanwhile: hold(then, held.turn + 1, held) or "its picture")
+        shown, said, _ = next(fetch("https://a.example/x.jpg", held.turn, held))
+        assert (shown == gr.skip()) is stays
+        assert ("Another picture came meanwhile" in said) is stays
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

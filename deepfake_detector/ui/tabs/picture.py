@@ -38,8 +38,12 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 @dataclass
 class HeldPicture(Held):
-    """`sha256` is that of a picture that was judged, `judged` who was asked about it and what they answered until a report is made."""
+    """`sha256` is that of a picture that was judged, `judged` who was asked about it and what they answered until a report is made.
 
+    `full` says whether there is a picture in this turn.
+    """
+
+    full: bool = False
     sha256: str | None = None
     judged: tuple[Panel, Verdict] | None = None
 
@@ -91,9 +95,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         """Only what was said of this very picture can be taken back."""
         return gr.Button(visible=held.sha256 in so_far)
 
-    def hold(turn: int, held: HeldPicture) -> None:
+    def hold(upload: Upload | None, turn: int, held: HeldPicture) -> None:
         if held.takes(turn):
-            held.judged = held.sha256 = None
+            held.full, held.judged, held.sha256 = upload is not None, None, None
 
     def alone(html: str) -> tuple[Any, ...]:
         """This in the verdict's place, and nothing beside it."""
@@ -122,11 +126,14 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
                 if turn == held.turn:
                     yield drawn, gr.DownloadButton(value=file, visible=True)
 
-    def fetch(url: str) -> Iterator[tuple[Any, str, Any]]:
+    def fetch(url: str, turn: int, held: HeldPicture) -> Iterator[tuple[Any, str, Any]]:
         left = "" if _holds_it(url.strip()) else gr.skip()  # Gradio keeps what a box held last, and no picture is to stay
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             try:
-                yield fetched(url.strip(), Path(folder)), "", left
+                found = fetched(url.strip(), Path(folder))
+                if held.full and held.turn > turn:  # it may take long, and whoever drops a picture meanwhile wants that
+                    raise UnusablePicture("Another picture came meanwhile, and stays. To have this one in its place, fetch it again.")
+                yield found, "", left
             except (DetectorError, OSError) as error:
                 yield gr.skip(), f'<p role="alert">{escape(str(error))}</p>', left  # the picture that is there, and its verdict, stay
 
@@ -168,7 +175,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     beside = ["", HIDDEN, "", HIDDEN, HIDDEN]
     begin = another_turn("picture", ["", *beside], [AWAITED, *beside])
     begun = picture.change(None, picture, [turn, *shown], js=begin, show_progress="hidden", **private)
-    held_on = begun.then(hold, [turn, held], queue=False, show_progress="hidden", **private)
+    held_on = begun.then(hold, [picture, turn, held], queue=False, show_progress="hidden", **private)
     drawing = {"show_progress": "minimal", "show_progress_on": parts_shown}
     asked, slowly = [picture, turn, visitor.taught, held, visitor.corrections], {"concurrency_limit": 2, **private}
     for event, how in ((held_on.then, judge_first), (visitor.taught.change, judge_again)):
@@ -184,6 +191,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             api_visibility="private",
             concurrency_limit=2,
             show_progress="minimal",
+            **private,
         )
     said = [held, visitor.corrections]  # here, or forgotten on another tab
     visitor.corrections.change(retractable, said, known[None], queue=False, show_progress="hidden", api_visibility="private")
