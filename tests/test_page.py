@@ -1151,6 +1151,14 @@ def test_only_what_was_said_of_this_very_picture_can_be_taken_back(page, tmp_pat
     page.get_by_role("button", name="Forget what I said").click()
     page.get_by_role("tab", name="Picture").click()
     back.wait_for(state="hidden")
+    fake, under_way = page.get_by_role("button", name="I know it is fake"), streams_of(page)
+    slow(page)(300)
+    for button in (fake, wrong, fake):  # each before the one before was heard
+        with page.expect_request("**/queue/join*"):
+            button.click()
+    while under_way:
+        page.wait_for_timeout(50)
+    page.locator("#noted", has_text="Noted as fake. 1 fake so far").wait_for()
 
 
 def test_answers_that_were_wrong_are_learnt_without_being_dropped_again(page, tmp_path):

@@ -188,14 +188,15 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             partial(correct, label),
             [picture, visitor.corrections],
             [visitor.corrections, noted],
-            api_visibility="private",
-            concurrency_limit=2,
+            concurrency_limit=1,  # of all three together, or what was said first might be noted last
+            concurrency_id="correct",
             show_progress="minimal",
             **private,
         )
     said = [held, visitor.corrections]  # here, or forgotten on another tab
     visitor.corrections.change(retractable, said, known[None], queue=False, show_progress="hidden", api_visibility="private")
-    address.submit(fetch, address, [picture, address_said, address], api_visibility="private", concurrency_limit=2, show_progress="full")
+    fetching = {"api_visibility": "private", "concurrency_limit": 2, "show_progress": "full"}
+    address.submit(fetch, [address, turn, held], [picture, address_said, address], **fetching)
 
 
 def fetched(url: str, folder: Path) -> Upload:
