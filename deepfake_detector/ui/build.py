@@ -69,10 +69,12 @@ def build(detector: Warming) -> gradio.Blocks:
     import gradio as gr
     from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
 
-    def refuse_address(file: dict[str, Any]) -> None:
+    def check_given(file: dict[str, Any]) -> dict[str, Any]:
         if is_http_url_like(file["path"]):
             words = f"Expected a file that was uploaded here; received the address {file['path'][:100]!r}. Upload what it gives."
             raise gr.Error(words, print_exception=False)
+        # What the server had before it started anew is gone as what was deleted is, and each tab has words for that; Gradio has none.
+        return file if Path(file["path"]).is_relative_to(uploads.place()) else file | {"path": str(Path(uploads.place()) / "gone")}
 
     class Page(gr.Blocks):
         """Takes no address for a file, as no page of ours sends one: Gradio would ask it, and take what comes however large it is.
@@ -85,8 +87,8 @@ def build(detector: Warming) -> gradio.Blocks:
             return super().get_config_file() | {"connect_heartbeat": False}
 
         async def preprocess_data(self, block_fn, inputs, *more, **settings):
-            traverse(inputs, refuse_address, is_file_obj_with_meta)
-            return await super().preprocess_data(block_fn, inputs, *more, **settings)
+            given = traverse(inputs, check_given, is_file_obj_with_meta)
+            return await super().preprocess_data(block_fn, given, *more, **settings)
 
     with Page(title="Deepfake detector", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
