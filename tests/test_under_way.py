@@ -94,6 +94,7 @@ def test_how_many_frames_are_judged_is_told_and_who_takes_the_clip_away_ends_it(
     page.evaluate("scrollTo(0, 0)")
     heard_late = []
     page.route("**/run/predict*", lambda route: heard_late.append(route), times=1)
+    page.locator("#clip_verdict", has_text="24 of 144 frames are judged").wait_for()  # all that is told, until more is allowed
     page.locator("#clip").get_by_title("Clear").click()
     page.locator("#clip_verdict", has_text="The answer will stand here").wait_for()
     allow(16)
