@@ -230,8 +230,8 @@ class Detector:
         vectors = embedded.remembered.vectors
         p_fake = self.bundle.p_fake(vectors)
         deciding = vectors[[p_fake.argmax()]]
-        filmed, held_back = bool(self.bundle.taken_for_frames(deciding)[0]), bool(self.bundle.held_back(deciding)[0])
-        told = _FILMED if filmed else _MAY_BE_FILMED if held_back else ""
+        filmed = bool(self.bundle.taken_for_frames(deciding)[0])
+        told = _FILMED if filmed else _MAY_BE_FILMED if self.bundle.held_back(deciding)[0] else ""
         verdict = self._verdict(embedded, p_fake, began)
         similar = self.known.most_similar(vectors) if self.known else ()
         verdict = dataclasses.replace(

@@ -783,6 +783,7 @@ def test_a_clip_over_the_limit_that_the_page_states_is_not_taken(page, tmp_path,
     page.get_by_role("alert").get_by_text("“film.mp4” has 201 MB; at most 200 are taken, and nothing was sent.").wait_for()
     assert "up to ten minutes and 200 MB" in page.inner_text("#clip")
     assert not [url for url in page.requested[sent:] if "/upload?" in url]
+    assert page.locator("#clip_verdict [data-verdict]").count() == 0
     small = draw_clip(tmp_path / "small.mp4", list(range(0, 1000, 40)), size=(160, 96))
     drag(page, small, place="#clip")
     page.locator("#clip_verdict", has_text=hashlib.sha256(small.read_bytes()).hexdigest()).wait_for(timeout=60_000)
