@@ -23,10 +23,9 @@ sys.path.insert(0, str(ROOT))
 
 def write_random_weights(file: Path) -> None:
     """The state of a freshly initialised open_clip ViT-L-14-quickgelu, image tower only."""
-    from deepfake_detector.torch_compat import import_torchvision
+    from deepfake_detector.torch_compat import import_open_clip
 
-    import_torchvision()
-    import open_clip
+    open_clip = import_open_clip()
     import torch
     from safetensors.torch import save_file
 

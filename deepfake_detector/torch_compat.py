@@ -1,4 +1,4 @@
-"""Import torchvision where its compiled operators are missing, and skops without torch.
+"""Import torchvision where its compiled operators are missing, open_clip without what our towers have no use for, and skops without torch.
 
 With a CPU-only torch beside the CUDA wheel of torchvision, open_clip, timm, transformers' image processors and peft import torchvision
 at their first line, and there it dies with `operator torchvision::nms does not exist`. Picture resizing needs none of those operators, so
@@ -8,11 +8,13 @@ they are declared, for whoever imports them, and the import is tried again. A na
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
 def import_torchvision() -> None:
-    """Make `import torchvision` work in this process; call it before importing open_clip or transformers.
+    """Make `import torchvision` work in this process; call it before importing transformers or diffusers.
 
     Any failure but the missing operators is passed on unchanged.
     """
@@ -32,19 +34,35 @@ def import_torchvision() -> None:
     import torchvision  # noqa: F401
 
 
+def import_open_clip() -> ModuleType:
+    """open_clip, without the second that timm and transformers take to load, which have towers that none of ours is."""
+    import_torchvision()
+    with _absent("timm", "transformers"):
+        import open_clip
+    return open_clip
+
+
 def import_skops() -> ModuleType:
     """skops.io, without the second that PyTorch takes to load, and the memory, where nothing else needs it.
 
     skops asks for a list of scikit-learn's estimators, and what makes it imports all of its packages, also one that holds none but imports
-    torch. For as long as that lasts, nobody in this process can import that one.
+    torch.
     """
-    unwanted = "sklearn.externals.array_api_compat.torch"
-    spared = not {"skops.io", "torch"} & sys.modules.keys()
-    if spared:
-        sys.modules[unwanted] = None  # to import None is an ImportError, and passed over
-    try:
+    if "torch" in sys.modules:
         import skops.io
-    finally:
-        if spared:
-            sys.modules.pop(unwanted, None)  # by another thread perhaps
+    else:
+        with _absent("sklearn.externals.array_api_compat.torch"):
+            import skops.io
     return skops.io
+
+
+@contextmanager
+def _absent(*names: str) -> Iterator[None]:
+    """For as long as this lasts, nobody in this process can import these, but who has them already keeps them."""
+    spared = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(spared))  # to import None is an ImportError, which who can do without passes over
+    try:
+        yield
+    finally:
+        for name in spared:
+            sys.modules.pop(name, None)  # by another thread perhaps

@@ -8,10 +8,9 @@ from pathlib import Path
 
 def make(folder: Path, name: str, embed_dim: int):
     """→ (the model, a file with its weights): two blocks, 32 wide, known to open_clip by this name."""
-    from deepfake_detector.torch_compat import import_torchvision
+    from deepfake_detector.torch_compat import import_open_clip
 
-    import_torchvision()
-    import open_clip
+    open_clip = import_open_clip()
     import torch
     from safetensors.torch import save_file
 

@@ -113,13 +113,11 @@ _LOADED: WeakValueDictionary[tuple[str, str, str], torch.nn.Module] = WeakValueD
 
 def load_tower(architecture: str, weights: Path) -> torch.nn.Module:
     """The image tower of an open_clip architecture with weights from a file (of the tower, or of the whole CLIP)."""
-    from deepfake_detector.torch_compat import import_torchvision
-
-    import_torchvision()
-    import open_clip
     import torch
-    from open_clip.factory import load_state_dict
 
+    from deepfake_detector.torch_compat import import_open_clip
+
+    open_clip = import_open_clip()
     logging.disable(logging.WARNING)  # open_clip warns of random weights, which the file is about to replace
     try:
         with torch.device("meta"):  # no time spent on drawing those random numbers, nor on the text tower
@@ -127,7 +125,7 @@ def load_tower(architecture: str, weights: Path) -> torch.nn.Module:
     finally:
         logging.disable(logging.NOTSET)
     try:
-        state = load_state_dict(str(weights), device="cpu")
+        state = open_clip.factory.load_state_dict(str(weights), device="cpu")
     except Exception as error:  # safetensors, pickle and zip readers each raise their own
         raise WeightsUnavailable(f"{weights} is not a readable weights file ({error}). Fetch it again or point to another.") from error
     state = {name.removeprefix("visual."): tensor.float() for name, tensor in state.items() if name.startswith("visual.")}
