@@ -2,12 +2,10 @@
 // `titles` what the boxes' tabs are called; `most` how many files a box takes at once, of those that take several; `largest` how many bytes
 // a file may have.
 (endings, titles, most, largest) => {
-  // A screen reader is to tell what comes there, and what the example pictures are.
+  // A screen reader is to tell what comes there.
   const SPOKEN = '#status, #lost, #verdict, #noted, #clip_verdict, #many_told, #taught';
   const name = () => {
     for (const place of document.querySelectorAll(SPOKEN)) if (!place.ariaLive) place.ariaLive = 'polite';
-    for (const picture of document.querySelectorAll('.gallery-item img[alt=""]'))
-      picture.alt = `Example: ${picture.src.split('/').pop().split('.')[0].replaceAll('_', ' ')}`;
     for (const button of document.querySelectorAll('[title="common.upload"]')) button.title = button.ariaLabel = 'Add files';
     // To Gradio each choice is a group of its own, and none has a name: no arrow key would lead from one to the next.
     for (const choice of document.querySelectorAll('#clip_frames input')) choice.name = 'clip_frames';
@@ -144,6 +142,20 @@
     if (here && isFolder) unpack(entries, KINDS[to] ? 'many' : to);
     else if (here) send(files, to);
   };
+  document.addEventListener('click', async event => {
+    const example = event.target.closest('#examples button');
+    if (!example) return;
+    document.getElementById('refused')?.remove();
+    const content = await (await fetch(example.firstChild.src)).blob();  // which lies in the page
+    send([new File([content], `${example.title}.jpg`, {type: content.type})], 'picture');
+  });
+  // Gradio's would take a picture away that is there, and ask for another at the next press.
+  document.addEventListener('click', event => {
+    if (!event.isTrusted || !event.target.closest('#picture:has(.image-frame) [aria-label="Upload file"]')) return;
+    event.stopPropagation();
+    place('picture').value = '';  // or the same again would be no change
+    place('picture').click();
+  }, true);
   // By the keys that change tabs elsewhere; Gradio's are changed by Tab and Enter alone.
   document.addEventListener('keydown', event => {
     const tabs = [...document.querySelectorAll('[role=tablist] [role=tab]')], at = tabs.indexOf(event.target);

@@ -45,15 +45,12 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def sweeping(own: Path, forget: Callable[[], None]) -> Iterator[None]:
-    """Remove every minute what is old in the folder, also what is in no list of gradio's: an upload that was cut off; and `forget` more.
-
-    What is there already is the page's own, such as its examples, and stays.
-    """
-    spared, ended = files_in(own), threading.Event()
+    """Remove every minute what is old in the folder, also what is in no list of gradio's: an upload that was cut off; and `forget` more."""
+    ended = threading.Event()
 
     def sweep() -> None:
         while not ended.wait(CHECKED_EVERY):
-            remove_old(own, spared, KEPT)
+            remove_old(own, KEPT)
             forget()
 
     threading.Thread(target=sweep, name="uploads", daemon=True).start()
@@ -83,9 +80,9 @@ def hold(paths: Iterable[str]) -> int:
 def holding(paths: Collection[str]) -> Iterator[None]:
     """Hold them for as long as this lasts; raises DetectorError where some are gone already."""
     if gone := hold(paths):
+        which, them = ("It is", "it") if len(paths) == 1 else (f"{gone} of the {len(paths)} files are", "them")
         raise DetectorError(
-            f"{gone} of the files are no longer here: uploads are deleted after {KEPT // 60} minutes. "
-            "Take them away, drop them again, and press the button before that."
+            f"{which} no longer here: uploads are deleted after {KEPT // 60} minutes, and when the server starts anew. Drop {them} again."
         )
     ended = threading.Event()
 
@@ -100,13 +97,9 @@ def holding(paths: Collection[str]) -> Iterator[None]:
         ended.set()
 
 
-def files_in(place: Path) -> set[Path]:
-    return {file for file in place.rglob("*") if not file.is_dir()}
-
-
-def remove_old(place: Path, spared: Collection[Path], age: float) -> None:
+def remove_old(place: Path, age: float) -> None:
     """Remove the files that nobody has written or moved for so many seconds, and then the folders that are empty for as long."""
-    for file in files_in(place).difference(spared):
+    for file in [one for one in place.rglob("*") if not one.is_dir()]:
         try:
             if time.time() - file.lstat().st_ctime > age:
                 file.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,6 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     def about(upload: Upload, sampling: video.Sampling, own: Panel | None) -> Iterator[tuple[str, str, Any]]:
         yield alone(under_way("Its first frames are being judged."))
         try:
-            if not Path(upload.path).exists():
-                raise UnusablePicture(f"it is no longer here, since uploads are deleted after {uploads.KEPT // 60} minutes; drop it again")
             with uploads.holding([upload.path]):
                 check(upload.path)
                 panel = own or detector.get()
