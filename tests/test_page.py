@@ -884,6 +884,7 @@ def test_no_answers_stand_beside_other_files_than_they_are_about(page, tmp_path)
     page.get_by_label("Remove this file").first.click()
     page.wait_for_timeout(1500)  # longer than it takes
     none_stands_there()
+    assert "Not judged yet: press the button" in page.inner_text("#many_told")
     judge("Of ")
     page.get_by_label("Clear").click()
     none_stands_there()
@@ -898,16 +899,17 @@ def test_where_other_files_are_dropped_the_last_word_is_that_none_was_judged():
 
     of_tab = [event for event in build(Warming(None)).fns.values() if getattr(event.fn, "__module__", None) == many.__name__]
     clear, change, hold = (next(event.fn for event in of_tab if event.name == name) for name in ("clear", "change", "hold"))
-    told, verdicts, download = clear(2, HeldFiles(turn=2, before=True))
+    told, verdicts, download = clear([], 2, HeldFiles(turn=2, before=True))
     assert (told, verdicts, download.visible) == ("", "", False)
-    assert "" not in clear(2, HeldFiles(turn=3, before=True)), "others are there by now"
-    assert "" not in clear(3, HeldFiles(turn=3, pressed=True)), "these may be under way by then"
-    assert "" not in clear(1, HeldFiles(turn=1)), "and none was judged before"
+    assert "Not judged yet" in clear([("1", "a.png")], 2, HeldFiles(turn=2, before=True))[0]
+    assert "" not in clear([], 2, HeldFiles(turn=3, before=True)), "others are there by now"
+    assert "" not in clear([], 3, HeldFiles(turn=3, pressed=True)), "these may be under way by then"
+    assert "" not in clear([], 1, HeldFiles(turn=1)), "and none was judged before"
     held = HeldFiles()
     hold([], 1, held)
     for turn in (2, 3):  # before either has cleared
         change(turn, held)
-    assert "" in clear(3, held)
+    assert "" in clear([], 3, held)
     change(4, held)  # which gathered the press's number
     hold([], 4, held)
     assert held.pressed

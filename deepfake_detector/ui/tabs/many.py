@@ -32,6 +32,7 @@ _INTRODUCTION = (
     f"Up to {MOST} pictures at once, or clips, each of which counts as {Sampling().frames}, or a folder of them. The most suspicious "
     "come first; open one to read why."
 )
+_UNJUDGED = "<p>Not judged yet: press the button once all are here.</p>"
 
 
 Files = list[tuple[str, str]]  # of each, where it lies, and the name that it came by
@@ -71,9 +72,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         if held.takes(turn):
             held.pressed, held.before = False, held.pressed or held.before
 
-    def clear(turn: int, held: HeldFiles) -> tuple[Any, ...]:
+    def clear(files: Files, turn: int, held: HeldFiles) -> tuple[Any, ...]:
         """What was said of the files before may have come later than these."""
-        return alone("") if turn == held.turn and held.before else nothing
+        return alone(_UNJUDGED if files else "") if turn == held.turn and held.before else nothing
 
     def hold(files: Files, turn: int, held: HeldFiles) -> None:
         held.takes(turn)
@@ -120,9 +121,9 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     # Several side by side, so that nobody's few wait for another's many. "hidden": Gradio would tell how long others' files took.
     slowly = {"concurrency_limit": WAITING, **private}
     pressable, not_pressable = ({"interactive": full, "__type__": "update"} for full in (True, False))
-    begin = another_turn("many", ["", "", HIDDEN, pressable], ["", "", HIDDEN, not_pressable])
+    begin = another_turn("many", [_UNJUDGED, "", HIDDEN, pressable], ["", "", HIDDEN, not_pressable])
     changed = files.change(None, files, [turn, *places, press], js=begin, **private)
-    changed.then(change, [turn, held], queue=False, **private).then(clear, [turn, held], places, **slowly)
+    changed.then(change, [turn, held], queue=False, **private).then(clear, [files, turn, held], places, **slowly)
     begin = another_turn("many", [WAITS, "", HIDDEN], ["", "", HIDDEN], always=True)
     pressed = press.click(None, files, [turn, *places], js=begin, **private)
     judged_these = pressed.then(hold, [files, turn, held], queue=False, **private)
