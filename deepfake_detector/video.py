@@ -9,7 +9,7 @@ import stat
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -151,11 +151,9 @@ class Clip:
         self._path = os.path.abspath(path)
         with open(path, "rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self.notes: tuple[str, ...] = ()
-        stamps, self.times, groups, self.seconds = self._list(sampling or Sampling())
-        self._stamps, self._groups = stamps, groups
+        self._list(sampling or Sampling())
         self._lock = threading.RLock()  # for `forget`, which a thread may come to at any moment
-        self._wanted = set(stamps)
+        self._wanted = set(self._stamps)
         self._ready: dict[int, av.VideoFrame | None] = {}  # None for a damaged one
         self._decoder: Iterator[tuple[int, av.VideoFrame | None]] | None = None
 
@@ -190,10 +188,8 @@ class Clip:
             self._wanted.discard(self._stamps[nth])
             self._ready.pop(self._stamps[nth], None)
 
-    def _list(self, sampling: Sampling) -> tuple[list[int], list[float], dict[int, set[int]], float]:
-        """Read the packets' times → (the chosen frames' timestamps, their seconds, which of them each group is decoded for, `seconds`)."""
-        import av
-
+    def _list(self, sampling: Sampling) -> None:
+        """Choose the frames by the times of all packets, and note what is missing or odd."""
         container, stream = _open(self._path)
         with container:
             self._stretch = float(stream.sample_aspect_ratio or 1)  # how much wider than high a pixel is to be shown
@@ -202,55 +198,81 @@ class Clip:
             sounds = [sound.start_time * sound.time_base for sound in container.streams.audio if sound.start_time is not None]
             # What is stated is then the end of all that is in the file, counted from zero, and sound may outlast pictures.
             of_all = not stream.duration
-            group_of: dict[int, int] = {}  # timestamp → the number of the keyframe that it follows in the file
-            starts: dict[int, int] = {}  # that keyframe's own timestamp
-            self._joints = end = group = frames = 0
-            last = 0.0
-            try:
-                for packet, self._joints in _packets(container, stream, of_all):
-                    stamp = _stamp(packet)
-                    if stamp is None:
-                        continue
-                    last = max(last, float((stamp + (packet.duration or 0)) * packet.time_base))
-                    if packet.stream is not stream:
-                        continue
-                    if packet.is_keyframe and group_of:
-                        group += 1
-                    starts.setdefault(group, stamp)
-                    if not packet.is_discard and packet.size:
-                        group_of[stamp] = group
-                        frames += 1
-                        end = max(end, stamp + (packet.duration or 0))
-            except (av.error.FFmpegError, IndexError):  # PyAV's of a broken list of streams
-                pass  # what came before is there, and the note below says how much that is
-        if not group_of:
-            raise UnusablePicture("no frame in this video; get a complete copy")
-        stamps = sorted(group_of)
+            listed = _listed(container, stream, of_all)
+        stamps = sorted(listed.group_of)
         # A recording's own clock may have run for hours by then; but where sound begins before the pictures, players count from there. Of
         # sound none is played that is before zero.
         zero = min([stamps[0] * unit, *(max(0, begins) for begins in sounds)])
         times = [float(stamp * unit - zero) for stamp in stamps]
+        end = listed.end
         if end <= stamps[-1]:  # some formats don't say how long the last one stays
             end = stamps[-1] + (stamps[-1] - stamps[0]) // max(1, len(stamps) - 1)
-        seconds = float((end - stamps[0]) * unit)
-        here = max(last, float(end * unit)) if of_all else seconds
+        self.seconds = float((end - stamps[0]) * unit)
+        here = max(listed.last, float(end * unit)) if of_all else self.seconds
+        notes = []
         if here < min(_COMPLETE * states, states - _NO_LENGTH):
-            self.notes = (f"cut off: {here:.1f} of {states:.1f} seconds are there",)
-        if frames >= _SHARE_TIMES * len(group_of):
-            self.notes = (*self.notes, f"its {frames} frames share {len(group_of)} times: of each time one is looked at")
-        if self._joints:
-            self.notes = (*self.notes, f"by its times it is {self._joints + 1} recordings, joined; its times are counted on over them")
+            notes.append(f"cut off: {here:.1f} of {states:.1f} seconds are there")
+        if listed.frames >= _SHARE_TIMES * len(stamps):
+            notes.append(f"its {listed.frames} frames share {len(stamps)} times: of each time one is looked at")
+        if listed.joints:
+            notes.append(f"by its times it is {listed.joints + 1} recordings, joined; its times are counted on over them")
         chosen = sampling.choose(times, float(end * unit - zero))
         if sampling.every is None and 2 * len(chosen) < min(sampling.frames, len(times)):
             chosen = sampling.choose_by_number(len(times))
-            self.notes = (*self.notes, _UNEVEN)
+            notes.append(_UNEVEN)
+        self.notes, self._joints = tuple(notes), listed.joints
+        self._stamps, self.times = [stamps[i] for i in chosen], [times[i] for i in chosen]
+        self._groups = listed.groups(self._stamps)
+
+
+@dataclass
+class _Listed:
+    """A stream's frames as its packets tell of them; times are in its units, but for `last`."""
+
+    group_of: dict[int, int] = field(default_factory=dict)  # a frame's time → the number of the keyframe that it follows in the file
+    starts: dict[int, int] = field(default_factory=dict)  # that keyframe's own time
+    frames: int = 0  # several of which may share a time
+    joints: int = 0  # how often its times begin anew
+    end: int = 0  # of the frame shown last, as far as it is said how long that stays
+    last: float = 0.0  # seconds, at which all that was read ends
+
+    def groups(self, stamps: list[int]) -> dict[int, set[int]]:
+        """Which of these frames each group of packets is decoded for."""
         groups: dict[int, set[int]] = {}
-        for stamp in (stamps[i] for i in chosen):
-            group = group_of[stamp]
+        for stamp in stamps:
+            group = self.group_of[stamp]
             # A frame shown before the keyframe that it follows in the file also refers to the group before.
-            for one in (group, group - 1) if stamp < starts[group] else (group,):
+            for one in (group, group - 1) if stamp < self.starts[group] else (group,):
                 groups.setdefault(one, set()).add(stamp)
-        return [stamps[i] for i in chosen], [times[i] for i in chosen], groups, seconds
+        return groups
+
+
+def _listed(container: InputContainer, stream: VideoStream, of_all: bool) -> _Listed:
+    """Read all packets, of this stream or `of_all`, and decode none; raises UnusablePicture where no frame is among them."""
+    import av
+
+    listed, group = _Listed(), 0
+    try:
+        for packet, listed.joints in _packets(container, stream, of_all):
+            stamp = _stamp(packet)
+            if stamp is None:
+                continue
+            end = stamp + (packet.duration or 0)
+            listed.last = max(listed.last, float(end * packet.time_base))
+            if packet.stream is not stream:
+                continue
+            if packet.is_keyframe and listed.group_of:
+                group += 1
+            listed.starts.setdefault(group, stamp)
+            if not packet.is_discard and packet.size:
+                listed.group_of[stamp] = group
+                listed.frames += 1
+                listed.end = max(listed.end, end)
+    except (av.error.FFmpegError, IndexError):  # PyAV's of a broken list of streams
+        pass  # what came before is there, and a note says how much that is
+    if not listed.group_of:
+        raise UnusablePicture("no frame in this video; get a complete copy")
+    return listed
 
 
 def _decoded(path: str, wanted: set[int], groups: dict[int, set[int]]) -> Iterator[tuple[int, av.VideoFrame | None]]:
