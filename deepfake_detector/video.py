@@ -233,7 +233,7 @@ class _Listed:
     starts: dict[int, int] = field(default_factory=dict)  # that keyframe's own time
     frames: int = 0  # several of which may share a time
     joints: int = 0  # how often its times begin anew
-    end: int = 0  # of the frame shown last, as far as it is said how long that stays
+    end: float = -math.inf  # of the frame shown last, as far as it is said how long that stays
     last: float = 0.0  # seconds, at which all that was read ends
 
     def groups(self, stamps: list[int]) -> dict[int, set[int]]:
@@ -378,7 +378,7 @@ def _packets(container: InputContainer, stream: VideoStream, of_all: bool = Fals
 
     They are made to go on there, or frames of several parts would share their times.
     """
-    joints, shift, last, end = 0, 0, None, 0
+    joints, shift, last, end = 0, 0, None, -math.inf
     for packet in container.demux() if of_all else container.demux(stream):
         if packet.stream is stream and (packet.dts is not None or packet.pts is not None):
             if packet.dts is not None:
