@@ -1,4 +1,4 @@
-"""What benchmarks share: how they read what they are given, and words in place of a traceback where it won't do."""
+"""What benchmarks share: the way to the package, how they read what they are given, and words in place of a traceback where it won't do."""
 
 from __future__ import annotations
 

@@ -20,25 +20,20 @@ label; the head is the default's logistic regression on these. Figures are there
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from _input import in_words
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from _input import in_words  # noqa: E402
-
-from deepfake_detector import split, table  # noqa: E402
-from deepfake_detector.heads import two_looks  # noqa: E402
-from deepfake_detector.metrics import auroc  # noqa: E402
-from deepfake_detector.protocols import PROTOCOLS  # noqa: E402
-from deepfake_detector.types import FAKE, VIEW, Embeddings  # noqa: E402
+from deepfake_detector import split, table
+from deepfake_detector.heads import two_looks
+from deepfake_detector.metrics import auroc
+from deepfake_detector.protocols import PROTOCOLS
+from deepfake_detector.types import FAKE, VIEW, Embeddings
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression

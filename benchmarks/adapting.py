@@ -13,28 +13,23 @@ are means over several draws of what is shown and asked, with the lowest and hig
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _input import at_least_one, in_words
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from _input import at_least_one, in_words  # noqa: E402
-
-from deepfake_detector import registry, split, table  # noqa: E402
-from deepfake_detector.adapt import adapt  # noqa: E402
-from deepfake_detector.bundle import Bundle  # noqa: E402
-from deepfake_detector.calibration import Calibration  # noqa: E402
-from deepfake_detector.errors import TrainingError  # noqa: E402
-from deepfake_detector.heads import EmbeddingHead  # noqa: E402
-from deepfake_detector.metrics import auroc  # noqa: E402
-from deepfake_detector.recall import remember  # noqa: E402
-from deepfake_detector.train import check_trainable  # noqa: E402
-from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings, Thresholds  # noqa: E402
+from deepfake_detector import registry, split, table
+from deepfake_detector.adapt import adapt
+from deepfake_detector.bundle import Bundle
+from deepfake_detector.calibration import Calibration
+from deepfake_detector.errors import TrainingError
+from deepfake_detector.heads import EmbeddingHead
+from deepfake_detector.metrics import auroc
+from deepfake_detector.recall import remember
+from deepfake_detector.train import check_trainable
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings, Thresholds
 
 REALS, FAKES, BOTH = (10, 30, 100), (10, 30), 30
 COLUMNS = [

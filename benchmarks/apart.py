@@ -9,27 +9,22 @@ from all rows.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from _input import in_words
+from ablation import PENALTY, Fit
+from looks import say, tables
 from sklearn.preprocessing import StandardScaler
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from _input import in_words  # noqa: E402
-from ablation import PENALTY, Fit  # noqa: E402
-from looks import say, tables  # noqa: E402
-
-from deepfake_detector import families  # noqa: E402
-from deepfake_detector.errors import TrainingError  # noqa: E402
-from deepfake_detector.heads import two_looks  # noqa: E402
-from deepfake_detector.types import Embeddings  # noqa: E402
-from deepfake_detector.vectors import Vectors  # noqa: E402
+from deepfake_detector import families
+from deepfake_detector.errors import TrainingError
+from deepfake_detector.heads import two_looks
+from deepfake_detector.types import Embeddings
+from deepfake_detector.vectors import Vectors
 
 # What is told of a change, and the constants of two_looks that it changes.
 CHANGES: dict[str, dict[str, Any]] = {

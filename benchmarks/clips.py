@@ -19,17 +19,15 @@ import hashlib
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+from _input import in_words
+from tqdm import tqdm
 
-from _input import in_words  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-
-from deepfake_detector.datasets.folder import scan  # noqa: E402
-from deepfake_detector.embed import read_file  # noqa: E402
-from deepfake_detector.errors import UnusablePicture  # noqa: E402
-from deepfake_detector.filmed import CLIP, POOR, film_somehow, frame  # noqa: E402
-from deepfake_detector.images import open_picture  # noqa: E402
-from deepfake_detector.types import LABEL_NAMES  # noqa: E402
+from deepfake_detector.datasets.folder import scan
+from deepfake_detector.embed import read_file
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.filmed import CLIP, POOR, film_somehow, frame
+from deepfake_detector.images import open_picture
+from deepfake_detector.types import LABEL_NAMES
 
 
 @in_words

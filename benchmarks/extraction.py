@@ -26,8 +26,6 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 from _input import at_least_one, half_of_each, in_words, opened
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 FLOAT32 = "clip_vit_b16"
 OURS = (FLOAT32, "clip_vit_b16_bf16")
 PEER_BATCHES = (256, 32)  # its default, and what ours takes

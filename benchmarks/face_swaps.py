@@ -20,14 +20,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from _input import in_words, opened
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from _input import in_words, opened  # noqa: E402
-
-from deepfake_detector.crops.detectors import Face  # noqa: E402
-from deepfake_detector.self_blend import faces  # noqa: E402
+from deepfake_detector.crops.detectors import Face
+from deepfake_detector.self_blend import faces
 
 SMALLEST = 64  # pixels of a face's longer side
 COLUMNS = ("path", "label", "generator", "group", "split")

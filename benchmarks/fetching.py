@@ -16,12 +16,8 @@ import sys
 import tempfile
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from _input import at_least_one
-
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 
 def serve(hosts: int, latency: float, say: Connection) -> None:

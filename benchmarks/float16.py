@@ -9,21 +9,17 @@ largest change of a calibrated probability when a head trained on float16 is ask
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _input import in_words
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from _input import in_words  # noqa: E402
-
-from deepfake_detector import registry, table  # noqa: E402
-from deepfake_detector.intervals import paired_difference  # noqa: E402
-from deepfake_detector.metrics import auroc  # noqa: E402
-from deepfake_detector.train import train  # noqa: E402
+from deepfake_detector import registry, table
+from deepfake_detector.intervals import paired_difference
+from deepfake_detector.metrics import auroc
+from deepfake_detector.train import train
 
 
 @in_words

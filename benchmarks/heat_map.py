@@ -17,23 +17,18 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
+from _input import at_least_one, in_words, opened
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from _input import at_least_one, in_words, opened  # noqa: E402
-
-from deepfake_detector.datasets.folder import scan  # noqa: E402
-from deepfake_detector.detect import DEFAULT_MODEL, Detector  # noqa: E402
-from deepfake_detector.errors import DatasetError  # noqa: E402
-from deepfake_detector.metrics import auroc  # noqa: E402
-from deepfake_detector.types import FAKE, REAL, Part, Sample  # noqa: E402
+from deepfake_detector.datasets.folder import scan
+from deepfake_detector.detect import DEFAULT_MODEL, Detector
+from deepfake_detector.errors import DatasetError
+from deepfake_detector.metrics import auroc
+from deepfake_detector.types import FAKE, REAL, Part, Sample
 
 Box = tuple[int, int, int, int]
 

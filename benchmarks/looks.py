@@ -11,25 +11,21 @@ is by a head that learnt no remade photographs.
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from _input import in_words
+from ablation import COLUMNS, Fit, measure, reduction
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from _input import in_words  # noqa: E402
-from ablation import COLUMNS, Fit, measure, reduction  # noqa: E402
-
-from deepfake_detector import table  # noqa: E402
-from deepfake_detector.errors import TableError  # noqa: E402
-from deepfake_detector.families import is_remade  # noqa: E402
-from deepfake_detector.heads.two_looks import SHARES, first, second  # noqa: E402
-from deepfake_detector.metrics import auroc  # noqa: E402
-from deepfake_detector.train import check_trainable  # noqa: E402
-from deepfake_detector.types import FAKE, VIEW, Embeddings  # noqa: E402
+from deepfake_detector import table
+from deepfake_detector.errors import TableError
+from deepfake_detector.families import is_remade
+from deepfake_detector.heads.two_looks import SHARES, first, second
+from deepfake_detector.metrics import auroc
+from deepfake_detector.train import check_trainable
+from deepfake_detector.types import FAKE, VIEW, Embeddings
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression

@@ -23,7 +23,6 @@ import numpy as np
 from _input import at_least_one, in_words
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 GENERATORS, SOURCES, SIGNAL = 6, 4, 2.0
 READ = "import sys; from deepfake_detector import table; data = table.read(sys.argv[1]); print(data.X.shape, type(data.X).__name__)"

@@ -23,7 +23,6 @@ from pathlib import Path
 from _input import in_words
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 PORT, PICTURES = 7980, 13
 
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from _input import at_least_one, by_lot, in_words, pictures
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 
 @in_words

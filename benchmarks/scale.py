@@ -13,16 +13,12 @@ import argparse
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from _input import at_least_one, in_words, pictures
-
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 ROWS = 2_306_629  # of ELSA-D3's training split: four fakes each, and the address of a real picture
 PICTURES = 5 * ROWS

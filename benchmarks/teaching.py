@@ -10,21 +10,17 @@ shown and asked about. Means over the draws of what is shown, with the lowest an
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
+from _input import at_least_one, in_words
+from adapting import by_chance
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from _input import at_least_one, in_words  # noqa: E402
-from adapting import by_chance  # noqa: E402
-
-from deepfake_detector import bundle, split, table  # noqa: E402
-from deepfake_detector.adapt import adapt  # noqa: E402
-from deepfake_detector.metrics import auroc  # noqa: E402
-from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings  # noqa: E402
+from deepfake_detector import bundle, split, table
+from deepfake_detector.adapt import adapt
+from deepfake_detector.detect import DEFAULT_MODEL
+from deepfake_detector.metrics import auroc
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, Embeddings
 
 SHOWN = ((0, 0), (10, 0), (30, 0), (0, 10), (0, 30), (10, 10), (30, 30))  # real and fake pictures
 
@@ -33,7 +29,7 @@ SHOWN = ((0, 0), (10, 0), (30, 0), (0, 10), (0, 30), (10, 10), (30, 30))  # real
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table")
-    parser.add_argument("--model", type=Path, default=ROOT / "models" / "default")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--draws", type=at_least_one, default=50, help="how often the shown pictures are drawn anew (default: %(default)s)")
     arguments = parser.parse_args()
     model, data = bundle.load(arguments.model), table.read_all([arguments.table])

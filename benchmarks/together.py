@@ -14,15 +14,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+from _input import in_words, pictures
 
-from _input import in_words, pictures  # noqa: E402
-
-from deepfake_detector.cache import Cache  # noqa: E402
-from deepfake_detector.detect import DEFAULT_MODEL, Detector  # noqa: E402
-from deepfake_detector.panel import FACE_SWAPS, Panel  # noqa: E402
-from deepfake_detector.types import LABEL_NAMES, Verdict  # noqa: E402
+from deepfake_detector.cache import Cache
+from deepfake_detector.detect import DEFAULT_MODEL, Detector
+from deepfake_detector.panel import FACE_SWAPS, Panel
+from deepfake_detector.types import LABEL_NAMES, Verdict
 
 
 @in_words

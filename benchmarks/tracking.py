@@ -13,9 +13,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from _input import at_least_one, in_words
 
 from deepfake_detector import crops, tracking

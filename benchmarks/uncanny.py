@@ -11,24 +11,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
+from _input import in_words, pictures
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from _input import in_words, pictures  # noqa: E402
-
-from deepfake_detector import crops  # noqa: E402
-from deepfake_detector.embed import read_file  # noqa: E402
-from deepfake_detector.errors import UnusablePicture  # noqa: E402
-from deepfake_detector.images import open_picture  # noqa: E402
-from deepfake_detector.metrics import auroc  # noqa: E402
-from deepfake_detector.types import FAKE, LABEL_NAMES, REAL  # noqa: E402
+from deepfake_detector import crops
+from deepfake_detector.embed import read_file
+from deepfake_detector.errors import UnusablePicture
+from deepfake_detector.images import open_picture
+from deepfake_detector.metrics import auroc
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL
 
 SIDE = 256
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)

@@ -18,7 +18,6 @@ from pathlib import Path
 from _input import at_least_one, half_of_each, in_words
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 
 def write_random_weights(file: Path) -> None:
