@@ -14,6 +14,7 @@ from deepfake_detector import degrade, split
 from deepfake_detector.bundle import Bundle
 from deepfake_detector.datasets import Listing
 from deepfake_detector.embed import Embedder
+from deepfake_detector.errors import DatasetError
 from deepfake_detector.evaluate import intervals_of, per_picture
 from deepfake_detector.extract import embed_samples
 from deepfake_detector.metrics import summary
@@ -25,7 +26,7 @@ KEPT = ("auroc", "accuracy", "tpr_at_5_fpr", "fpr", "ece", "abstain_rate", "erro
 def robustness(
     model: Bundle, samples: Sequence[Sample], embedder: Embedder, progress: Callable[[int], object] = lambda done: None
 ) -> dict[str, Any]:
-    """{"views": {"as it is": figures, "jpeg90": …}}, on the pictures that can be read in every view.
+    """{"views": {"as it is": figures, "jpeg90": …}}, on the pictures that can be read in every view; raises DatasetError without any.
 
     Each view has the main figures with intervals, and for both classes the rate at which the verdict changed at all
     (`real_changed`), and came to be wrong (`real_flipped`: real or unsure before, fake now).
@@ -38,6 +39,8 @@ def robustness(
         found, p = per_picture(data.rows, model.p_fake_of(data))
         scores[name] = pd.Series(p, found["path"])
         rows = found if rows is None else rows[rows["path"].isin(found["path"])]
+    if rows.empty:
+        raise DatasetError(f"None of the {len(samples)} pictures can be used in every view.")
     labels, groups = rows["label"].to_numpy(), split.whole_groups(rows)
     before = _verdicts(model, scores["as it is"].loc[rows["path"]].to_numpy())
     views = {}

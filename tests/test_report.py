@@ -1,5 +1,6 @@
 """The report: self-contained, complete, honest about what is missing, and about the same pictures for every detector."""
 
+import functools
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from deepfake_detector.comparison import Scored, compare, on_common_pictures, re
 from deepfake_detector.datasets.folder import scan
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
-from deepfake_detector.errors import TableError
+from deepfake_detector.errors import NoFace, TableError
 from deepfake_detector.evaluate import evaluate_scores, per_picture, promise_kept
 from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.intervals import clopper_pearson
@@ -179,6 +180,20 @@ def test_a_table_needs_no_pictures_and_says_what_is_missing_without_them(world, 
     assert json.loads((world / "r2" / "report.json").read_text())["data"]["pictures"] == 32
     assert cli.evaluate([f"--model={world / 'logistic'}", f"--data={world / 't.csv'}", "--robustness"]) == 2
     assert "--pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("lost", "words"), [({"a": (0, 1)}, "could be embedded"), ({"a": (0,), "b": (1,)}, "can be used in every view")])
+def test_where_no_degraded_picture_can_be_judged_all_else_is_reported(world, capsys, monkeypatch, lost, words):
+    def faceless(picture, _, widths):
+        if picture.width % 2 in widths:
+            raise NoFace("no face found")
+        return picture
+
+    monkeypatch.setattr(degrade, "VIEWS", {name: functools.partial(faceless, widths=widths) for name, widths in lost.items()})
+    assert cli.evaluate([f"--model={world / 'logistic'}", f"--data={world / 'data'}", "--robustness=8", "--no-cache"]) == 0
+    said = capsys.readouterr().out
+    assert f"How logistic does on degraded pictures could not be measured: None of the 8 pictures {words}" in said
+    assert "AUROC" in said
 
 
 def test_protocols_alone_need_no_model(world, capsys):
