@@ -62,6 +62,8 @@ def gather(request: Request) -> Content:
     """Load, embed, score, audit, retrain, degrade: as much of it as is asked for."""
     models = _named([bundle.load(folder) for folder in request.models], request)
     source = _Source(request)
+    if request.robustness:
+        _check_at_hand(source.samples)  # before hours go into embedding
     notes: list[str] = []
     embedded = {name: source.for_model(model) for name, model in models.items()}
     source.check_all_used(models)
@@ -257,12 +259,17 @@ def _audit(samples: list[Sample], source: _Source, notes: list[str]) -> Audit | 
         return str(error).rstrip(".")
 
 
-def _robustness(models: dict[str, Bundle], samples: list[Sample], request: Request, notes: list[str]) -> dict[str, dict[str, Any]]:
-    if not samples:
+def _check_at_hand(samples: Iterable[Sample]) -> None:
+    """Raise DatasetError where none of them is a picture that can be degraded."""
+    if all(is_video(sample.path) for sample in samples):
         raise DatasetError(
             "--robustness degrades pictures, and a table, a clip or a stream has none at hand: give a folder of pictures as --data, or "
             "theirs as --pictures."
         )
+
+
+def _robustness(models: dict[str, Bundle], samples: list[Sample], request: Request, notes: list[str]) -> dict[str, dict[str, Any]]:
+    _check_at_hand(samples)
     chosen = robustness.some(samples, request.robustness)
     if len(chosen) < len(samples):
         notes.append(f"Robustness was measured on {len(chosen)} of {len(samples)} pictures, drawn evenly from every source.")
