@@ -222,6 +222,13 @@ def test_an_option_that_would_be_passed_over_is_refused(world, monkeypatch, caps
     assert re.search(said, capsys.readouterr().err)
 
 
+def test_a_kind_with_a_source_that_there_is_not_is_refused_before_anything_takes_long(world, monkeypatch, capsys):
+    monkeypatch.setattr(protocols, "run", lambda *_: pytest.fail("hours later, perhaps"))
+    asked = ["--kind=greens=lake,nosuch", "--protocol=matched"]
+    assert cli.evaluate([f"--model={world / 'logistic'}", f"--data={world / 't.csv'}", *asked]) == 2
+    assert "--kind greens: no pictures come from nosuch; there are: diff, gan, hill, lake." in capsys.readouterr().err
+
+
 def test_a_photograph_counts_once_however_many_pairs_were_made_of_it(world, tmp_path, monkeypatch):
     """Beside it the real pictures of its pairs are the same once more; without it they stand for it. What was learnt stays known."""
     whole = table.read(str(world / "t.csv"))

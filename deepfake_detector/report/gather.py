@@ -78,6 +78,7 @@ def gather(request: Request) -> Content:
     if unscored:
         notes.append(f"{unscored} pictures were left out, because not every detector has a score for them.")
     rows = detectors[0].rows
+    _check_kinds(rows, request)
     wanted = set(rows["path"])
     samples = [sample for sample in source.samples if sample.name in wanted]
     if request.audit:
@@ -193,6 +194,14 @@ def _check_names(rows: pd.DataFrame, request: Request) -> None:
             f"{twice.iloc[0]!r} stands for different pictures in {' and '.join(request.data)}, and pictures are found by their names. "
             "Evaluate these apart, or take the folder above them as one, so that each picture has a name of its own."
         )
+
+
+def _check_kinds(rows: pd.DataFrame, request: Request) -> None:
+    """Raise DatasetError for a kind with a source that there is not, before all that takes long."""
+    there = set(rows["generator"])
+    for kind, members in request.kinds.items():
+        if unknown := sorted(set(members) - there):
+            raise DatasetError(f"--kind {kind}: no pictures come from {', '.join(unknown)}; there are: {', '.join(sorted(there))}.")
 
 
 def _score(name: str, model: Bundle, data: Embeddings, request: Request) -> Scored:
