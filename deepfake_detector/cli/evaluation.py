@@ -120,7 +120,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raise DetectorError for what would be found out hours later."""
+    """Raise DetectorError, or OSError for a place that can't be written, for what would be found out hours later."""
     if arguments.robustness < 0:
         raise DetectorError(f"--robustness should be a number of pictures, 0 for none; received {arguments.robustness}.")
     if arguments.head and not arguments.protocol:
@@ -129,6 +129,9 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.keep_as is not None and not re.fullmatch(r"[^\W_][^|<>`*\r\n]*", arguments.keep_as):
         raise DetectorError(f"--keep-as should be a plain name such as 'faces by a GAN'; received {arguments.keep_as!r}.")
+    for folder in (arguments.out, arguments.json and Path(arguments.json).parent):
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def _print(report: dict[str, Any]) -> None:
