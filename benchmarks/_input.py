@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -82,6 +83,14 @@ def by_lot(found: list[T], number: int, what: str) -> list[T]:
     if number > len(found):
         raise DatasetError(f"Expected at least {number} {what}; there are {len(found)}. Add some, or ask for fewer with --pictures.")
     return random.Random(0).sample(found, number)
+
+
+def copied(samples: list[Sample], folder: Path) -> None:
+    """Copy pictures into a folder, below others that say what each is."""
+    for i, sample in enumerate(samples):
+        target = folder / LABEL_NAMES[sample.label] / sample.generator / f"{i}{Path(sample.path).suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample.path, target)
 
 
 def opened(path: str | Path) -> Image:

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
-from _input import at_least_one, half_of_each, in_words, opened
+from _input import at_least_one, copied, half_of_each, in_words, opened
 
 FLOAT32 = "clip_vit_b16"
 OURS = (FLOAT32, "clip_vit_b16_bf16")
@@ -145,10 +145,7 @@ def main() -> None:
         opened(sample.path)  # now, as the loops would stop at one that can't be read
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
-        for i, sample in enumerate(chosen):
-            target = folder / ("fake" if sample.label else "real") / sample.generator / f"{i}{Path(sample.path).suffix}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(Path(sample.path).read_bytes())
+        copied(chosen, folder)
         files = sorted((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.relative_to(folder).as_posix())
 
         ours = {name: Ours(name, folder) for name in OURS}

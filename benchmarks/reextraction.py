@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _input import at_least_one, by_lot, in_words, pictures
+from _input import at_least_one, by_lot, copied, in_words, pictures
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,10 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     samples = by_lot(pictures(arguments.data), arguments.pictures, f"labelled pictures in {arguments.data}")
     with tempfile.TemporaryDirectory() as folder:
-        for i, sample in enumerate(samples):
-            target = Path(folder) / "d" / ("fake" if sample.label else "real") / sample.generator / f"{i}{Path(sample.path).suffix}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(sample.path, target)
+        copied(samples, Path(folder) / "d")
         command = [sys.executable, str(ROOT / "extract_embeddings.py"), "d", "--encoder", arguments.encoder, "--out", "t.csv"]
 
         def extracted() -> tuple[float, int]:

@@ -8,14 +8,13 @@ The answers mean nothing; the sizes, the columns, the training and the time do. 
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from _input import at_least_one, half_of_each, in_words
+from _input import at_least_one, copied, half_of_each, in_words
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,10 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "vit_l14.safetensors"
         write_random_weights(weights)
-        for i, sample in enumerate(chosen):
-            target = Path(folder) / "d" / ("fake" if sample.label else "real") / sample.generator / f"{i}{Path(sample.path).suffix}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(sample.path, target)
+        copied(chosen, Path(folder) / "d")
         for command in (
             ["extract_embeddings.py", "d", "--out", "embeddings/d.csv", "--weights", str(weights)],
             ["train_classifier.py", "embeddings/d.csv", "--out", "models/d"],
