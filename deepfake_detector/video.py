@@ -67,12 +67,12 @@ class Sampling:
 
     def choose(self, times: list[float], end: float) -> list[int]:
         """Indices into the rising presentation times: the frame on display at each wanted moment, each at most once."""
-        if self.every is None and len(times) <= self.frames:
+        if self.every is not None:
+            return self._regularly(times, end)
+        if len(times) <= self.frames:
             return list(range(len(times)))
-        if self.every is None:
-            length = end - times[0]
-            return sorted({_on_display(times, times[0] + (i + 0.5) * length / self.frames) for i in range(self.frames)})
-        return self._regularly(times, end)
+        length = end - times[0]
+        return sorted({_on_display(times, times[0] + (i + 0.5) * length / self.frames) for i in range(self.frames)})
 
     def choose_by_number(self, count: int) -> list[int]:
         """Indices into so many frames, more than are wanted: evenly, whatever their times."""
