@@ -80,6 +80,19 @@ def json_lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.fixture
+def locked_folders(monkeypatch):
+    """No folder called "locked" can be listed."""
+    list_folder = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "locked":
+            raise PermissionError(13, "Permission denied")
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory) -> Path:
     return draw_dataset(tmp_path_factory.mktemp("drawn"))

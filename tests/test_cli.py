@@ -24,19 +24,12 @@ from deepfake_detector.ui.verdict_card import card
 from tests.conftest import ROOT, draw, draw_dataset, json_lines, process, script
 
 
-def test_predict_gives_one_json_object_a_line(model, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("locked_folders")
+def test_predict_gives_one_json_object_a_line(model, tmp_path):
     red, blue = draw(tmp_path / "in/red.png", 0, 900), draw(tmp_path / "in/deep/blue.webp", 1, 901)
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "in/deep/read.me").touch()
-    list_folder = os.scandir
-
-    def refuse_locked(path):
-        if os.path.basename(path) == "locked":
-            raise PermissionError(13, "Permission denied")
-        return list_folder(path)
-
     (tmp_path / "in/locked").mkdir()
-    monkeypatch.setattr(os, "scandir", refuse_locked)
     done = script("deepfake_detector", "predict", "in", "text.jpg", "gone.jpg", "--model", model, "--json", cwd=tmp_path)
     lines = json_lines(done.stdout)
     assert [line["file"] for line in lines] == ["in/deep/blue.webp", "in/red.png", "text.jpg", "gone.jpg", "in/locked/"]

@@ -185,16 +185,9 @@ def test_files_below_a_folder_need_no_label(tmp_path):
     assert files_below(str(tmp_path / "none")) == ([], [], [])
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("locked_folders")
+def test_a_folder_that_cannot_be_read_is_named(tmp_path):
     touch(tmp_path, "real/a.jpg", "real/locked/b.jpg")
-    list_folder = os.scandir
-
-    def refuse_locked(path):
-        if os.path.basename(path) == "locked":
-            raise PermissionError(13, "Permission denied")
-        return list_folder(path)
-
-    monkeypatch.setattr(os, "scandir", refuse_locked)
     assert scan(tmp_path).skipped == [("real/locked/", "the folder can't be read: Permission denied")]
     locked = os.path.join(tmp_path, "real/locked/")
     assert files_below(str(tmp_path))[2] == [(locked, "the folder can't be read: Permission denied")]
