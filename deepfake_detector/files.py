@@ -24,7 +24,11 @@ def write_atomically(path: Path, write: Callable[[Path], object], first_wins: bo
     """Call `write(temporary path beside it)` and move the result to `path`; the folder is made if need be.
 
     With `first_wins` a file that is there by then stays: what others have made by it would no longer fit another.
+    A pipe or a device such as /dev/stdout is written to as it is: a file moved there would be in its place for everybody.
     """
+    if path.exists() and not path.is_file():
+        write(path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -663,6 +664,14 @@ def test_of_two_that_learn_at_once_the_first_is_kept(tmp_path):
     write_atomically(file, lambda part: part.write_text("second"), first_wins=True)
     assert file.read_text() == "first"
     assert [one.name for one in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_pipe_or_device_is_written_to_and_never_replaced():
+    out, into = os.pipe()
+    write_atomically(Path(f"/dev/fd/{into}"), lambda part: part.write_text("all"))
+    os.close(into)
+    with open(out) as pipe:
+        assert pipe.read() == "all"
 
 
 @pytest.mark.parametrize("data_set", ["repainted", "aligned"])
