@@ -60,7 +60,7 @@ def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
             f"The scores of {name} can't be read from {file} ({error}). Expected a CSV file with the columns path, p_fake."
         ) from error
     if not {"path", "p_fake"} <= set(given.columns):
-        raise TableError(f"{file} needs the columns path and p_fake; it has: {', '.join(map(str, given.columns))}.")
+        raise TableError(f"{file} needs the columns path and p_fake, separated by commas; it has: {', '.join(map(str, given.columns))}.")
     given = given.dropna(subset=["path", "p_fake"])
     given["path"] = given["path"].str.removeprefix("./")
     if not pd.api.types.is_numeric_dtype(given["p_fake"]) or not given["p_fake"].between(0, 1).all():

@@ -109,12 +109,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     report = write(content, arguments.out) if arguments.out else measure(content)
     alone = report["detectors"][content.detectors[0].name] if len(content.detectors) == 1 else {}
     _write_json(arguments.json, report | alone)  # a single detector's figures are at the top too
+    if arguments.keep_as:  # before anything is printed, which `… | head` may end
+        for folder, (name, learnt) in zip(models, content.learnt.items(), strict=True):
+            bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": int(learnt.sum())})
     _print(report)
     if arguments.out:
         say(f"{arguments.out}: report.html, report.json and the model card")
     if arguments.keep_as:
-        for folder, (name, learnt) in zip(models, content.learnt.items(), strict=True):
-            bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": int(learnt.sum())})
+        for folder in models:
             say(f"{folder} keeps this as {arguments.keep_as!r}; its card will have it the next time that --out writes one.")
     return 0
 
@@ -129,6 +131,10 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.keep_as is not None and not re.fullmatch(r"[^\W_][^|<>`*\r\n]*", arguments.keep_as):
         raise DetectorError(f"--keep-as should be a plain name such as 'faces by a GAN'; received {arguments.keep_as!r}.")
+    if arguments.out and Path(arguments.out).exists() and not Path(arguments.out).is_dir():
+        raise DetectorError(f"--out should be a folder for the report; {arguments.out} is a file. Choose another name.")
+    if arguments.json and Path(arguments.json).is_dir():
+        raise DetectorError(f"--json should be a file; {arguments.json} is a folder. Name a file in it.")
     for folder in (arguments.out, arguments.json and Path(arguments.json).parent):
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
