@@ -168,7 +168,8 @@ def test_no_label_at_all_explains_the_layouts(tmp_path):
     ("make", "reason"),
     [
         (lambda root: root / "nowhere", "is missing"),
-        (lambda root: touch(root, "a.jpg") / "a.jpg", "is a single file"),
+        (lambda root: touch(root, "a.jpg") / "a.jpg", "is a single file. Name the folder that the pictures lie in"),
+        (lambda root: touch(root, "list.csv.gz") / "list.csv.gz", "or save a list of them as .csv"),
         (lambda root: root, "No picture in .*real/… and fake/GENERATOR"),
         (lambda root: touch(root, "real/a.txt"), "No picture in"),
     ],

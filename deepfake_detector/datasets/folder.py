@@ -54,7 +54,8 @@ def scan(root: str | Path, unlabelled: int | None = None) -> Listing:
     if root.is_file() and root.suffix.lower() == ".csv":
         return _read_manifest(root)
     if not root.is_dir():
-        what = "is a single file. Name the folder that it lies in" if root.exists() else "is missing. Correct the path"
+        single = "is a single file. Name the folder that the pictures lie in, or save a list of them as .csv"
+        what = single if root.exists() else "is missing. Correct the path"
         raise DatasetError(f"Expected a folder of pictures or a CSV manifest; {str(root)!r} {what}.")
     manifest = root / "manifest.csv"
     if manifest.is_file():
