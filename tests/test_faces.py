@@ -303,11 +303,11 @@ def test_the_card_shows_who_it_is_about(two_people):
 
     verdict = Detector(two_people[0]).judge_file(two_people[1])
     shown = card(verdict, two_people[1].read_bytes())
-    faces = re.findall(r'<li class="(\w+)"><img alt="a face" src="data:image/jpeg;base64,([^"]+)">([\d.]+) %</li>', shown)
-    assert [(answer, share) for answer, _, share in faces] == [
-        (verdict.thresholds.answer(face.p_fake), f"{100 * face.p_fake:.1f}") for face in verdict.faces
-    ]
-    sizes = [Image.open(io.BytesIO(base64.b64decode(image))).size for _, image, _ in faces]
+    faces = re.findall(r'<li class="(\w+)"><img alt="a face" src="data:image/jpeg;base64,([^"]+)">(\w+), ([\d.]+) %</li>', shown)
+    answers = [verdict.thresholds.answer(face.p_fake) for face in verdict.faces]
+    assert [(colour, word) for colour, _, word, _ in faces] == [(answer, answer) for answer in answers], "who sees no colours reads it"
+    assert [share for *_, share in faces] == [f"{100 * face.p_fake:.1f}" for face in verdict.faces]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(image))).size for _, image, _, _ in faces]
     assert sizes == [(80, 80), (100, 100)]
     assert "<img" not in card(verdict), "without the file there is nothing to show"
     crowd = dataclasses.replace(verdict, faces=verdict.faces * 10)

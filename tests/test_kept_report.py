@@ -20,6 +20,7 @@ from deepfake_detector.panel import FACE_SWAPS, Panel
 from deepfake_detector.report.words import bad_at, promised
 from deepfake_detector.types import Declaration
 from deepfake_detector.ui import kept_report
+from deepfake_detector.ui.timeline import timeline
 from deepfake_detector.ui.verdict_card import card
 from tests.clips import draw_clip
 from tests.conftest import answering, draw
@@ -37,7 +38,8 @@ def test_a_report_holds_the_picture_the_card_and_who_was_asked(panel, tmp_path):
     content = draw(tmp_path / "new.png", 0, 7, size=(2400, 1600)).read_bytes()
     verdict, before = panel.judge(content), datetime.now(UTC) - timedelta(seconds=1)
     html = kept_report.page(verdict, panel.bundles, "new.png", content, '<div class="parts">drawn</div>')
-    assert card(verdict, content, timed=False) in html
+    assert card(verdict, content, timed=False).replace("<details>", "<details open>") in html, "paper opens nothing"
+    assert html.count("<details open><summary>Details") == 2
     assert '<div class="parts">drawn</div>' in html
     assert f"<dd>{hashlib.sha256(content).hexdigest()}</dd>" in html
     assert f"2400 x 1600 pixels, {len(content):,} bytes; below it is made smaller" in html
@@ -77,6 +79,8 @@ def test_a_report_on_a_clip_shows_its_course_on_paper_too(panel, tmp_path):
     verdict = panel.judge_file(draw_clip(tmp_path / "new.mp4", list(range(0, 2000, 40)), size=(160, 96)))
     html = kept_report.page(verdict, panel.bundles, "new.mp4")
     assert html.count("<details open><summary>Frame by frame") == 2
+    assert "<svg" in timeline(verdict)
+    assert "<svg" not in timeline(replace(verdict, frames=verdict.frames[:1], persons=())), "of a single moment there is no course"
     assert 'class="picture"' not in html
     assert "<dt>Picture</dt>" not in html
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from deepfake_detector import table, vectors
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError
 from deepfake_detector.known import SHOWN, Known
-from deepfake_detector.types import LABEL_NAMES, VIEW
+from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW
 from deepfake_detector.ui.verdict_card import card
 from tests.conftest import script
 
@@ -28,6 +29,9 @@ def test_a_known_picture_is_most_like_itself_and_comes_with_its_file(model, data
     shown = card(detector.judge_file(file))
     assert shown.count("<li") == SHOWN
     assert shown.count("data:image/jpeg;base64,") == SHOWN
+    [real, fake] = (replace(similar[0], label=label, generator=name) for label, name in ((REAL, "real"), (FAKE, "sdxl")))
+    shown = card(replace(detector.judge_file(file), similar=(real, fake)))
+    assert shown.index(">real<br>") < shown.index(">fake, sdxl<br>"), "no word twice"
 
 
 def test_copies_are_not_shown_and_a_picture_of_several_regions_is_shown_once(embeddings_csv):

@@ -204,7 +204,8 @@ def test_what_a_model_looks_for_is_told_by_what_it_learnt(model, tmp_path):
 def test_who_gets_no_answer_is_told_once_what_may_help(model, tmp_path, picture, answers, times):
     made = [answering(model, tmp_path / f"m{i}", answer) for i, answer in enumerate(answers)]
     shown = card(Panel([Detector(folder) for folder in made]).judge(picture.read_bytes()))
-    assert shown.count("What may help: a larger or earlier copy; a reverse image search") == times
+    assert shown.count("Treat it as not judged. What may help: a larger or earlier copy; a reverse image search") == times
+    assert shown.count("Treat it as not judged") == times, "what others are unsure of is judged all the same"
 
 
 def test_the_card_shows_each_models_answer_in_words_of_its_own(model, tmp_path, picture):

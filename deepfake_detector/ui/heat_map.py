@@ -31,7 +31,8 @@ def heat_map(content: bytes, parts: Sequence[Part], thresholds: Thresholds) -> s
     return (
         f'<div class="parts" data-parts="{len(parts)}" data-most="{most}"><h3>Each part by itself</h3>'
         f'<img alt="The picture, its parts coloured from real to fake" src="{as_address(_coloured(picture, size, parts, thresholds))}">'
-        f"<p>Judged alone, its {len(parts)} overlapping parts have a probability of fake from {100 * least:.1f} to {100 * most:.1f} %. "
+        "<p>Green looks real, yellow unsure, red fake. "
+        f"Judged alone, its {len(parts)} overlapping parts have a probability of fake from {100 * least:.1f} to {100 * most:.1f} %. "
         "This decides nothing: it shows where to look. Photographs have suspicious parts, too, above all small ones and those of a new "
         "kind.</p></div>"
     )

@@ -11,10 +11,10 @@ def timeline(verdict: Verdict) -> str:
     """A clip's frames as a drawing, a line for each person, and as tables."""
     lines = [person.frames for person in verdict.persons] or [verdict.frames]
     start = min(frames[0][0] for frames in lines)
-    span = max(frames[-1][0] for frames in lines) - start or 1.0
+    span = max(frames[-1][0] for frames in lines) - start
 
     def place(seconds: float, p_fake: float) -> str:
-        return f"{100 * (seconds - start) / span:.2f},{100 * (1 - p_fake):.2f}"
+        return f"{100 * (seconds - start) / (span or 1):.2f},{100 * (1 - p_fake):.2f}"
 
     drawn = []
     for number, frames in enumerate(lines):
@@ -39,9 +39,14 @@ def timeline(verdict: Verdict) -> str:
         for number, person in enumerate(verdict.persons)
     )
     frames = "".join(f"<tr><td>{seconds:.2f} s</td><td>{100 * p_fake:.1f} %</td></tr>" for seconds, p_fake in verdict.frames)
-    return (
+    drawing = (
         f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{label}">{limits}{"".join(drawn)}</svg>'
         f'<div class="ends"><span>{start:.1f} s</span><span>{start + span:.1f} s</span></div>'
-        + (f"<table><tr><th></th><th></th><th>fake</th><th>frames</th><th>seen</th></tr>{persons}</table>" if persons else "")
+        '<p class="beside">The higher, the more suspicious: fake above the upper dashed line, real below the lower one.</p>'
+    )
+    heads = "<tr><th></th><th>answer</th><th>fake</th><th>frames</th><th>seen</th></tr>"
+    return (
+        (drawing if span else "")  # of a single moment there is no course
+        + (f"<table>{heads}{persons}</table>" if persons else "")
         + f"<details><summary>Frame by frame</summary><table><tr><th>time</th><th>fake</th></tr>{frames}</table></details>"
     )

@@ -9,7 +9,7 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import open_picture, small, thumbnail
 from deepfake_detector.report.words import given
-from deepfake_detector.types import LABEL_NAMES, Answer, Family, KeptApart, Progress, Sought, Verdict
+from deepfake_detector.types import LABEL_NAMES, Answer, Family, KeptApart, Progress, Similar, Sought, Verdict
 from deepfake_detector.ui.timeline import timeline
 
 _MOST_FACES = 12
@@ -19,17 +19,17 @@ _MEANING: dict[Sought, dict[Answer, str]] = {
     "fakes": {
         "fake": "It looks generated to the detector. That is a hint, not proof; see what it is bad at.",
         "real": "The detector finds no traces of a generator that it knows; one that it does not know may still have made it.",
-        "unsure": "The evidence does not suffice for either answer. Treat it as not judged.",
+        "unsure": "The evidence does not suffice for either answer.",
     },
     "face swaps": {
         "fake": "A face in it looks put in, or retouched, to the detector. That is a hint, not proof; see what it is bad at.",
         "real": "The detector finds no sign of a face that was put in. Whether a generator made all of it this does not say.",
-        "unsure": "The evidence does not suffice to say whether a face was put in. Treat it as not judged.",
+        "unsure": "The evidence does not suffice to say whether a face was put in.",
     },
 }
 _NEXT = (
-    '<p class="beside">What may help: a larger or earlier copy; a reverse image search for where it was seen first; showing the detector '
-    "pictures from the same source (<i>Teach it</i>).</p>"
+    '<p class="beside">Treat it as not judged. What may help: a larger or earlier copy; a reverse image search for where it was seen '
+    "first; showing the detector pictures from the same source (<i>Teach it</i>).</p>"
 )
 _SIGNED = {
     None: "Whether the signature is really that of {} was not checked. ",
@@ -46,17 +46,17 @@ def card(verdict: Verdict, content: bytes | None = None, timed: bool = True) -> 
     """
     others = "".join(
         f'<section data-model="{escape(other.model)}" data-answer="{other.verdict}"><h3>{escape(other.model)}, which looks for '
-        f"{escape(other.looks_for)}: {other.verdict}</h3>{_answer(other, content)}<dl>{_rows(_about(other))}</dl></section>"
+        f"{escape(other.looks_for)}: {other.verdict}</h3>{_answer(other, content)}{_about(other)}</section>"
         for other in verdict.others
     )
     time = {"Time": f"{verdict.seconds:.2f} s, {'answered from memory' if verdict.cached else 'encoded just now'}"} if timed else {}
-    details = {**time, "SHA-256": verdict.sha256}
+    which = {**time, "SHA-256": verdict.sha256}
     if verdict.by_the_file:
         of_none = [note for note in verdict.notes if not any(note in other.notes for other in verdict.others)]  # each shows its own
-        parts = (_own_words(verdict), f"<p>{_SEEN}</p>", others, f"<dl>{_rows(_note(of_none) | details)}</dl>")
+        parts = (_own_words(verdict), f"<p>{_SEEN}</p>", others, _rows(_note(of_none)), _folded(which, "Details of the file"))
     else:
         steps = _NEXT if verdict.verdict == "unsure" else ""
-        parts = (_answer(verdict, content), steps, f"<dl>{_rows(_about(verdict) | details)}</dl>", _own_words(verdict), others)
+        parts = (_answer(verdict, content), steps, _about(verdict, which), _own_words(verdict), others)
     return (
         f'<div class="verdict {verdict.verdict}" data-verdict="{verdict.verdict}" data-p-fake="{verdict.p_fake}">'
         f"<h2>{_WORD[verdict.verdict]}</h2>{''.join(parts)}{_similar(verdict)}</div>"
@@ -98,30 +98,31 @@ def _faces(verdict: Verdict, content: bytes | None) -> str:
     picture = open_picture(content).image if content else None
     shown = "".join(
         f'<li class="{verdict.thresholds.answer(face.p_fake)}">{_image(small(picture.crop(face.box)), "a face") if picture else ""}'
-        f"{100 * face.p_fake:.1f} %</li>"
+        f"{verdict.thresholds.answer(face.p_fake)}, {100 * face.p_fake:.1f} %</li>"
         for face in verdict.faces[:_MOST_FACES]
     )
     more = f", the first {_MOST_FACES} of {len(verdict.faces)}" if len(verdict.faces) > _MOST_FACES else ""
     return f'<p class="beside">Each face by itself, the most suspicious first{more}:</p><ul class="similar faces">{shown}</ul>'
 
 
-def _about(verdict: Verdict) -> dict[str, str]:
-    """The facts under one model's answer."""
-    return {
-        "Probability of fake": f"{100 * verdict.p_fake:.1f} %, if half of all pictures were fake",
-        **_note(verdict.notes),
-        **_family(verdict.family),
-        "Thresholds": given(verdict.thresholds, lambda p: f"{100 * p:.1f} %"),
-        "Model": f"{verdict.model} on {verdict.encoder}",
-    }
+def _about(verdict: Verdict, which: dict[str, str] | None = None) -> str:
+    """The facts under one model's answer; folded away those that few ask for, of which `which` are of the file and its judging."""
+    likely = {"Probability of fake": f"{100 * verdict.p_fake:.1f} %, if half of all pictures were fake"}
+    asked = {"Thresholds": given(verdict.thresholds, lambda p: f"{100 * p:.1f} %"), "Model": f"{verdict.model} on {verdict.encoder}"}
+    return _rows(likely | _note(verdict.notes) | _family(verdict.family)) + _folded(asked | (which or {}))
 
 
 def _note(notes: Sequence[str]) -> dict[str, str]:
     return {"Note": "; ".join(notes)} if notes else {}
 
 
-def _rows(details: dict[str, str]) -> str:
-    return "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in details.items())
+def _rows(facts: dict[str, str]) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    return rows and f"<dl>{rows}</dl>"
+
+
+def _folded(facts: dict[str, str], title: str = "Details") -> str:
+    return f"<details><summary>{title}</summary>{_rows(facts)}</details>"
 
 
 def _kept_apart(beside: KeptApart | None) -> str:
@@ -152,11 +153,14 @@ def _similar(verdict: Verdict) -> str:
     if not verdict.similar:
         return ""
     shown = "".join(
-        f'<li class="{LABEL_NAMES[one.label]}">{_thumbnail(one.file)}{LABEL_NAMES[one.label]}, {escape(one.generator)}<br>'
-        f"similarity {one.cosine:.2f}<br>{escape(one.path)}</li>"
+        f'<li class="{LABEL_NAMES[one.label]}">{_thumbnail(one.file)}{_kind(one)}<br>similarity {one.cosine:.2f}<br>{escape(one.path)}</li>'
         for one in verdict.similar
     )
     return f'<p>The known pictures that the detector sees as most like it (this does not decide):</p><ul class="similar">{shown}</ul>'
+
+
+def _kind(known: Similar) -> str:
+    return escape(", ".join(dict.fromkeys([LABEL_NAMES[known.label], known.generator])))  # of real ones both may be "real"
 
 
 def _thumbnail(file: str | None) -> str:
