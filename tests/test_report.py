@@ -755,6 +755,8 @@ def test_what_is_bad_elsewhere_is_among_the_weaknesses():
 
 def test_the_page_says_where_all_that_was_tested_had_been_learnt_from(model):
     manifest = bundle.load(model).manifest
-    assert "new ones fare worse" in describe(manifest)
+    told = describe(manifest)
+    assert "new ones fare worse" in told
+    assert all(f"\n- {line}\n" in told for line in promised(Thresholds(**manifest["thresholds"]), manifest["promise"]))
     fewer = manifest["training"] | {"train": {"real": {}, "fake": {}}}
     assert "new ones fare worse" not in describe(manifest | {"training": fewer})

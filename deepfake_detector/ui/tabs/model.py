@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.report.words import MEANINGS, of_clips_too, weaknesses
+from deepfake_detector.report.words import MEANINGS, of_clips_too, promised, weaknesses
+from deepfake_detector.types import Thresholds
 from deepfake_detector.ui.tabs import Visitor
 from deepfake_detector.ui.warming import WAITING, Warming
 
@@ -47,7 +48,6 @@ def describe(manifest: dict[str, Any]) -> str:
         return "\n".join([_taught(manifest["training"]) or "Of its own test pictures this model carries no measurements.", *elsewhere])
     generators = sorted(scores["generators"].items(), key=lambda item: item[1]["fake"])
     sources = sorted(scores["real_sources"].items(), key=lambda item: -item[1]["fake"])
-    promise = manifest["promise"]
     lines = [
         "**What it is bad at**",
         "",
@@ -56,10 +56,12 @@ def describe(manifest: dict[str, Any]) -> str:
         f"AUROC is {MEANINGS['AUROC']}.",
         "",
         "A generator, camera or kind of picture that is not in these tables is unknown territory. A verdict is a hint, not proof.",
-        f"The thresholds promise that at most {promise['false_positive_rate']:.0%} of real pictures are called fake (measured on "
-        f"{promise['real_pictures_from']}), and at most {promise['false_negative_rate']:.0%} of fakes real (on {promise['fakes_from']}). "
+        "",
+        "**What it promises**",
+        "",
+        *(f"- {line}" for line in promised(Thresholds(**scores["thresholds"]), manifest["promise"]) + of_clips_too(manifest)),
+        "",
         "Of a single source or generator it may be more, most of all of one unlike those in these tables.",
-        *of_clips_too(manifest),
         *_all_known(manifest["training"], generators, sources),
         "",
         "| generator | test pictures | AUROC | called fake | unsure | called real |",
