@@ -83,6 +83,7 @@
   };
   // In a narrow window Gradio has some tabs in a menu, where their titles alone tell them.
   const inMenu = title => [...document.querySelectorAll('.overflow-dropdown button')].find(tab => tab.textContent === title);
+  const open = tab => (document.querySelector(`[data-tab-id=${tab}]`) ?? inMenu(titles[tab])).click();
   const whyNot = (files, to) => {
     const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
     if (files.length > most[to]) return `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`;
@@ -97,7 +98,7 @@
       if (!most[to] || !waiting[to]) waiting[to] = new DataTransfer();  // another picture is judged in place of the first
       for (const file of files) waiting[to].items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
     }
-    if (titles[to]) (document.querySelector(`[data-tab-id=${to}]`) ?? inMenu(titles[to])).click();
+    if (titles[to]) open(to);
     hand();
   };
   // The files, and of folders, and of those in them, what is wanted and can be read; no more than it takes to be told that it is too much.
@@ -148,6 +149,13 @@
     document.getElementById('refused')?.remove();
     const content = await (await fetch(example.firstChild.src)).blob();  // which lies in the page
     send([new File([content], `${example.title}.jpg`, {type: content.type})], 'picture');
+  });
+  // In a report that is kept it leads to the same words.
+  document.addEventListener('click', event => {
+    if (!event.target.closest('a[href="#bad_at"]')) return;
+    event.preventDefault();
+    open('model');
+    document.querySelector('[role=tablist]').scrollIntoView();
   });
   // Gradio's would take a picture away that is there, and ask for another at the next press.
   document.addEventListener('click', event => {

@@ -15,14 +15,15 @@ from deepfake_detector.ui.timeline import timeline
 _MOST_FACES = 12
 _WORD = {"fake": "Fake", "real": "Real", "unsure": "Unsure"}
 _SEEN = "What can be seen in the picture itself, the file's own words apart:"
+_BAD_AT = '<a href="#bad_at">what it is bad at</a>'  # in a report that is kept; on the page page.js opens the tab
 _MEANING: dict[Sought, dict[Answer, str]] = {
     "fakes": {
-        "fake": "It looks generated to the detector. That is a hint, not proof; see what it is bad at.",
+        "fake": f"It looks generated to the detector. That is a hint, not proof; see {_BAD_AT}.",
         "real": "The detector finds no traces of a generator that it knows; one that it does not know may still have made it.",
         "unsure": "The evidence does not suffice for either answer.",
     },
     "face swaps": {
-        "fake": "A face in it looks put in, or retouched, to the detector. That is a hint, not proof; see what it is bad at.",
+        "fake": f"A face in it looks put in, or retouched, to the detector. That is a hint, not proof; see {_BAD_AT}.",
         "real": "The detector finds no sign of a face that was put in. Whether a generator made all of it this does not say.",
         "unsure": "The evidence does not suffice to say whether a face was put in.",
     },
@@ -131,8 +132,8 @@ def _kept_apart(beside: KeptApart | None) -> str:
         return ""
     real, fake = (f"{100 * share:.0f} %" if share else "none" for share in (beside.real, beside.fake))
     return (
-        f'<p class="beside">For comparison: {real} of {beside.real_count:,} real pictures ({escape(beside.real_from)}) and {fake} of '
-        f"{beside.fake_count:,} fakes ({escape(beside.fake_from)}) look at least as suspicious.</p>"
+        f'<p class="beside">For comparison: as suspicious as this, or more, look {real} of {beside.real_count:,} real pictures '
+        f"({escape(beside.real_from)}) and {fake} of {beside.fake_count:,} fakes ({escape(beside.fake_from)}).</p>"
     )
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 from deepfake_detector.errors import DetectorError, kind_and_words
 from deepfake_detector.panel import Panel
-from deepfake_detector.report.words import never_learnt, never_said
+from deepfake_detector.report.words import never_said
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Warming:
             return f"**The detector could not start.** {error}"
         except Exception as error:
             return f"**The detector could not start** ({kind_and_words(error)}). The server's log has the details."
-        asked = " and ".join(f"**{bundle.name}**, which looks for {bundle.looks_for}" for bundle in bundles)
+        asked = ", and ".join(f"**{bundle.name}**, which looks for {bundle.looks_for}" for bundle in bundles)
         never = [line for bundle in bundles for line in never_said(bundle.name, bundle.thresholds)]
         gone = [_GONE] if has_taught and own is None else []
-        return " ".join([*gone, f"Ready. You ask {asked}.", *never, *never_learnt(*(bundle.manifest["training"] for bundle in bundles))])
+        return " ".join([*gone, f"Ready. You ask {asked}.", *never])

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from deepfake_detector import answers
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError, UnusablePicture
-from deepfake_detector.images import thumbnail
+from deepfake_detector.images import small, thumbnail
 from deepfake_detector.types import Progress, Verdict
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs import HIDDEN, KEPT, WAITS, Held, Visitor, another_turn, asking_who_answers, clip
 from deepfake_detector.ui.verdict_card import card, problem, under_way
 from deepfake_detector.ui.warming import WAITING, Warming
-from deepfake_detector.video import Sampling, is_video
+from deepfake_detector.video import Clip, Sampling, is_video
 
 if TYPE_CHECKING:
     from deepfake_detector.panel import Panel
@@ -113,7 +113,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     gr.Markdown(_INTRODUCTION)
     files = NamedFiles(label="Pictures and clips", file_count="multiple", elem_id="many", height=220)
     press = gr.Button("Judge these", variant="primary", elem_id="judge_many", interactive=False)
-    told = gr.HTML(label="What came of them", elem_id="many_told", min_height=80)
+    told = gr.HTML(label="What came of them", elem_id="many_told", min_height=40)
     answer = gr.HTML(label="Verdicts", elem_id="many_verdicts")
     download = gr.DownloadButton("Download the answers as a CSV, within five minutes", visible=False, elem_id="many_download")
     held, turn, places = gr.State(HeldFiles(), time_to_live=KEPT), gr.Number(0, visible=False, precision=0), [told, answer, download]
@@ -179,11 +179,10 @@ def _one(path: str, name: str, outcome: Verdict | str) -> str:
     if isinstance(outcome, str):
         return f'<details class="none"><summary><i></i>{name}<b>not judged</b></summary>{problem(outcome)}</details>'
     content, picture = None, "<i></i>"
-    if not is_video(path):
-        with suppress(OSError, UnusablePicture):  # it was there when it was judged
-            content = read_file(path)
-            picture = f'<img alt="" src="{thumbnail(content)}">'
-    said = "by its own word" if outcome.by_the_file else f"{100 * outcome.p_fake:.1f} % fake"
+    with suppress(OSError, UnusablePicture):  # it was there when it was judged
+        content = None if is_video(path) else read_file(path)
+        picture = f'<img alt="" src="{thumbnail(content) if content else small(Clip(path, Sampling(1)).picture(0).image)}">'
+    said = "by its own word" if outcome.by_the_file else f"{100 * outcome.p_fake:.1f} % likely fake"
     return (
         f'<details class="{outcome.verdict}"><summary>{picture}{name}<b>{outcome.verdict}</b><span>{said}</span></summary>'
         f"{card(outcome, content, timed=False)}</details>"

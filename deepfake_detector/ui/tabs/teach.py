@@ -52,6 +52,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             return
         lines = [describe(own.bundle.manifest), *(f"Left out: {Path(name).name}, {reason}." for name, reason in skipped)]
         lines += [f"{other.name}, which is asked beside it, has learnt nothing and answers as before." for other in panel.bundles[1:]]
+        lines.append("To keep it, download it and unpack it. `python app.py --model taught` asks it; with another `--model` another, too.")
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             bundle.save(own.bundle, Path(folder) / "model" / "taught")
             packed = shutil.make_archive(str(Path(folder) / "taught"), "zip", Path(folder) / "model")
@@ -88,7 +89,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
     press = gr.Button("Learn these", variant="primary", elem_id="teach")
     outcome = gr.Markdown(elem_id="taught", min_height=80)
     download = gr.DownloadButton(
-        "Download the model, within five minutes; unpack it, then: python app.py --model taught --model models/face_swaps",
+        "Download the model, within five minutes",
         visible=False,
         elem_id="teach_download",
     )
