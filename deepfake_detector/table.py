@@ -10,6 +10,7 @@ Both are written and read some rows at a time.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -60,10 +61,15 @@ def manifest_path(table: str | Path) -> Path:
 
 
 def check_target(path: str | Path, float16: bool = False) -> None:
-    """Raise TableError unless a table can be written here: under a table's name, and over nothing but a table."""
+    """Raise TableError, or OSError, unless a table can be written here: under a table's name, and over nothing but a table.
+
+    The folder is made if need be.
+    """
     _check_name(path, float16)
     if Path(path).is_file() and not (manifest_path(path).is_file() or _begins_as_a_table(Path(path))):
         raise TableError(f"{path} is there, and is no table: it would be lost. Choose another name, or move it away.")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=f".{Path(path).name}.").cleanup()  # a disk may be read-only
 
 
 def check_replaced(path: str | Path, data: str, spec: EncoderSpec, crop: str) -> bool:

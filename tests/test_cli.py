@@ -104,7 +104,7 @@ def test_an_answer_is_set_beside_pictures_kept_apart_at_every_door(model, tmp_pa
     assert line["kept_apart"] == asdict(beside)
     counts = Detector(model).bundle.manifest["promise"]["pictures"]
     assert (beside.real_count, beside.fake_count) == (counts["real"], counts["fake"])
-    said = f"and {100 * beside.fake:.0f} % of {counts['fake']} fakes ({beside.fake_from}) look at least as suspicious"
+    said = f"and {100 * beside.fake:.0f} % of {counts['fake']} fakes ({beside.fake_from})."
     assert said in card(verdict).partition('class="bar"')[2], "below what it explains"
     assert "suspicious" not in card(replace(verdict, kept_apart=None))
 
@@ -257,6 +257,7 @@ def test_a_table_of_one_class_alone_is_warned_of(tmp_path, capsys):
         ("main", ["predict", "ftp://example.org/a.jpg", "--no-cache"], "the scheme is 'ftp'). Save the picture first"),
         ("main", ["predict", "a.jpg", "--cache=README.md/c.sqlite"], "_EMBEDDINGS. Or remember nothing, with --no-cache."),
         ("train", ["t.csv", "--out=README.md/a/b"], "README.md/a: Not a directory. Choose another place, and run it again."),
+        ("extract", ["/no/such", "--out=/proc/t.csv"], "No such file or directory. Choose another place, and run it again."),
     ],
 )
 def test_a_place_that_can_not_be_meant_is_said_to_be_so(call, arguments, said, monkeypatch, capsys):
