@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -15,6 +16,8 @@ from deepfake_detector import split
 from deepfake_detector.errors import TableError
 from deepfake_detector.intervals import delong, paired_difference
 from deepfake_detector.types import Thresholds
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ def _keys(rows: pd.DataFrame) -> pd.MultiIndex:
 
 
 def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
-    """An external detector's scores (columns path, p_fake) for those of `rows` that the file names."""
+    """An external detector's scores (columns path, p_fake) for those of `rows` that the file names.
+
+    Their paths may be below other folders: what comes before the names that both have is left out where no path is in both as it is.
+    """
     try:
         given = pd.read_csv(file, dtype={"path": str})
     except (OSError, ValueError) as error:
@@ -62,19 +68,35 @@ def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
     if not {"path", "p_fake"} <= set(given.columns):
         raise TableError(f"{file} needs the columns path and p_fake, separated by commas; it has: {', '.join(map(str, given.columns))}.")
     given = given.dropna(subset=["path", "p_fake"])
-    given["path"] = given["path"].str.removeprefix("./")
+    given["path"], names = given["path"].str.removeprefix("./"), rows["path"]
+    if not names.isin(given["path"]).any():
+        given["path"] = _below(given["path"].str.replace("\\", "/"), names)
+        names = _below(names, given["path"])
     if not pd.api.types.is_numeric_dtype(given["p_fake"]) or not given["p_fake"].between(0, 1).all():
         raise TableError(f"{file}: p_fake should be a number in 0..1, higher meaning fake, in every row. Rescale the scores.")
     twice = given["path"][given["path"].duplicated()]
     if len(twice):
         raise TableError(f"{file} scores {len(twice)} pictures twice (the first: {twice.iloc[0]!r}). Keep one row a picture.")
-    found = rows[rows["path"].isin(given["path"])]
-    if not len(found):
+    there = names.isin(given["path"])
+    if not there.any():
         raise TableError(
             f"{file} scores none of these pictures: it names {given['path'].iloc[0] if len(given) else 'none'!r} …, the data "
             f"{rows['path'].iloc[0]!r} …. Paths should be as in the data's table, relative to its folder."
         )
-    return Scored(name, found.reset_index(drop=True), given.set_index("path")["p_fake"].loc[found["path"]].to_numpy(float))
+    return Scored(name, rows[there].reset_index(drop=True), given.set_index("path")["p_fake"].loc[names[there]].to_numpy(float))
+
+
+def _below(paths: pd.Series, known: pd.Series) -> pd.Series:
+    """The paths without the folder below which one of them is known, if any is."""
+    wanted = set(known)
+    for path in paths:
+        folders = path.split("/")
+        for depth in range(1, len(folders)):
+            if "/".join(folders[depth:]) in wanted:
+                folder = "/".join(folders[:depth]) + "/"
+                log.info("%s is taken for %s", path, path.removeprefix(folder))
+                return paths.str.removeprefix(folder)
+    return paths
 
 
 def on_common_pictures(detectors: list[Scored]) -> tuple[list[Scored], int]:

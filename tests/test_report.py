@@ -427,6 +427,10 @@ def test_scores_from_elsewhere_are_checked(tmp_path):
     found = scores("path,p_fake\nc,0.9\na,0.1\nelse,0.5\nb,\n")
     assert found.rows["path"].tolist() == ["a", "c"]
     assert found.p_fake.tolist() == [0.1, 0.9]
+    for text in ("path,p_fake\n/my/data/c,0.9\n/my/data/a,0.1\n/my/else,0.5\n", "path,p_fake\ndata\\c,0.9\ndata\\a,0.1\n"):
+        assert scores(text).p_fake.tolist() == [0.1, 0.9]
+    absolute = read_scores("peer", tmp_path / "s.csv", ROWS.assign(path=[f"/x/data/{name}" for name in "abcd"]))
+    assert absolute.p_fake.tolist() == [0.1, 0.9]
     for text, message in (
         ("path;p_fake\na;1\n", "needs the columns path and p_fake, separated by commas; it has: path;p_fake"),
         ("path,p_fake\na,1.5\n", "0..1"),
