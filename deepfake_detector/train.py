@@ -299,7 +299,11 @@ def _few_enough(folds: list[split.Unseen]) -> list[split.Unseen]:
     generators, sources = (sorted({getattr(fold, name) for fold in folds}) for name in ("generator", "source"))
     turns = range(max(len(generators), len(sources)))
     wanted = {(generators[turn % len(generators)], sources[turn % len(sources)]) for turn in turns}
-    return [fold for fold in folds if (fold.generator, fold.source) in wanted]
+    found = [fold for fold in folds if (fold.generator, fold.source) in wanted]
+    for fold in folds:  # some wanted pairs may be none
+        if fold.generator not in {one.generator for one in found} or fold.source not in {one.source for one in found}:
+            found.append(fold)
+    return found
 
 
 def _held_out_scores(

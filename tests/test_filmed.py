@@ -279,7 +279,7 @@ def test_too_few_are_refused_before_a_head_is_learnt():
 def test_the_scripts_make_and_use_the_table(dataset, embeddings_csv, tmp_path):
     filmed_csv, out = tmp_path / "filmed.csv", tmp_path / "m"
     spec = table.read(embeddings_csv).spec
-    assert cli.extract([str(dataset), "--encoder", spec.name, "--crop", "whole+clip0", "--out", str(filmed_csv)]) == 0
+    assert cli.extract([str(dataset), "--encoder", spec.name, "--crop", "whole+clip0", "--no-cache", "--out", str(filmed_csv)]) == 0
     done = script("train_classifier.py", embeddings_csv, "--head", "logistic", "--clips", filmed_csv, "--out", out, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Of clips the same" in done.stdout

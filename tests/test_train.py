@@ -20,7 +20,7 @@ from deepfake_detector.calibration import Calibration, Scores, allowed_errors, f
 from deepfake_detector.errors import BundleError, TableError, TrainingError
 from deepfake_detector.evaluate import per_picture
 from deepfake_detector.intervals import clopper_pearson, effective_count
-from deepfake_detector.train import fit_promise, judged, train
+from deepfake_detector.train import _few_enough, fit_promise, judged, train
 from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Sample, Thresholds
 from tests.conftest import ROOT, script
 
@@ -704,3 +704,12 @@ def test_a_manifest_that_was_meddled_with_is_refused(embeddings_csv, tmp_path, f
     place.write_text(json.dumps(json.loads(place.read_text()) | {field: value}))
     with pytest.raises(BundleError, match=f"is damaged .*{said}.*Train it again"):
         bundle.load(tmp_path / "m")
+
+
+def test_each_generator_and_source_is_held_out_where_there_are_many_pairs():
+    nothing = np.array([])
+    pairs = [split.Unseen(f"g{i}", f"s{j}", nothing, nothing) for i in range(6) for j in range(5) if (i, j) != (0, 0)]
+    found = _few_enough(pairs)
+    assert len(found) < len(pairs)
+    assert ({one.generator for one in found}, {one.source for one in found}) == ({f"g{i}" for i in range(6)}, {f"s{j}" for j in range(5)})
+    assert _few_enough(pairs[:20]) == pairs[:20]
