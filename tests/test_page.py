@@ -572,12 +572,21 @@ def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     assert strangers == [], "the page talks to nobody but its own server"
 
 
-def test_on_a_phone_a_clips_verdict_comes_into_sight(page, tmp_path):
+def test_on_a_phone_a_verdict_comes_into_sight(page, tmp_path):
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("tab", name="Video").click()
     page.set_input_files("#clip input[type=file]", draw_clip(tmp_path / "new.mp4", list(range(0, 2000, 40)), size=(160, 96)))
     verdict_of(page, "#clip_verdict")
     page.wait_for_function("document.querySelector('#clip_verdict h2').getBoundingClientRect().bottom < innerHeight")
+    page.get_by_role("tab", name="Picture").click()
+    late = slow(page)
+    late(1000)
+    page.set_input_files("#picture input[type=file]", draw(tmp_path / "new.png", 0, 7195, size=(300, 220)))
+    page.get_by_role("tab", name="Video").click()
+    late(0)
+    page.wait_for_selector("#verdict [data-verdict]", state="attached")
+    page.get_by_role("tab", name="Picture").click()  # which brings the tabs into sight
+    page.wait_for_function("document.querySelector('#verdict h2').getBoundingClientRect().bottom < innerHeight")
 
 
 def test_a_clip_is_looked_at_as_closely_as_is_asked_for(page, model, address, tmp_path):

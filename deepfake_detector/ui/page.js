@@ -44,6 +44,7 @@
   const bringIntoSight = () => {
     for (const box in BESIDE) {
       const verdict = document.querySelector(BESIDE[box]), before = reached[box];
+      if (verdict?.checkVisibility() === false) continue;  // it is shown once its tab is open again
       const {turn, held} = window.turns?.[box] ?? {};  // of what was taken away, which is held no more, it may stand for a moment yet
       reached[box] = held && verdict && `${turn} ${verdict.dataset.verdict}`;
       if (!reached[box] || reached[box] === before || innerWidth >= 768) continue;
@@ -61,7 +62,7 @@
     for (const button of document.querySelectorAll('#judge_many, #teach'))
       button.inert = button.closest('[role=tabpanel]').querySelector('.uploading') !== null;
   };
-  new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+  new MutationObserver(look).observe(document.body, {childList: true, subtree: true, attributeFilter: ['aria-selected']});
   look();
   // Of a clip that only the detector can read Gradio would say "Error". Its own ears are on the player, so this hears first.
   for (const happened of ['error', 'loadeddata']) document.addEventListener(happened, event => {
