@@ -72,10 +72,18 @@ def test_a_window_is_encoded_as_a_picture_that_looks_so_everywhere(kind):
     np.testing.assert_array_equal(row[:, : 12 * 768], row[:, -12 * 768 :])
 
 
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_a_detector_finds_the_part_that_was_changed(tmp_path, monkeypatch):
     detector = Detector(DEFAULT_MODEL)
     noisy = np.random.default_rng(0).integers(0, 256, (448, 672, 3), np.uint8)
     noisy[224:, 448:] = 128 + noisy[224:, 448:] // 64
+    noted = [any("pixels show little" in note for note in detector.judge(png(noisy[:side])).notes) for side in (99, 100)]
+    assert noted == [True, False], "of a small picture it is said that it shows little"
 
     def plain(bundle, X, of_clips=False, of_one=None):  # how smooth a window is, in place of what the model has learnt
         return 1 / (1 + np.exp(-10 * (np.asarray(X) @ direction - middle)))
@@ -86,9 +94,7 @@ def test_a_detector_finds_the_part_that_was_changed(tmp_path, monkeypatch):
     direction = smooth - rough
     middle = (smooth + rough) @ direction / 2
     monkeypatch.setattr(type(detector.bundle), "p_fake", plain)
-    file = io.BytesIO()
-    Image.fromarray(noisy).save(file, "PNG")
-    parts = detector.parts(file.getvalue())
+    parts = detector.parts(png(noisy))
     assert len(parts) == 15
     assert parts[0].box == (448, 224, 672, 448)
     assert [part.p_fake for part in parts] == sorted((part.p_fake for part in parts), reverse=True)
