@@ -282,5 +282,5 @@ def test_the_course_of_a_clip_is_drawn_person_by_person():
         ("fake", "90.0 %", "1", "1.0 – 1.0 s"),
     ]
     alone = card(Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0, frames=((4.0, 0.1),)))
-    assert re.findall(r'<polyline points="([^"]*)"', alone) == ["0.00,90.00"], "one frame is a moment, not a span"
+    assert "<svg" not in alone, "one frame is a moment, not a span"
     assert "<svg" not in card(Verdict("real", 0.1, Thresholds(0.2, 0.8), "m", "e", "s", False, 1.0))
