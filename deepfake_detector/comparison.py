@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -71,7 +72,8 @@ def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
     given["path"], names = given["path"].str.removeprefix("./"), rows["path"]
     if not names.isin(given["path"]).any():
         given["path"] = _below(given["path"].str.replace("\\", "/"), names)
-        names = _below(names, given["path"])
+        if not names.isin(given["path"]).any():
+            names = _below(names, given["path"])
     if not pd.api.types.is_numeric_dtype(given["p_fake"]) or not given["p_fake"].between(0, 1).all():
         raise TableError(f"{file}: p_fake should be a number in 0..1, higher meaning fake, in every row. Rescale the scores.")
     twice = given["path"][given["path"].duplicated()]
@@ -87,15 +89,15 @@ def read_scores(name: str, file: str | Path, rows: pd.DataFrame) -> Scored:
 
 
 def _below(paths: pd.Series, known: pd.Series) -> pd.Series:
-    """The paths without the folder below which one of them is known, if any is."""
-    wanted = set(known)
+    """The paths without the folder below which most of them are known, if any is."""
+    wanted, below = set(known), Counter()
     for path in paths:
         folders = path.split("/")
-        for depth in range(1, len(folders)):
-            if "/".join(folders[depth:]) in wanted:
-                folder = "/".join(folders[:depth]) + "/"
-                log.info("%s is taken for %s", path, path.removeprefix(folder))
-                return paths.str.removeprefix(folder)
+        rests = ((depth, "/".join(folders[depth:])) for depth in range(1, len(folders)))
+        below.update(["/".join(folders[:depth]) + "/" for depth, rest in rests if rest in wanted][:1])
+    for folder, count in below.most_common(1):
+        log.info("%d paths are taken to be below %s", count, folder)
+        return paths.str.removeprefix(folder)
     return paths
 
 

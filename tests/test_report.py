@@ -429,6 +429,10 @@ def test_scores_from_elsewhere_are_checked(tmp_path):
     assert found.p_fake.tolist() == [0.1, 0.9]
     for text in ("path,p_fake\n/my/data/c,0.9\n/my/data/a,0.1\n/my/else,0.5\n", "path,p_fake\ndata\\c,0.9\ndata\\a,0.1\n"):
         assert scores(text).p_fake.tolist() == [0.1, 0.9]
+    nested = ROWS.assign(path=["1.jpg", "b.jpg", "sub/1.jpg", "sub/d.jpg"])  # what is found of one must not be taken for another
+    (tmp_path / "s.csv").write_text("path,p_fake\n/x/else/1.jpg,0.5\n/x/data/1.jpg,0.1\n/x/data/sub/1.jpg,0.9\n/x/data/b.jpg,0.3\n")
+    assert read_scores("peer", tmp_path / "s.csv", nested).p_fake.tolist() == [0.1, 0.3, 0.9]
+    (tmp_path / "s.csv").write_text("path,p_fake\ndata\\c,0.9\ndata\\a,0.1\n")
     absolute = read_scores("peer", tmp_path / "s.csv", ROWS.assign(path=[f"/x/data/{name}" for name in "abcd"]))
     assert absolute.p_fake.tolist() == [0.1, 0.9]
     for text, message in (
