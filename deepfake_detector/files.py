@@ -24,11 +24,14 @@ def write_atomically(path: Path, write: Callable[[Path], object], first_wins: bo
     """Call `write(temporary path beside it)` and move the result to `path`; the folder is made if need be.
 
     With `first_wins` a file that is there by then stays: what others have made by it would no longer fit another.
-    A pipe or a device such as /dev/stdout is written to as it is: a file moved there would be in its place for everybody.
+    A pipe or a device such as /dev/stdout is written to as it is, and a link stays one: a file moved there would be in its place for
+    everybody.
     """
-    if path.exists() and not path.is_file():
+    if _is_no_file(path):
         write(path)
         return
+    if path.is_symlink():  # also /dev/stdout, where that goes into a file
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
@@ -46,6 +49,19 @@ def write_atomically(path: Path, write: Callable[[Path], object], first_wins: bo
 def write_bytes(path: Path, content: bytes, first_wins: bool = False) -> None:
     """The same for what is in memory. Safetensors' own writing raises no OSError on a full disk, so its files are written by this."""
     write_atomically(path, lambda part: part.write_bytes(content), first_wins)
+
+
+def check_place(path: Path) -> None:
+    """Raise OSError where `write_atomically` could not put this file, as on a read-only disk; its folder is made if need be."""
+    if _is_no_file(path):
+        return
+    folder = (path.resolve() if path.is_symlink() else path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryDirectory(dir=folder, prefix=f".{path.name}.").cleanup()
+
+
+def _is_no_file(path: Path) -> bool:
+    return path.exists() and not path.is_file()
 
 
 def _linked(part: Path, path: Path) -> bool:

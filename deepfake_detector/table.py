@@ -10,7 +10,6 @@ Both are written and read some rows at a time.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import pyarrow as pa
 
 from deepfake_detector import vectors
 from deepfake_detector.errors import TableError
-from deepfake_detector.files import cut, locked, remove_abandoned, spelt_out, sync, write_atomically
+from deepfake_detector.files import check_place, cut, locked, remove_abandoned, spelt_out, sync, write_atomically
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample, made_differently
 
 FORMAT = 2
@@ -68,8 +67,7 @@ def check_target(path: str | Path, float16: bool = False) -> None:
     _check_name(path, float16)
     if Path(path).is_file() and not (manifest_path(path).is_file() or _begins_as_a_table(Path(path))):
         raise TableError(f"{path} is there, and is no table: it would be lost. Choose another name, or move it away.")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=f".{Path(path).name}.").cleanup()  # a disk may be read-only
+    check_place(Path(path))
 
 
 def check_replaced(path: str | Path, data: str, spec: EncoderSpec, crop: str) -> bool:

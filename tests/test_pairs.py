@@ -666,12 +666,17 @@ def test_of_two_that_learn_at_once_the_first_is_kept(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == [file.name]
 
 
-def test_a_pipe_or_device_is_written_to_and_never_replaced():
+def test_a_pipe_a_device_or_a_link_is_written_to_and_never_replaced(tmp_path):
     out, into = os.pipe()
     write_atomically(Path(f"/dev/fd/{into}"), lambda part: part.write_text("all"))
     os.close(into)
     with open(out) as pipe:
         assert pipe.read() == "all"
+    kept, link = tmp_path / "kept", tmp_path / "link"
+    kept.touch()
+    link.symlink_to(kept)  # as /dev/stdout is one, where that goes into a file
+    write_atomically(link, lambda part: part.write_text("all"))
+    assert (link.is_symlink(), kept.read_text()) == (True, "all")
 
 
 @pytest.mark.parametrize("data_set", ["repainted", "aligned"])

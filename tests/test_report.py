@@ -224,12 +224,13 @@ def test_an_option_that_would_be_passed_over_or_fail_in_the_end_is_refused(world
     assert re.search(said, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("option", ["--out=t.csv/r", "--json=t.csv/r.json"])
+@pytest.mark.parametrize("option", ["--out=t.csv/r", "--json=t.csv/r.json", "--out=/proc", "--json=/proc/r.json"])
 def test_a_place_that_can_not_be_written_is_refused_before_anything_is_measured(world, monkeypatch, capsys, option):
     monkeypatch.setattr("deepfake_detector.report.gather.gather", lambda *_: pytest.fail("hours later, perhaps"))
     monkeypatch.chdir(world)
     assert cli.evaluate(["--data=t.csv", option]) == 2
-    assert re.search(r"error: t\.csv.*: (File exists|Not a directory)\. Choose another place", capsys.readouterr().err)
+    told = r"error: (t\.csv|/proc/).*: (File exists|Not a directory|No such file or directory)\. Choose another place"
+    assert re.search(told, capsys.readouterr().err)
 
 
 def test_a_kind_with_a_source_that_there_is_not_is_refused_before_anything_takes_long(world, monkeypatch, capsys):

@@ -22,6 +22,7 @@ from deepfake_detector.cli.options import (
 )
 from deepfake_detector.cli.say import say
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.files import check_place, write_atomically
 
 if TYPE_CHECKING:
     import argparse
@@ -135,9 +136,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise DetectorError(f"--out should be a folder for the report; {arguments.out} is a file. Choose another name.")
     if arguments.json and Path(arguments.json).is_dir():
         raise DetectorError(f"--json should be a file; {arguments.json} is a folder. Name a file in it.")
-    for folder in (arguments.out, arguments.json and Path(arguments.json).parent):
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+    for place in (arguments.out and Path(arguments.out) / "report.json", arguments.json):
+        if place:
+            check_place(Path(place))
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -198,7 +199,5 @@ def _by_name(option: str, like: str, given: Iterable[str]) -> dict[str, str]:
 
 
 def _write_json(path: str | None, report: dict[str, Any]) -> None:
-    from deepfake_detector.files import write_atomically
-
     if path:
         write_atomically(Path(path), lambda part: part.write_text(json.dumps(report, indent=2) + "\n"))
