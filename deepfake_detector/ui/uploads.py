@@ -82,7 +82,8 @@ def holding(paths: Collection[str]) -> Iterator[None]:
     if gone := hold(paths):
         which, them = ("It is", "it") if len(paths) == 1 else (f"{gone} of the {len(paths)} files are", "them")
         raise DetectorError(
-            f"{which} no longer here: uploads are deleted after {KEPT // 60} minutes, and when the server starts anew. Drop {them} again."
+            f"{which} no longer here: uploads are deleted after {KEPT // 60} minutes, and when the server starts anew. "
+            f"Take {them} away, and drop {them} again."
         )
     ended = threading.Event()
 
