@@ -712,7 +712,7 @@ def test_what_a_model_keeps_of_pictures_from_elsewhere_is_on_its_card_and_page(w
         assert "phones, 2026" in text
     assert "learnt from" in (tmp_path / "r" / "model_card.md").read_text().split("elsewhere")[1]
     pd.DataFrame({"path": table.read(str(world / "t.csv")).rows["path"], "p_fake": 0.5}).to_csv(tmp_path / "peer.csv", index=False)
-    with patch.object(evaluation, "_print", side_effect=KeyboardInterrupt):  # it may be cut short, as by `… | head`
+    with patch.object(evaluation, "_write_json", side_effect=KeyboardInterrupt):  # it may be cut short, as by `… | head`
         assert cli.evaluate([*asked, f"--scores=peer={tmp_path / 'peer.csv'}", "--keep-as=beside a peer"]) == 130
     assert "beside a peer" in bundle.load(tmp_path / "m").manifest["elsewhere"]
 

@@ -109,10 +109,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         )
     report = write(content, arguments.out) if arguments.out else measure(content)
     alone = report["detectors"][content.detectors[0].name] if len(content.detectors) == 1 else {}
-    _write_json(arguments.json, report | alone)  # a single detector's figures are at the top too
-    if arguments.keep_as:  # before anything is printed, which `… | head` may end
+    if arguments.keep_as:  # before anything is written or printed, which a full disk or `… | head` may end
         for folder, (name, learnt) in zip(models, content.learnt.items(), strict=True):
             bundle.keep_figures(folder, arguments.keep_as, in_short(report["detectors"][name]) | {"learnt_from": int(learnt.sum())})
+    _write_json(arguments.json, report | alone)  # a single detector's figures are at the top too
     _print(report)
     if arguments.out:
         say(f"{arguments.out}: report.html, report.json and the model card")
