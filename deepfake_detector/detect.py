@@ -236,7 +236,7 @@ class Detector:
         if self._by_window:
             left, top, right, bottom = embedded.remembered.boxes[0].tolist()
             if min(right - left, bottom - top) < SMALL:
-                told.append(f"its {right - left} x {bottom - top} pixels show little to tell by; get a larger copy")
+                told.append(f"{right - left} x {bottom - top} pixels show little to tell by; get a larger copy")
         verdict = self._verdict(embedded, p_fake, began)
         similar = self.known.most_similar(vectors) if self.known else ()
         verdict = dataclasses.replace(

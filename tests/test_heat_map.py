@@ -82,7 +82,7 @@ def test_a_detector_finds_the_part_that_was_changed(tmp_path, monkeypatch):
     detector = Detector(DEFAULT_MODEL)
     noisy = np.random.default_rng(0).integers(0, 256, (448, 672, 3), np.uint8)
     noisy[224:, 448:] = 128 + noisy[224:, 448:] // 64
-    noted = [any("pixels show little" in note for note in detector.judge(png(noisy[:side])).notes) for side in (99, 100)]
+    noted = [any("672 x 99 pixels show little" in note for note in detector.judge(png(noisy[:side])).notes) for side in (99, 100)]
     assert noted == [True, False], "of a small picture it is said that it shows little"
 
     def plain(bundle, X, of_clips=False, of_one=None):  # how smooth a window is, in place of what the model has learnt
