@@ -52,7 +52,10 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
             return
         lines = [describe(own.bundle.manifest), *(f"Left out: {Path(name).name}, {reason}." for name, reason in skipped)]
         lines += [f"{other.name}, which is asked beside it, has learnt nothing and answers as before." for other in panel.bundles[1:]]
-        lines.append("To keep it, download it and unpack it. `python app.py --model taught` asks it; with another `--model` another, too.")
+        lines.append(
+            "To keep it, download it and unpack it. `python app.py --model taught` asks it alone; add `--model models/face_swaps` to ask "
+            "that one, too."
+        )
         with tempfile.TemporaryDirectory() as folder:  # Gradio takes a copy of its own, and deletes that
             bundle.save(own.bundle, Path(folder) / "model" / "taught")
             packed = shutil.make_archive(str(Path(folder) / "taught"), "zip", Path(folder) / "model")
