@@ -25,7 +25,7 @@ from deepfake_detector.encoders import PictureEncoder, hf_classifier
 from deepfake_detector.errors import BundleError, TableError, kind_and_words
 from deepfake_detector.families import SWAP, line_of
 from deepfake_detector.family_head import FamilyHead
-from deepfake_detector.files import locked, sync, write_atomically
+from deepfake_detector.files import check_folder, locked, sync, write_atomically
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.recall import FILE as _RECALL
@@ -207,11 +207,10 @@ def check_target(folder: Path) -> None:
 
     An older model is replaced, but not one with something beside it, such as the cards of the shipped ones: that would be lost.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_folder(folder.parent)
     with locked(folder.parent):
         _put_back(folder)
         _check_replaceable(folder)
-        tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.").cleanup()  # a disk may be read-only
 
 
 def _put_back(folder: Path) -> None:

@@ -92,13 +92,17 @@ def _below(paths: pd.Series, known: pd.Series) -> pd.Series:
     """The paths without the folder below which most of them are known, if any is."""
     wanted, below = set(known), Counter()
     for path in paths:
-        folders = path.split("/")
-        rests = ((depth, "/".join(folders[depth:])) for depth in range(1, len(folders)))
-        below.update(["/".join(folders[:depth]) + "/" for depth, rest in rests if rest in wanted][:1])
-    for folder, count in below.most_common(1):
-        log.info("%d paths are taken to be below %s", count, folder)
-        return paths.str.removeprefix(folder)
-    return paths
+        folder, rest = "", path
+        while rest and rest not in wanted:
+            above, slash, rest = rest.partition("/")
+            folder += above + slash
+        if rest and folder:
+            below[folder] += 1
+    if not below:
+        return paths
+    [(folder, count)] = below.most_common(1)
+    log.info("%d paths are taken to be below %s", count, folder)
+    return paths.str.removeprefix(folder)
 
 
 def on_common_pictures(detectors: list[Scored]) -> tuple[list[Scored], int]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MODELS = Path(__file__).parent.parent / "models"
 DEFAULT_MODEL = MODELS / "default"
 SAVED_AGAIN = "jpeg70"  # the mild re-encoding, as by a messenger, that an answer about a picture must survive
-SMALL = 100  # pixels of the shorter side: what looks through windows tells little of smaller pictures (benchmarks/sizes.py)
+_SMALL = 100  # pixels of the shorter side: what looks through windows tells little of smaller pictures (benchmarks/sizes.py)
 _FILMED = "it looks as if it were out of a clip, or had been saved with as much loss, and is judged as a frame of one"
 _MAY_BE_FILMED = "it may be out of a clip, and as a frame of one it would not be called fake"
 
@@ -235,7 +235,7 @@ class Detector:
         told = [_FILMED if filmed else _MAY_BE_FILMED] if filmed or self.bundle.held_back(deciding)[0] else []
         if self._by_window:
             left, top, right, bottom = embedded.remembered.boxes[0].tolist()
-            if min(right - left, bottom - top) < SMALL:
+            if min(right - left, bottom - top) < _SMALL:
                 told.append(f"{right - left} x {bottom - top} pixels show little to tell by; get a larger copy")
         verdict = self._verdict(embedded, p_fake, began)
         similar = self.known.most_similar(vectors) if self.known else ()

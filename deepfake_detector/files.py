@@ -55,9 +55,13 @@ def check_place(path: Path) -> None:
     """Raise OSError where `write_atomically` could not put this file, as on a read-only disk; its folder is made if need be."""
     if _is_no_file(path):
         return
-    folder = (path.resolve() if path.is_symlink() else path).parent
+    check_folder((path.resolve() if path.is_symlink() else path).parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OSError where nothing can be made in this folder, before hours are spent on what is to lie there; it is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryDirectory(dir=folder, prefix=f".{path.name}.").cleanup()
+    tempfile.TemporaryDirectory(dir=folder, prefix=".").cleanup()  # a disk may be read-only
 
 
 def _is_no_file(path: Path) -> bool:

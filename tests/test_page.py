@@ -1396,7 +1396,6 @@ def ask_again(port: int) -> None:
 
 
 def test_a_plain_kill_waits_for_nobody_and_leaves_no_upload_behind(browser, model, tmp_path):
-
     (tmp_path / "app.py").write_text(TOLD_AT_THE_END)
     content = draw(tmp_path / "mine.png", 1, 5500).read_bytes()
     whole, half = len(content) + 100, len(content) // 2

@@ -437,6 +437,7 @@ def test_scores_from_elsewhere_are_checked(tmp_path):
     absolute = read_scores("peer", tmp_path / "s.csv", ROWS.assign(path=[f"/x/data/{name}" for name in "abcd"]))
     assert absolute.p_fake.tolist() == [0.1, 0.9]
     for text, message in (
+        ("path,score\na,1\n", "needs the columns"),
         ("path;p_fake\na;1\n", "needs the columns path and p_fake, separated by commas; it has: path;p_fake"),
         ("path,p_fake\na,1.5\n", "0..1"),
         ("path,p_fake\na,1\na,0\n", "twice"),

@@ -101,13 +101,12 @@ def tuned_on_too_few(training: dict[str, Any]) -> list[str]:
     ]
 
 
-def never_learnt(*trainings: dict[str, Any]) -> list[str]:
-    """Of which families no model of these trainings has seen fakes, where the names of those that they have seen tell any."""
-    names = {name for training in trainings for name in training.get("train", {}).get("fake", {})}
+def never_learnt(training: dict[str, Any]) -> list[str]:
+    """Of which families it has seen no fakes, where the names of those that it has seen tell any."""
+    names = training.get("train", {}).get("fake", {})
     learnt = {line.family for name in names if (line := line_of(name))}
     missing = [f"{family} (such as {KNOWN_BY[family]})" for family in FAMILIES if family not in learnt]
-    who = "it learnt from no" if len(trainings) == 1 else "none of them learnt from"
-    return [f"As far as names tell, {who} fakes of these kinds: {_list(missing)}."] if learnt and missing else []
+    return [f"As far as names tell, it learnt from no fakes of these kinds: {_list(missing)}."] if learnt and missing else []
 
 
 def never_said(who: str, thresholds: Thresholds) -> list[str]:

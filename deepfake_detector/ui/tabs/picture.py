@@ -204,7 +204,7 @@ def _examples() -> str:
     buttons = []
     for file in sorted(EXAMPLES.iterdir()):
         name, content = f"Example: {file.stem.replace('_', ' ')}", base64.b64encode(file.read_bytes()).decode()
-        buttons.append(f'<button title="{name}" aria-label="{name}"><img alt="" src="data:image/jpeg;base64,{content}"></button>')
+        buttons.append(f'<button title="{name}"><img alt="" src="data:image/jpeg;base64,{content}"></button>')
     return f"<p>Or one of these, drawn by a program, neither photograph nor generated:</p>{''.join(buttons)}"
 
 
