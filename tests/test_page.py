@@ -831,7 +831,10 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     page.locator("#judge_many:disabled").wait_for()
     page.set_input_files("#many input[type=file]", [red] * 102)
     page.get_by_role("alert").get_by_text("There are 102 files; at most 100 are taken at once").wait_for()
-    page.set_input_files("#many input[type=file]", [red, blue, clip, tmp_path / "text.jpg", long])
+    with (tmp_path / "film.mp4").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    page.set_input_files("#many input[type=file]", [red, blue, clip, tmp_path / "film.mp4", tmp_path / "text.jpg", long])
+    page.get_by_role("alert").get_by_text("“film.mp4” has 201 MB; at most 200 are taken, so all others were sent.").wait_for()
     page.locator("#many").get_by_text("long").first.wait_for()
     page.click("#judge_many")
     page.wait_for_selector("#many_verdicts .many", timeout=90_000)

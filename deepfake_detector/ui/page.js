@@ -85,20 +85,22 @@
   // In a narrow window Gradio has some tabs in a menu, where their titles alone tell them.
   const inMenu = title => [...document.querySelectorAll('.overflow-dropdown button')].find(tab => tab.textContent === title);
   const open = tab => (document.querySelector(`[data-tab-id=${tab}]`) ?? inMenu(titles[tab])).click();
-  const whyNot = (files, to) => {
+  // What of them is sent, and what is said of the rest.
+  const sort = (files, to) => {
     const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
-    if (files.length > most[to]) return `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`;
-    const large = [...files].find(({size}) => size > largest), inMB = bytes => Math.ceil(bytes / 2 ** 20);
-    const sizes = large && `“${large.name}” has ${inMB(large.size)} MB; at most ${inMB(largest)} are taken`;
-    return large && `${sizes}, and nothing was sent. Leave it out, or take a smaller copy.`;
+    if (files.length > most[to])
+      return [[], `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`];
+    const sent = [], large = [], inMB = bytes => Math.ceil(bytes / 2 ** 20);
+    for (const file of files) (file.size > largest ? large : sent).push(file);
+    const sizes = large.map(({name, size}) => `“${name}” has ${inMB(size)} MB`).join(', ');
+    const rest = sent.length ? 'so all others were sent' : 'and nothing was sent';
+    return [sent, sizes && `${sizes}; at most ${inMB(largest)} are taken, ${rest}. Take a smaller copy.`];
   };
   const send = (files, to) => {
-    const words = whyNot(files, to);
+    const [sent, words] = sort(files, to);
     if (words) refused = {to, words};
-    else {
-      if (!most[to] || !waiting[to]) waiting[to] = new DataTransfer();  // another picture is judged in place of the first
-      for (const file of files) waiting[to].items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
-    }
+    if (sent.length && !(most[to] && waiting[to])) waiting[to] = new DataTransfer();  // another picture is judged in place of the first
+    for (const file of sent) waiting[to].items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
     if (titles[to]) open(to);
     hand();
   };
@@ -134,7 +136,7 @@
     const entries = Array.from(items ?? [], item => item.webkitGetAsEntry()).filter(Boolean);
     const isFolder = entries.some(entry => entry.isDirectory);
     const to = here && meant(files, here);
-    const isPicked = event.type === 'change' && to === here && !whyNot(files, to);
+    const isPicked = event.type === 'change' && to === here && !sort(files, to)[1];
     const fits = isPicked && [...files].every(file => file.type.startsWith(KINDS[here]));
     if (!beside && (!here || fits)) return;
     event.preventDefault();
