@@ -203,11 +203,13 @@ def _hashed(files: list[str]) -> np.ndarray:
 
 
 def check_target(folder: Path) -> None:
-    """Raise BundleError where no model can be saved, before hours are spent on one; the folder above is made if need be.
+    """Raise BundleError where no model can be saved, before hours are spent on one.
 
     An older model is replaced, but not one with something beside it, such as the cards of the shipped ones: that would be lost.
     """
     check_folder(folder.parent)
+    if not folder.parent.exists():
+        return
     with locked(folder.parent):
         _put_back(folder)
         _check_replaceable(folder)
@@ -260,6 +262,7 @@ def save(bundle: Bundle, folder: str | Path, draw: Callable[[Path], object] = la
     `draw` may put its curves into the folder that it is given, so that they come with the model that they are of.
     """
     folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     check_target(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as part:
         fresh = Path(part) / folder.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import tempfile
@@ -52,16 +53,17 @@ def write_bytes(path: Path, content: bytes, first_wins: bool = False) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Raise OSError where `write_atomically` could not put this file, as on a read-only disk; its folder is made if need be."""
-    if _is_no_file(path):
-        return
-    check_folder((path.resolve() if path.is_symlink() else path).parent)
+    """Raise OSError where `write_atomically` could not put this file, as on a read-only disk."""
+    if not _is_no_file(path):
+        check_folder((path.resolve() if path.is_symlink() else path).parent)
 
 
 def check_folder(folder: Path) -> None:
-    """Raise OSError where nothing can be made in this folder, before hours are spent on what is to lie there; it is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryDirectory(dir=folder, prefix=".").cleanup()  # a disk may be read-only
+    """Raise OSError where nothing can be made in this folder, before hours are spent on what is to lie there; it need not be there yet."""
+    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    tempfile.TemporaryDirectory(dir=there, prefix=".").cleanup()  # a disk may be read-only
 
 
 def _is_no_file(path: Path) -> bool:

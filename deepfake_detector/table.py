@@ -285,7 +285,8 @@ def read(path: str | Path) -> Embeddings:
 
 
 def read_all(paths: Sequence[str | Path]) -> Embeddings:
-    """Several tables as one; raises TableError where they are not of one encoder and crop."""
+    """Several tables as one; raises TableError where they are not of one encoder and crop, or one of them is named twice."""
+    check_each_once(paths)
     parts = [read(path) for path in paths]
     first = parts[0]
     for path, part in zip(paths[1:], parts[1:], strict=True):
@@ -295,6 +296,15 @@ def read_all(paths: Sequence[str | Path]) -> Embeddings:
                 "Extract one of them again, with the other's --encoder and --crop."
             )
     return joined(parts)
+
+
+def check_each_once(paths: Sequence[str | Path]) -> None:
+    """Raise TableError where one is named twice, by whatever path: each of its pictures would count as two."""
+    places: dict[Path, str | Path] = {}
+    for path in paths:
+        if before := places.get(place := Path(path).resolve()):
+            raise TableError(f"{path} is named twice{f', also as {before}' if str(path) != str(before) else ''}. Name it once.")
+        places[place] = path
 
 
 def joined(parts: Sequence[Embeddings]) -> Embeddings:

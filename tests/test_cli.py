@@ -256,7 +256,7 @@ def test_a_table_of_one_class_alone_is_warned_of(tmp_path, capsys):
         ("evaluate", ["--data=/no/such"], "'/no/such' is missing. Correct the path"),
         ("main", ["predict", "ftp://example.org/a.jpg", "--no-cache"], "the scheme is 'ftp'). Save the picture first"),
         ("main", ["predict", "a.jpg", "--cache=README.md/c.sqlite"], "_EMBEDDINGS. Or remember nothing, with --no-cache."),
-        ("train", ["t.csv", "--out=README.md/a/b"], "README.md/a: Not a directory. Choose another place, and run it again."),
+        ("train", ["t.csv", "--out=README.md/a/b"], "README.md: Not a directory. Choose another place, and run it again."),
         ("extract", ["/no/such", "--out=/proc/t.csv"], "No such file or directory. Choose another place, and run it again."),
     ],
 )

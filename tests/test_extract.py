@@ -305,7 +305,7 @@ def test_the_script_tells_what_it_did_and_what_is_wrong(dataset, tmp_path):
     (tmp_path / "m.csv").write_text("path,label\na.jpg,real\n")
     for arguments, words in (
         ([dataset, "--encoder", "clip_vit_x"], "there are: clip_vit_b16"),
-        ([tmp_path / "missing", "--encoder", "colour_histogram"], "missing"),
+        ([tmp_path / "missing", "--encoder", "colour_histogram", "--out", "new/t.csv"], "missing"),
         ([dataset, "--encoder", "colour_histogram", "--out", "t.xlsx"], ".csv or .parquet"),
         ([dataset, "--encoder", "colour_histogram", "--batch-size", "0"], "at least 1"),
         ([dataset, "--encoder", "colour_histogram", "--out", "embeddings.csv"], "embeddings.csv is a folder"),
@@ -316,6 +316,7 @@ def test_the_script_tells_what_it_did_and_what_is_wrong(dataset, tmp_path):
         assert failed.returncode == 2
         assert words in failed.stderr
         assert "Traceback" not in failed.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_another_table_of_the_same_name_is_not_replaced_unless_it_is_named(tmp_path):

@@ -361,9 +361,13 @@ def test_tables_made_differently_are_not_taken_together(tmp_path):
         table.write(other, rows(awkward(40)), spec, {"crop": crop})
         with pytest.raises(TableError, match=rf"t\.parquet and .*{name}\.csv can't be taken together.*{name}"):
             table.read_all([first, other])
+    (tmp_path / "again.parquet").symlink_to(first)
+    with pytest.raises(TableError, match=r"again\.parquet is named twice, also as .*t\.parquet\. Name it once"):
+        table.read_all([first, tmp_path / "again.parquet"])
     failed = script("train_classifier.py", first, tmp_path / "crop.csv", cwd=tmp_path)
     assert failed.returncode == 2
     assert "can't be taken together" in failed.stderr
+    assert not (tmp_path / "models").exists(), "nothing came to lie there"
     assert "Traceback" not in failed.stderr
 
 

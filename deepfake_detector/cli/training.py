@@ -47,6 +47,7 @@ def _train(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or f"models/{Path(arguments.tables[0]).stem}-{arguments.head}")
     bundle.check_target(out)
     check_seed(arguments)
+    table.check_each_once(arguments.clips)
     data, clips = table.read_all(arguments.tables), [table.read(path) for path in arguments.clips]
     save_and_tell(train(data, arguments.head, out.name, arguments.seed, command_line(), arguments.choose, clips), out)
     return 0

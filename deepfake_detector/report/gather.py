@@ -109,6 +109,7 @@ class _Source:
     """The data as asked for, each table read and each folder listed once."""
 
     def __init__(self, request: Request):
+        table.check_each_once(request.data)
         self.request = request
         self.tables: dict[str, Embeddings] = {given: table.read(given) for given in request.data if self._is_table(given)}
         listed = registry.load("datasets", request.dataset).scan
