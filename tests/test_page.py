@@ -100,7 +100,7 @@ def test_a_dropped_picture_gets_the_verdict_that_python_gives(page, model, tmp_p
     if label:
         assert expected.verdict == "fake"
         page.get_by_role("link", name="what it is bad at").click()
-        page.get_by_role("tab", name="What it is bad at", selected=True).wait_for()
+        page.locator("[role=tab][aria-selected=true]:focus", has_text="What it is bad at").wait_for()
 
 
 def test_a_picture_that_is_pasted_or_dropped_beside_its_box_is_judged(page, model, tmp_path):

@@ -158,6 +158,7 @@
     if (!event.target.closest('a[href="#bad_at"]')) return;
     event.preventDefault();
     open('model');
+    document.querySelector('[data-tab-id=model]')?.focus();  // for who goes on by keys; in a menu there is none to go to
     document.querySelector('[role=tablist]').scrollIntoView();
   });
   // Gradio's would take a picture away that is there, and ask for another at the next press.
