@@ -135,6 +135,10 @@ def finetune(
     samples = {sample.name: sample for sample in listing.samples}
     log.info("looking at %d pictures", len(samples))
     data, skipped = embed_samples(listing, Embedder(method.first_look(), crop, cache), bar(len(samples)))
+    if skipped:
+        log.info("skipped %d:", len(skipped))
+    for path, reason in skipped[:10]:
+        log.info("%r: %s", path, reason)
     check_trainable(data, method.head)
     sides = two_sides(data, settings.seed)
     training = sides.training
