@@ -1,4 +1,5 @@
-"""Import torchvision where its compiled operators are missing, open_clip without what our towers have no use for, and skops without torch.
+"""Import torchvision where its compiled operators are missing, open_clip without what our towers have no use for, and skops without torch;
+and build modules without weights.
 
 With a CPU-only torch beside the CUDA wheel of torchvision, open_clip, timm, transformers' image processors and peft import torchvision
 at their first line, and there it dies with `operator torchvision::nms does not exist`. Picture resizing needs none of those operators, so
@@ -11,6 +12,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.overrides import TorchFunctionMode
 
 
 def import_torchvision() -> None:
@@ -35,11 +40,30 @@ def import_torchvision() -> None:
 
 
 def import_open_clip() -> ModuleType:
-    """open_clip, without the second that timm and transformers take to load, which have towers that none of ours is."""
-    import_torchvision()
-    with _absent("timm", "transformers"):
+    """open_clip, without the two seconds that take to load timm and transformers, whose towers none of ours is, and torch's compiler."""
+    with _absent("timm", "transformers"), _compiling_nothing():
+        import_torchvision()
         import open_clip
     return open_clip
+
+
+def undrawn() -> TorchFunctionMode:
+    """A context in which the weights of a new module are whatever lies in memory: no time goes into random ones that a file will replace.
+
+    To build it on the meta device instead would load torch's compiler, which takes longer than the drawing.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__module__", None) == "torch.nn.init":
+                return kwargs["tensor"]
+            if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+                return args[0]
+            return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+    return Undrawn()
 
 
 def import_skops() -> ModuleType:
@@ -54,6 +78,23 @@ def import_skops() -> ModuleType:
         with _absent("sklearn.externals.array_api_compat.torch"):
             import skops.io
     return skops.io
+
+
+@contextmanager
+def _compiling_nothing() -> Iterator[None]:
+    """For as long as this lasts torch's compiler, which torchvision asks about an operator of its own, says that it compiles nothing."""
+    names = "torch._dynamo", "torch._dynamo.utils"
+    if names[0] in sys.modules:
+        yield
+        return
+    compiler, utils = map(ModuleType, names)
+    utils.is_compile_supported = lambda device: False
+    sys.modules.update(zip(names, (compiler, utils), strict=True))
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]  # who wants to compile something loads the compiler itself
 
 
 @contextmanager

@@ -113,15 +113,13 @@ _LOADED: WeakValueDictionary[tuple[str, str, str], torch.nn.Module] = WeakValueD
 
 def load_tower(architecture: str, weights: Path) -> torch.nn.Module:
     """The image tower of an open_clip architecture with weights from a file (of the tower, or of the whole CLIP)."""
-    import torch
-
-    from deepfake_detector.torch_compat import import_open_clip
+    from deepfake_detector.torch_compat import import_open_clip, undrawn
 
     open_clip = import_open_clip()
     logging.disable(logging.WARNING)  # open_clip warns of random weights, which the file is about to replace
     try:
-        with torch.device("meta"):  # no time spent on drawing those random numbers, nor on the text tower
-            tower = open_clip.create_model(architecture, device="meta", load_weights=False).visual
+        with undrawn():
+            tower = open_clip.create_model(architecture, load_weights=False).visual
     finally:
         logging.disable(logging.NOTSET)
     try:
