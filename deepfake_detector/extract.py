@@ -224,7 +224,7 @@ def _rows(
     if not written:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in done.skipped[:3])
         pictures = last.get("", -1) + 1 or len(done.skipped)  # of a stream that had nothing but what it skipped itself
-        raise DatasetError(f"None of the {pictures} pictures could be embedded ({reasons}).")
+        raise DatasetError(f"None of the {pictures} pictures could be embedded ({reasons}). Mend that, or name the folder they lie in.")
     done.classes = [label for label, by in counts.items() if by]
     done.repeats, done.contradictions = twins.repeats(), twins.contradictions()
     twins.close()

@@ -347,4 +347,5 @@ def _folds_without(rows: pd.DataFrame, count: int, whole: tuple[int, ...]) -> li
 
 def without(generators: list[str], sources: list[str]) -> str:
     """What a fold of `left_out_folds` was without, in words."""
-    return ", ".join([*(generators or ["a share of the fakes"]), *(sources or ["a share of the real pictures"])])
+    named = [*(generators or ["a share of the fakes"]), *(sources or ["a share of the real pictures"])]
+    return ", ".join(dict.fromkeys(named))  # both classes may come from what has one name

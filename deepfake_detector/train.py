@@ -346,7 +346,7 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
     if pictures.nunique() < 2:
         label = LABEL_NAMES[pictures.iloc[0]]
         raise TrainingError(
-            f"All {len(pictures)} pictures of the table are {label}; a detector needs both real and fake ones to learn from."
+            f"All {len(pictures)} pictures are {label}; a detector needs both real and fake ones to learn from. Add some of the others."
         )
     some = np.asarray(data.X[np.arange(min(len(data), _LOOKED_AT))])
     if (some == some[:1]).all():
@@ -358,7 +358,7 @@ def check_trainable(data: Embeddings, head_name: str) -> None:
             "and make the tables again."
         )
     if len(pictures) < MIN_ROWS:
-        raise TrainingError(f"The table has {len(pictures)} pictures; training needs at least {MIN_ROWS}. Extract more pictures.")
+        raise TrainingError(f"There are {len(pictures)} pictures; training needs at least {MIN_ROWS}. Add some.")
 
 
 def check_filmed(filmed: Embeddings, data: Embeddings) -> None:

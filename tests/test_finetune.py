@@ -281,7 +281,7 @@ def test_clips_are_tuned_on_by_their_frames(tiny, tmp_path, capsys, caplog, monk
     told, meanwhile = capsys.readouterr()
     assert "26/26" in meanwhile, "how far it is with the clips"
     assert "'Celeb-real/id78_0000.mkv': cut off: " in caplog.text
-    assert "skipped 2:" in caplog.text
+    assert "skipped 2, such as:" in caplog.text
     assert "'Celeb-real/id77_0000.mp4': " in caplog.text
     assert "WARNING: It was tuned on too few generators or real sources to leave whole ones out" in told
     assert "a share of the fakes, a share of the real pictures" in told

@@ -156,6 +156,8 @@ def test_unlabelled_pictures_are_named(tmp_path):
     listing = scan(touch(tmp_path, "real/a.jpg", "z.jpg", "other/b.png"))
     assert [sample.name for sample in listing.samples] == ["real/a.jpg"]
     assert listing.skipped == [("other/b.png", "no real/fake folder above it"), ("z.jpg", "no real/fake folder above it")]
+    with pytest.raises(DatasetError, match=r"Found pictures in: '\.'\. It says so itself: name the folder above it\."):
+        scan(tmp_path / "real")
 
 
 def test_no_label_at_all_explains_the_layouts(tmp_path):

@@ -540,11 +540,11 @@ def test_the_script_trains_prints_and_draws(embeddings_csv, tmp_path, monkeypatc
 def test_what_cant_be_learnt_is_said(embeddings_csv, tmp_path):
     data = table.read(embeddings_csv)
     labels = data.rows["label"].to_numpy()
-    with pytest.raises(TrainingError, match="All 40 pictures of the table are fake"):
+    with pytest.raises(TrainingError, match="All 40 pictures are fake"):
         train(data.take(labels == 1), "logistic", "m")
     few = data.take(np.arange(20, 60)[::2])
     copies = Embeddings(data.rows.assign(split=VIEW), data.X, data.spec, data.crop)
-    with pytest.raises(TrainingError, match="The table has 20 pictures; training needs at least 40"):
+    with pytest.raises(TrainingError, match="There are 20 pictures; training needs at least 40"):
         train(table.joined([few, copies]), "logistic", "m")
     with pytest.raises(TrainingError, match="degraded copies alone"):
         train(copies, "logistic", "m")

@@ -141,7 +141,7 @@ def _read_folder(root: Path, unlabelled: int | None) -> Listing:
             if _is_picture(path):
                 found.skipped.append((name, "a picture by its content, but not by its ending; rename it"))
         elif video.is_video(name):
-            found.skipped.append((name, "a clip, and these are pictures; --dataset videos reads clips"))
+            found.skipped.append((name, "a clip, and these are pictures; --dataset videos reads clips, celeb_df and others known sets"))
         elif sample:
             found.samples.append(sample)
         elif unlabelled is not None:
@@ -153,9 +153,10 @@ def _read_folder(root: Path, unlabelled: int | None) -> Listing:
         raise DatasetError(f"No picture in {str(root)!r}; expected {' '.join(EXTENSIONS)} in {_LAYOUTS}.{unread}")
     if not found.samples:
         folders = sorted({str(PurePosixPath(name).parent) for name in left_out})
+        above = " It says so itself: name the folder above it." if label_of_word(name_of(root.resolve())) is not None else ""
         raise DatasetError(
             f"None of the {len(left_out)} pictures in {str(root)!r} is below a folder that says real or fake. "
-            f"Accepted: {_LAYOUTS}. Found pictures in: {', '.join(map(repr, folders[:5]))}{', …' if len(folders) > 5 else ''}."
+            f"Accepted: {_LAYOUTS}. Found pictures in: {', '.join(map(repr, folders[:5]))}{', …' if len(folders) > 5 else ''}.{above}"
         )
     check_words(found.samples)
     found.samples.sort(key=lambda sample: (sample.name, sample.path))

@@ -136,7 +136,7 @@ def finetune(
     log.info("looking at %d pictures", len(samples))
     data, skipped = embed_samples(listing, Embedder(method.first_look(), crop, cache), bar(len(samples)))
     if skipped:
-        log.info("skipped %d:", len(skipped))
+        log.info("skipped %d, such as:", len(skipped))
     for path, reason in skipped[:10]:
         log.info("%r: %s", path, reason)
     check_trainable(data, method.head)
