@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,11 @@ from deepfake_detector.cache import Cache
 from deepfake_detector.devices import CPU_AT_ONCE
 from deepfake_detector.embed import Embedded, Embedder, read_file
 from deepfake_detector.errors import UnusablePicture, cause
-from deepfake_detector.frames import Shot, shots
+from deepfake_detector.frames import Shot
 from deepfake_detector.images import open_picture
 from deepfake_detector.pooling import pool_tracks
 from deepfake_detector.tracking import NOBODY, Tracker
 from deepfake_detector.types import Answer, Family, Looked, Part, Person, Verdict
-from deepfake_detector.video import Sampling
 
 if TYPE_CHECKING:
     from deepfake_detector.bundle import Bundle
@@ -104,25 +102,6 @@ class Detector:
                 box = (left * across, top * down, right * across, bottom * down)
                 found.append(Looked(tuple(round(side) + region.box[i % 2] for i, side in enumerate(box)), looked.shares))
         return tuple(found)
-
-    def judge_file(self, path: str | Path) -> Verdict:
-        """One file, a picture or a clip → its verdict; raises UnusablePicture."""
-        [(_, outcome)] = self.judge_files([str(path)])
-        if isinstance(outcome, str):
-            raise UnusablePicture(outcome)
-        return outcome
-
-    def judge_files(self, paths: Iterable[str], sampling: Sampling | None = None) -> Iterator[tuple[str, Verdict | str]]:
-        """Many files, batched, in order → (path, verdict), or (path, reason) for one that can't be judged.
-
-        Of a clip the frames that `sampling` chooses are judged, and their scores pooled.
-        """
-        began = time.perf_counter()
-        embedded = self.embedder.embed(shots(paths, str, sampling), lambda shot: shot.read())
-        for _, of_one in itertools.groupby(embedded, key=lambda one: one.item.number):
-            parts = list(of_one)
-            yield parts[0].item.item, self.judge_embedded(parts, began)
-            began = time.perf_counter()
 
     def judge_embedded(self, parts: list[Embedded[Shot[str]]], began: float) -> Verdict | str:
         """One file's verdict, or the reason why it has none, by what became of all its shots, of which the first was begun then."""

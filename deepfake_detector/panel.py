@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from deepfake_detector import provenance
@@ -22,7 +23,7 @@ FACE_SWAPS = MODELS / "face_swaps"  # asked beside the default model, which has 
 
 
 class Panel:
-    """One detector or more, with Detector's ways of asking; what they answer is a Verdict too.
+    """One detector or more, asked about bytes or files; what they answer together is a Verdict too.
 
     It is fake where one of them says so, since each knows but some kinds of fake. It is real where the first says so and none finds a fake
     likelier than not. So what they promise of fakes called real holds, and their shares of photographs called fake add up at worst. The
@@ -138,13 +139,9 @@ class Panel:
 def _deciding(verdicts: Sequence[Verdict]) -> Verdict:
     first, *rest = verdicts
     if fakes := [verdict for verdict in verdicts if verdict.verdict == "fake"]:
-        return max(fakes, key=_p_fake)
+        return max(fakes, key=attrgetter("p_fake"))
     doubting = [verdict for verdict in rest if verdict.verdict == "unsure" and verdict.p_fake >= 0.5]
-    return max(doubting, key=_p_fake) if first.verdict == "real" and doubting else first
-
-
-def _p_fake(verdict: Verdict) -> float:
-    return verdict.p_fake
+    return max(doubting, key=attrgetter("p_fake")) if first.verdict == "real" and doubting else first
 
 
 def _answer(detector: Detector, content: bytes) -> Verdict | str:

@@ -12,6 +12,7 @@ import pytest
 
 from deepfake_detector import answers, cli, fetch
 from deepfake_detector.detect import Detector
+from deepfake_detector.panel import Panel
 from tests.conftest import draw
 from tests.serving import web
 from tests.signing import signed_file
@@ -34,7 +35,7 @@ def test_predict_gives_a_row_for_each_file(model, tmp_path, monkeypatch, capsys)
     assert tuple(told[0]) == answers.COLUMNS
     assert [one["path"] for one in told] == [red.name, f"./{blue.name}", said.name, odd]
     for one, file in zip(told, (red, blue), strict=False):
-        expected = detector.judge_file(file)
+        expected = Panel([detector]).judge_file(file)
         assert (one["verdict"], float(one["p_fake"]), one["sha256"]) == (expected.verdict, expected.p_fake, expected.sha256)
     assert told[2]["verdict"] == "fake"
     assert told[2]["declared"].startswith("Content Credentials: made by a generative model")
@@ -91,7 +92,7 @@ def test_pictures_at_addresses_are_judged_among_files(model, tmp_path, monkeypat
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["file"] for one in told] == asked
     detector = Detector(model)
-    assert [one["p_fake"] for one in told[:2]] == [detector.judge_file(red).p_fake, detector.judge_file(blue).p_fake]
+    assert [one["p_fake"] for one in told[:2]] == [Panel([detector]).judge_file(red).p_fake, Panel([detector]).judge_file(blue).p_fake]
     assert "copy image address" in told[2]["error"]
     assert "not found: status 404" in told[3]["error"]
 

@@ -466,5 +466,5 @@ def test_by_curl_on_the_pages_own_server_and_nothing_stays(model, tmp_path):
             done = subprocess.run(
                 ["curl", "-sS", "-F", f"file=@{file}", f"{url}api/judge"], capture_output=True, text=True, timeout=60, check=True
             )
-            assert same(json.loads(done.stdout), {"file": file.name} | Detector(model).judge_file(file).to_json())
+            assert same(json.loads(done.stdout), {"file": file.name} | Panel([Detector(model)]).judge_file(file).to_json())
         assert not [file for file in (tmp_path / "uploads").rglob("*") if file.is_file()]

@@ -20,6 +20,7 @@ from deepfake_detector.cli.figures import print_sources
 from deepfake_detector.cli.options import BesideTheBar, bars, command_line, progress_bar, run
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import DetectorError, TableError, UnusablePicture
+from deepfake_detector.panel import Panel
 from deepfake_detector.ui.verdict_card import card
 from tests.conftest import ROOT, draw, draw_dataset, json_lines, process, script
 
@@ -97,7 +98,7 @@ def test_an_errors_line_is_one_line(tmp_path):
 
 def test_an_answer_is_set_beside_pictures_kept_apart_at_every_door(model, tmp_path):
     file = draw(tmp_path / "red.png", 1, 902)
-    verdict = Detector(model).judge_file(file)
+    verdict = Panel([Detector(model)]).judge_file(file)
     beside = verdict.kept_apart
     assert beside.real < 0.1 < beside.fake
     [line] = json_lines(script("deepfake_detector", "predict", file, "--model", model, "--json", cwd=tmp_path).stdout)
@@ -113,9 +114,9 @@ def test_every_door_gives_the_same_number(model, tmp_path):
     files = [draw(tmp_path / f"in/{i}.png", i % 2, 700 + i, size=(50 + i, 70 - i)) for i in range(9)]
     alone = [Detector(model).judge(f.read_bytes()) for f in files]
     with Cache(tmp_path / "c.sqlite") as cache:
-        detector = Detector(model, cache)
-        together = [v for _, v in detector.judge_files(map(str, files))]
-        remembered = [detector.judge_file(f) for f in files]
+        panel = Panel([Detector(model, cache)])
+        together = [v for _, v in panel.judge_files(map(str, files))]
+        remembered = [panel.judge_file(f) for f in files]
     ran = process("deepfake_detector", "predict", *files, "--model", model, "--json", cwd=tmp_path, PYTHONPROFILEIMPORTTIME="1")
     shell = json_lines(ran.stdout)
     for a, b, c, d in zip(alone, together, remembered, shell, strict=True):
@@ -143,7 +144,7 @@ def test_a_note_on_the_file_is_remembered_too(model, tmp_path):
     frames = [Image.linear_gradient("L").resize((40, 40)), Image.radial_gradient("L").resize((40, 40))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     with Cache(tmp_path / "c.sqlite") as cache:
-        notes = [Detector(model, cache).judge_file(tmp_path / "a.gif").notes for _ in range(2)]
+        notes = [Panel([Detector(model, cache)]).judge_file(tmp_path / "a.gif").notes for _ in range(2)]
     assert notes[0] == notes[1]
     assert "first of 2 frames" in notes[0][0]
 

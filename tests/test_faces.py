@@ -257,6 +257,7 @@ def test_a_model_keeps_its_crop_with_all_settings(stub, dataset, tmp_path):
     from deepfake_detector.datasets.folder import scan
     from deepfake_detector.detect import Detector
     from deepfake_detector.extract import extract
+    from deepfake_detector.panel import Panel
     from deepfake_detector.train import train
 
     stub((0, 0, 36, 36, 1.0))
@@ -270,7 +271,8 @@ def test_a_model_keeps_its_crop_with_all_settings(stub, dataset, tmp_path):
     with pytest.raises(TableError, match=r"made otherwise \(crop: 'largest_face.*padding=0:min=32' ≠ .*padding=0.3.*--crop largest_face:"):
         model.check(wide.spec, wide.crop, "the table")
     row = narrow.rows["path"].iloc[0]
-    assert Detector(tmp_path / "m").judge_file(dataset / row).p_fake == pytest.approx(float(model.p_fake(narrow.X[:1])[0]), abs=1e-5)
+    verdict = Panel([Detector(tmp_path / "m")]).judge_file(dataset / row)
+    assert verdict.p_fake == pytest.approx(float(model.p_fake(narrow.X[:1])[0]), abs=1e-5)
 
 
 @pytest.fixture
@@ -289,9 +291,10 @@ def two_people(stub, model, tmp_path):
 
 def test_of_several_people_each_is_judged_by_themselves(two_people, tmp_path):
     from deepfake_detector.detect import Detector
+    from deepfake_detector.panel import Panel
 
     detector = Detector(two_people[0])
-    verdict = detector.judge_file(two_people[1])
+    verdict = Panel([detector]).judge_file(two_people[1])
     assert [face.box for face in verdict.faces] == [(180, 20, 260, 100), (20, 20, 120, 120)], "the most suspicious first"
     assert verdict.faces[0].p_fake == verdict.p_fake > 0.5 > verdict.faces[1].p_fake
     assert verdict.faces == detector.judge(two_people[1].read_bytes()).faces
@@ -299,9 +302,10 @@ def test_of_several_people_each_is_judged_by_themselves(two_people, tmp_path):
 
 def test_the_card_shows_who_it_is_about(two_people):
     from deepfake_detector.detect import Detector
+    from deepfake_detector.panel import Panel
     from deepfake_detector.ui.verdict_card import card
 
-    verdict = Detector(two_people[0]).judge_file(two_people[1])
+    verdict = Panel([Detector(two_people[0])]).judge_file(two_people[1])
     shown = card(verdict, two_people[1].read_bytes())
     faces = re.findall(r'<li class="(\w+)"><img alt="a face" src="data:image/jpeg;base64,([^"]+)">(\w+), ([\d.]+) %</li>', shown)
     answers = [verdict.thresholds.answer(face.p_fake) for face in verdict.faces]

@@ -18,6 +18,7 @@ from deepfake_detector.bundle import Bundle
 from deepfake_detector.detect import Detector
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.errors import BundleError
+from deepfake_detector.panel import Panel
 from deepfake_detector.report import gather
 from deepfake_detector.train import train
 from deepfake_detector.types import UNKNOWN, VIEW, Embeddings, Sample, Thresholds
@@ -237,13 +238,13 @@ def sure(model, told, tmp_path_factory):
 
 def test_every_door_shows_it_for_fakes_alone(sure, model, dataset, capsys):
     real, fake = sorted((dataset / "real").rglob("*.jpg"))[0], sorted((dataset / "fake").rglob("*.jpg"))[0]
-    detector = Detector(sure)
-    assert detector.judge_file(real).family is None
-    verdict = detector.judge_file(fake)
+    tells, tells_not = Panel([Detector(sure)]), Panel([Detector(model)])
+    verdict = tells.judge_file(fake)
     assert verdict.family.name in THREE
-    assert Detector(model).judge_file(fake).family is None
-    for shown, there in ((card(verdict), True), (card(detector.judge_file(real)), False), (card(Detector(model).judge_file(fake)), False)):
-        assert ("Likeliest kind of generator" in shown) == there
+    assert "Likeliest kind of generator" in card(verdict)
+    for without in (tells.judge_file(real), tells_not.judge_file(fake)):
+        assert without.family is None
+        assert "Likeliest kind of generator" not in card(without)
     assert f"<dd>{verdict.family}</dd>" in card(verdict)
     assert f"rightly for {100 * verdict.family.right:.0f} % of these" in card(verdict)
     unknown = replace(verdict, family=replace(verdict.family, name=UNKNOWN, strange=None))
@@ -263,7 +264,7 @@ def test_an_answer_that_is_not_steady_has_no_family(sure, dataset):
     real, fake = sorted((dataset / "real").rglob("*.jpg"))[0], sorted((dataset / "fake").rglob("*.jpg"))[0]
     detector = Detector(sure)
     detector.saved_again = SimpleNamespace(embed_one=lambda content: detector.embedder.embed_one(real.read_bytes()))
-    verdict = detector.judge_file(fake)
+    verdict = Panel([detector]).judge_file(fake)
     assert (verdict.verdict, verdict.family) == ("unsure", None)
 
 
@@ -276,11 +277,11 @@ def test_a_clip_has_the_family_of_its_frames_together(sure, tmp_path):
     spied = replace(detector.bundle.family)
     object.__setattr__(spied, "answer", lambda X: seen.append(X.shape) or answer(X))
     detector.bundle = replace(detector.bundle, family=spied)
-    verdict = detector.judge_file(clip)
+    verdict = Panel([detector]).judge_file(clip)
     assert verdict.family.name in THREE
     assert seen == [(len(verdict.frames), DIM)], "asked once, with all frames"
     detector.bundle = replace(detector.bundle, thresholds=replace(detector.bundle.thresholds, fake=1.0))
-    assert detector.judge_file(clip).family is None
+    assert Panel([detector]).judge_file(clip).family is None
 
 
 def test_the_report_says_how_often_it_was_right_for_each_generator(told, tmp_path, capsys):

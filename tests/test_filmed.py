@@ -25,6 +25,7 @@ from deepfake_detector.frames import shots
 from deepfake_detector.heads.logistic import Head
 from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.metrics import log_odds
+from deepfake_detector.panel import Panel
 from deepfake_detector.report.words import of_clips_too
 from deepfake_detector.train import Frames, fit_calibrated, train
 from deepfake_detector.types import VIEW, Embeddings, EncoderSpec, Thresholds
@@ -231,11 +232,11 @@ def test_clips_and_their_parts_are_judged_so_and_pictures_are_not(model, tmp_pat
     slope, offset = manifest["calibration"]["slope"], manifest["calibration"]["offset"]
     place.write_text(json.dumps(manifest | {"clips": {"any": {"calibration": {"slope": slope, "offset": offset - 1.0}, "promise": {}}}}))
     before, after = Detector(model), Detector(tmp_path / "m")
-    odds = [log_odds(np.array([p for _, p in detector.judge_file(clip).frames])) for detector in (before, after)]
+    odds = [log_odds(np.array([p for _, p in Panel([detector]).judge_file(clip).frames])) for detector in (before, after)]
     told = odds[0] < 6  # the others are rounded to 1
     assert told.sum() > 8
     np.testing.assert_allclose(odds[1][told], odds[0][told] - 1, atol=0.01)
-    assert before.judge_file(picture).p_fake == after.judge_file(picture).p_fake
+    assert Panel([before]).judge_file(picture).p_fake == Panel([after]).judge_file(picture).p_fake
 
 
 def test_frames_of_one_clip_are_answered_about_by_one_calibration(model, tmp_path):
@@ -254,7 +255,7 @@ def test_frames_of_one_clip_are_answered_about_by_one_calibration(model, tmp_pat
         for coding, less in (("clip0", 5.0), ("poor0", 1.0))
     }
     detector.bundle = replace(plain, looks_filmed=looks, manifest=plain.manifest | {"clips": clips})
-    before, after = (log_odds(np.array([p for _, p in one.judge_file(clip).frames])) for one in (Detector(model), detector))
+    before, after = (log_odds(np.array([p for _, p in Panel([one]).judge_file(clip).frames])) for one in (Detector(model), detector))
     told = before < 6  # the others are rounded to 1
     assert min(looks_poor[told].sum(), (~looks_poor)[told].sum()) > 1
     np.testing.assert_allclose(after[told], before[told] - 1, atol=0.01)
@@ -439,13 +440,13 @@ def test_copies_that_are_frames_are_not_taken_for_pictures_that_were_never_filme
 def test_what_is_not_called_fake_as_it_may_be_out_of_a_clip_says_so(model, tmp_path):
     detector, fake = Detector(model), draw(tmp_path / "fake.png", 1, 7)
     plain = detector.bundle
-    assert detector.judge_file(fake).verdict == "fake"
+    assert Panel([detector]).judge_file(fake).verdict == "fake"
     looks = LooksFilmed(("clip0",), np.zeros((1, plain.spec.dim)), np.array([-1.0]), np.array([2.0]), {"clip0": 1.0}, mistaken=0.0)
     for less, answer in ((0.0, "fake"), (99.0, "unsure")):
         calibration = {"slope": plain.calibration.slope, "offset": plain.calibration.offset - less}
         manifest = plain.manifest | {"clips": {"clip0": {"calibration": calibration, "promise": {}}}}
         detector.bundle = replace(plain, looks_filmed=looks, manifest=manifest)
-        verdict = detector.judge_file(fake)
+        verdict = Panel([detector]).judge_file(fake)
         assert verdict.verdict == plain.thresholds.answer(verdict.p_fake) == answer
         assert any("may be out of a clip" in note for note in verdict.notes) == (answer == "unsure")
 
@@ -475,7 +476,7 @@ def test_a_still_says_that_it_was_taken_for_a_frame(tmp_path):
     detector, found = Detector(), []
     for number, picture in enumerate((photograph, filmed(photograph, 0))):
         picture.save(tmp_path / f"{number}.png")
-        verdict = detector.judge_file(tmp_path / f"{number}.png")
+        verdict = Panel([detector]).judge_file(tmp_path / f"{number}.png")
         found.append(any("out of a clip" in note for note in verdict.notes))
         assert bool(verdict.kept_apart) is not found[-1], "those kept apart were no frames, and are judged by another calibration"
     assert found == [False, True]

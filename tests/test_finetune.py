@@ -22,6 +22,7 @@ from deepfake_detector.errors import BundleError, TrainingError, WeightsUnavaila
 from deepfake_detector.finetune import norms
 from deepfake_detector.finetune.batches import BATCH, Batches, see_window
 from deepfake_detector.finetune.model import Judged, promise_of, told_by_the_others
+from deepfake_detector.panel import Panel
 from deepfake_detector.report.words import bad_at, tuned_on_too_few
 from deepfake_detector.types import FAKE, REAL
 from tests import clips, gridded, tiny_clip
@@ -69,7 +70,7 @@ def test_the_model_tells_what_it_was_tuned_for(tuned, pictures):
     assert sorted(name for run in manifest["training"]["left_out"] for name in run["generators"]) == sorted(GENERATORS)
     assert sorted(name for run in manifest["training"]["left_out"] for name in run["sources"]) == sorted(SOURCES)
     detector = Detector(tuned)
-    judged = dict(detector.judge_files([str(pictures.parent / "real/lake/3.png"), str(pictures.parent / "fake/gan/3.png")]))
+    judged = dict(Panel([detector]).judge_files([str(pictures.parent / "real/lake/3.png"), str(pictures.parent / "fake/gan/3.png")]))
     real, fake = (verdict.p_fake for verdict in judged.values())
     assert real < fake
     assert detector.embedder.encoder.spec.name == "clip_vit_b16_tuned"

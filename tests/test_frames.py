@@ -57,10 +57,11 @@ def test_a_table_of_clips(clips, tmp_path, ending):
 def test_a_clip_says_once_what_is_missing_of_it_and_which_notes_are_its_frames_alone(tmp_path, model, monkeypatch):
     from deepfake_detector.detect import Detector
     from deepfake_detector.images import Picture
+    from deepfake_detector.panel import Panel
 
     whole = draw_clip(tmp_path / "whole.mkv", list(range(0, 8000, 40)), g="10").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: int(0.6 * len(whole))])
-    [(_, verdict)] = Detector(model).judge_files([str(tmp_path / "cut.mkv")])
+    [(_, verdict)] = Panel([Detector(model)]).judge_files([str(tmp_path / "cut.mkv")])
     assert sum("cut off: " in note for note in verdict.notes) == 1
 
     picture = Clip.picture
@@ -72,16 +73,17 @@ def test_a_clip_says_once_what_is_missing_of_it_and_which_notes_are_its_frames_a
         (dict.fromkeys(range(5), other) | {0: odd}, "of each, for example: an odd frame"),
     ):
         monkeypatch.setattr(Clip, "picture", lambda clip, nth, noted=noted: Picture(picture(clip, nth).image, noted.get(nth, ())))
-        [(_, verdict)] = Detector(model).judge_files([clip], Sampling(5))
+        [(_, verdict)] = Panel([Detector(model)]).judge_files([clip], Sampling(5))
         assert verdict.notes == ("5 frames were judged", said)
 
 
 def test_black_frames_before_a_clip_do_not_change_its_verdict(tmp_path, model):
     from deepfake_detector.detect import Detector
+    from deepfake_detector.panel import Panel
 
     led = draw_clip(tmp_path / "led.mp4", STEADY, black=15)
     dark = draw_clip(tmp_path / "dark.mp4", STEADY, black=len(STEADY))
-    outcomes = dict(Detector(model).judge_files([str(led), str(dark)], Sampling(5)))
+    outcomes = dict(Panel([Detector(model)]).judge_files([str(led), str(dark)], Sampling(5)))
     verdict = outcomes[str(led)]
     assert [time for time, _ in verdict.frames] == [0.68, 0.88]
     assert verdict.p_fake == pytest.approx(pool([p for _, p in verdict.frames]), abs=1e-5)
@@ -174,9 +176,10 @@ def test_frame_and_video_figures_are_apart():
 
 def test_a_clip_gets_one_verdict_with_its_frames(clips, tmp_path, model):
     from deepfake_detector.detect import Detector
+    from deepfake_detector.panel import Panel
 
-    detector = Detector(model)
-    outcomes = dict(detector.judge_files([str(clips / "real/a.mp4"), str(clips / "fake/swap/c.mp4")], Sampling(3)))
+    panel = Panel([Detector(model)])
+    outcomes = dict(panel.judge_files([str(clips / "real/a.mp4"), str(clips / "fake/swap/c.mp4")], Sampling(3)))
     verdict = outcomes[str(clips / "real/a.mp4")]
     assert [time for time, _ in verdict.frames] == [0.16, 0.48, 0.8]
     assert verdict.p_fake == pytest.approx(pool([p for _, p in verdict.frames]), abs=1e-5)
@@ -184,7 +187,7 @@ def test_a_clip_gets_one_verdict_with_its_frames(clips, tmp_path, model):
     assert verdict.notes == ("3 frames were judged",)
     assert verdict.sha256 == hashlib.sha256((clips / "real/a.mp4").read_bytes()).hexdigest()
     assert "only sound" in outcomes[str(clips / "fake/swap/c.mp4")]
-    assert len(detector.judge_file(clips / "real/a.mp4").frames) == 16
+    assert len(panel.judge_file(clips / "real/a.mp4").frames) == 16
 
 
 def test_clips_from_the_command_line(clips, tmp_path, model):

@@ -18,6 +18,7 @@ from deepfake_detector.detect import Detector
 from deepfake_detector.encoders import hf_classifier
 from deepfake_detector.encoders.hf_classifier import FILES, Encoder, LastLayer
 from deepfake_detector.errors import TrainingError, WeightsUnavailable
+from deepfake_detector.panel import Panel
 from deepfake_detector.types import EncoderSpec
 from deepfake_detector.ui.heat_map import attention_map
 from tests import hf_models
@@ -199,13 +200,13 @@ def test_an_adopted_classifier_answers_as_it_does_elsewhere(classifier, table, d
     assert model.manifest["promise"]["real_pictures_from"].startswith("sources learnt from")
     files = [str(dataset / name) for name in ("real/camera_0/000.jpg", "fake/generator_1/001.jpg")]
     theirs = [{one["label"]: one["score"] for one in answer}["Fake"] for answer in pipeline(classifier)(files)]
-    ours = [verdict.p_fake for _, verdict in Detector(out).judge_files(files)]
+    ours = [verdict.p_fake for _, verdict in Panel([Detector(out)]).judge_files(files)]
     np.testing.assert_allclose(ours, model.calibration(np.array(theirs)), atol=1e-4)
     assert sorted(file.name for file in (out / "encoder").iterdir()) == sorted(FILES)
     html = attention_map(Path(files[0]).read_bytes(), Detector(out).looked_at(Path(files[0]).read_bytes()))
     assert "Where it looked" in html
     out.rename(tmp_path / "moved")  # it has its classifier with it
-    [(_, verdict)] = Detector(tmp_path / "moved").judge_files(files[:1])
+    [(_, verdict)] = Panel([Detector(tmp_path / "moved")]).judge_files(files[:1])
     assert verdict.p_fake == pytest.approx(ours[0])
 
 

@@ -12,25 +12,26 @@ from deepfake_detector import table, vectors
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError
 from deepfake_detector.known import SHOWN, Known
+from deepfake_detector.panel import Panel
 from deepfake_detector.types import FAKE, LABEL_NAMES, REAL, VIEW
 from deepfake_detector.ui.verdict_card import card
 from tests.conftest import script
 
 
 def test_a_known_picture_is_most_like_itself_and_comes_with_its_file(model, dataset, embeddings_csv):
-    detector = Detector(model, known=Known(table.read(embeddings_csv), dataset))
     file = next(dataset.rglob("*.jpg"))
-    similar = detector.judge_file(file).similar
+    verdict = Panel([Detector(model, known=Known(table.read(embeddings_csv), dataset))]).judge_file(file)
+    similar = verdict.similar
     assert len(similar) == SHOWN
     assert similar[0].file == str(file)
     assert similar[0].cosine == pytest.approx(1, abs=1e-4)
     assert [one.cosine for one in similar] == sorted((one.cosine for one in similar), reverse=True)
     assert len({one.path for one in similar}) == SHOWN
-    shown = card(detector.judge_file(file))
+    shown = card(verdict)
     assert shown.count("<li") == SHOWN
     assert shown.count("data:image/jpeg;base64,") == SHOWN
     [real, fake] = (replace(similar[0], label=label, generator=name) for label, name in ((REAL, "real"), (FAKE, "sdxl")))
-    shown = card(replace(detector.judge_file(file), similar=(real, fake)))
+    shown = card(replace(verdict, similar=(real, fake)))
     assert shown.index(">real<br>") < shown.index(">fake, sdxl<br>"), "no word twice"
 
 
@@ -66,7 +67,7 @@ def test_what_comes_from_outside_is_escaped_and_a_lost_file_costs_its_thumbnail_
     data = table.read(embeddings_csv)
     data.rows["path"] = "<b>" + data.rows["path"]
     data.rows["generator"] = "<script>"
-    shown = card(Detector(model, known=Known(data)).judge_file(next(dataset.rglob("*.jpg"))))
+    shown = card(Panel([Detector(model, known=Known(data))]).judge_file(next(dataset.rglob("*.jpg"))))
     assert "<b>" not in shown
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from deepfake_detector.detect import Detector
+from deepfake_detector.panel import Panel
 from tests.conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -41,7 +42,7 @@ def test_it_runs_from_top_to_bottom(notebook, dataset, tmp_path):
     assert "Promised: at most 10% of fakes called real (measured on generators" in done.stdout
     assert (out / "scores.png").stat().st_size > 1000
     picture = next(dataset.rglob("fake/**/*.jpg"))
-    assert Detector(out / "model").judge_file(picture).p_fake > 0.5
+    assert Panel([Detector(out / "model")]).judge_file(picture).p_fake > 0.5
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)

@@ -25,6 +25,7 @@ from PIL import Image
 
 from deepfake_detector.detect import Detector
 from deepfake_detector.images import MAX_FILE_BYTES
+from deepfake_detector.panel import Panel
 from tests.clips import draw_clip, draw_sound
 from tests.conftest import ROOT, answering, draw, process, script
 from tests.contrast import faint
@@ -88,7 +89,7 @@ def in_hand(page, *paths: Path, kind: str = "image/png"):
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_dropped_picture_gets_the_verdict_that_python_gives(page, model, tmp_path, label):
     picture = draw(tmp_path / "new.png", label, 5000 + label, size=(300, 220))
-    expected = Detector(model).judge_file(picture)
+    expected = Panel([Detector(model)]).judge_file(picture)
     drop(page, picture)
     assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
     text = page.text_content("#verdict")
@@ -110,10 +111,10 @@ def test_a_picture_that_is_pasted_or_dropped_beside_its_box_is_judged(page, mode
         "(place, copied) => place.dispatchEvent(new ClipboardEvent('paste', {clipboardData: copied, bubbles: true, cancelable: true}))",
         in_hand(page, pasted),
     )
-    assert verdict_of(page)[1] == str(Detector(model).judge_file(pasted).p_fake)
+    assert verdict_of(page)[1] == str(Panel([Detector(model)]).judge_file(pasted).p_fake)
     page.locator("#report").wait_for()
     drop(page, dropped, place="#verdict")
-    page.wait_for_selector(f'#verdict [data-p-fake="{Detector(model).judge_file(dropped).p_fake}"]')
+    page.wait_for_selector(f'#verdict [data-p-fake="{Panel([Detector(model)]).judge_file(dropped).p_fake}"]')
     page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
     page.locator("#verdict", has_text="The answer will stand here").wait_for()
 
@@ -518,7 +519,7 @@ def test_a_page_with_a_password_asks_for_it_by_every_way_in(browser, model, tmp_
         page = context.new_page()
         page.goto(url)
         page.set_input_files("#picture input[type=file]", picture)
-        assert verdict_of(page)[1] == str(Detector(model).judge_file(picture).p_fake)
+        assert verdict_of(page)[1] == str(Panel([Detector(model)]).judge_file(picture).p_fake)
         download = downloaded(page, "#report")
         assert "<h1>Report on mine.png</h1>" in Path(download.path()).read_text(encoding="utf-8")
         context.close()
@@ -550,7 +551,7 @@ def test_a_picture_stays_until_another_is_picked_in_its_place(page, tmp_path):
 
 def test_a_clip_gets_its_verdict_and_its_course(page, model, tmp_path):
     clip = draw_clip(tmp_path / "new.mp4", list(range(0, 4000, 40)), size=(160, 96), tint=(0, 0, 60))
-    expected = Detector(model).judge_file(clip)
+    expected = Panel([Detector(model)]).judge_file(clip)
     page.get_by_role("tab", name="Video").click()
     page.set_input_files("#clip input[type=file]", clip)
     assert verdict_of(page, "#clip_verdict") == (expected.verdict, str(expected.p_fake))
@@ -590,7 +591,6 @@ def test_on_a_phone_a_verdict_comes_into_sight(page, tmp_path):
 
 
 def test_a_clip_is_looked_at_as_closely_as_is_asked_for(page, model, address, tmp_path):
-    from deepfake_detector.panel import Panel
     from deepfake_detector.video import Sampling
 
     clip = draw_clip(tmp_path / "closely.mp4", list(range(0, 6400, 40)), size=(160, 96), tint=(0, 0, 30))
@@ -633,7 +633,7 @@ def test_a_clip_that_the_browser_can_not_play_is_judged_and_said_so(page, model,
     clips = [draw_clip(tmp_path / name, list(range(0, 2000, 40)), size=(160, 96)) for name in ("old.avi", "new.mp4")]
     page.get_by_role("tab", name="Video").click()
     page.set_input_files("#clip input[type=file]", clips[0])
-    assert verdict_of(page, "#clip_verdict") == ((expected := Detector(model).judge_file(clips[0])).verdict, str(expected.p_fake))
+    assert verdict_of(page, "#clip_verdict") == ((expected := Panel([Detector(model)]).judge_file(clips[0])).verdict, str(expected.p_fake))
     page.locator("#clip [data-unplayable]").wait_for()
     words = "getComputedStyle(document.querySelector('#clip [data-unplayable]'), '::after').content"
     assert "This browser can't play such a clip. It is judged all the same" in page.evaluate(words)
@@ -724,7 +724,6 @@ def test_each_part_is_shown_by_itself_below_the_verdict(browser, tmp_path):
 
 
 def test_each_persons_most_suspicious_sighting_is_shown(model, tmp_path):
-    from deepfake_detector.panel import Panel
     from deepfake_detector.types import Person
     from deepfake_detector.ui.moments import moments
     from deepfake_detector.video import Sampling
@@ -840,7 +839,7 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     page.wait_for_selector("#many_verdicts .many", timeout=90_000)
     shown = page.locator("#many_verdicts .many > details > summary")
     detector = Detector(model)
-    wanted = {file.name: detector.judge_file(file) for file in (red, blue, clip)}
+    wanted = {file.name: Panel([detector]).judge_file(file) for file in (red, blue, clip)}
     assert re.search(r"Of 5: .*, 2 not judged\.", page.inner_text("#many_told"))
     order = sorted((blue.name, clip.name), key=lambda name: -wanted[name].p_fake)
     assert [shown.nth(i).inner_text().strip().split("\n")[0] for i in (0, 1)] == order, "the most suspicious first"
@@ -936,7 +935,6 @@ def test_where_other_files_are_dropped_the_last_word_is_that_none_was_judged():
 
 def test_many_files_are_not_too_many_and_outlive_their_wait(model, tmp_path, monkeypatch):
     from deepfake_detector.errors import DetectorError
-    from deepfake_detector.panel import Panel
     from deepfake_detector.ui import uploads
     from deepfake_detector.ui.tabs import many
 
@@ -976,7 +974,7 @@ def test_a_picture_is_fetched_from_its_address(browser, model, tmp_path):
         page.goto(url)
         page.fill("#address textarea, #address input", f"{site}/red.png")
         page.press("#address textarea, #address input", "Enter")
-        expected = Detector(model).judge_file(red)
+        expected = Panel([Detector(model)]).judge_file(red)
         assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
         assert expected.sha256 in page.text_content("#verdict"), "the file itself, not a picture made of it"
         page.wait_for_timeout(500)  # Gradio tells twice of what it fetched: no late answer may take the report away
@@ -1047,7 +1045,7 @@ def test_an_address_that_holds_its_picture_is_judged(page, model, tmp_path):
     assert len(address) > 8000
     page.fill("#address textarea, #address input", address)
     page.press("#address textarea, #address input", "Enter")
-    expected = Detector(model).judge_file(picture)
+    expected = Panel([Detector(model)]).judge_file(picture)
     assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
     assert expected.sha256 in page.text_content("#verdict"), "the file itself"
     page.wait_for_function("document.querySelector('#picture img').naturalWidth === 60")
@@ -1087,14 +1085,14 @@ def test_what_a_visitor_teaches_holds_for_that_visitor_alone(page, browser, addr
     page.set_input_files("#picture input[type=file]", asked)
     taught = verdict_of(page)
     assert "colours, taught archive on colour_histogram" in page.text_content("#verdict")
-    assert float(taught[1]) < Detector(model).judge_file(asked).p_fake
+    assert float(taught[1]) < Panel([Detector(model)]).judge_file(asked).p_fake
     page.get_by_role("tab", name="What it is bad at").click()
     page.locator("#model", has_text="This model is colours, which has learnt").wait_for()
 
     stranger = browser.new_page()
     stranger.goto(address[0])
     stranger.set_input_files("#picture input[type=file]", asked)
-    assert verdict_of(stranger)[1] == str(Detector(model).judge_file(asked).p_fake)
+    assert verdict_of(stranger)[1] == str(Panel([Detector(model)]).judge_file(asked).p_fake)
     stranger.close()
 
 
@@ -1110,7 +1108,7 @@ def test_a_taught_model_can_be_taken_away_and_answers_the_same(page, tmp_path):
     asked = draw(tmp_path / "another.png", 0, 7600)
     page.get_by_role("tab", name="Picture").click()
     page.set_input_files("#picture input[type=file]", asked)
-    expected = Detector(tmp_path / "models" / "taught").judge_file(asked)
+    expected = Panel([Detector(tmp_path / "models" / "taught")]).judge_file(asked)
     assert verdict_of(page) == (expected.verdict, str(expected.p_fake))
 
 

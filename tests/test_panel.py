@@ -95,7 +95,7 @@ def test_a_frame_is_decoded_once_for_all_models_whatever_the_cache_knows(model, 
     monkeypatch.setattr(Clip, "picture", lambda clip, nth: decoded.append(nth) or picture(clip, nth))
     clip = str(draw_clip(tmp_path / "a.mp4", list(range(0, 1000, 40))))
     folders = [answering(model, tmp_path / f"model{n}", answer) for n, answer in enumerate(("real", "fake"))]
-    alone = [Detector(folder).judge_file(clip) for folder in folders]
+    alone = [Panel([Detector(folder)]).judge_file(clip) for folder in folders]
     decoded.clear()
     together = Panel([Detector(folder) for folder in folders]).judge_file(clip)
     assert sorted(decoded) == list(range(16))
@@ -103,7 +103,7 @@ def test_a_frame_is_decoded_once_for_all_models_whatever_the_cache_knows(model, 
         (one.p_fake, one.frames, one.notes) for one in alone
     ]
     with Cache(tmp_path / "cache.sqlite") as cache:
-        Detector(folders[0], cache).judge_file(clip)
+        Panel([Detector(folders[0], cache)]).judge_file(clip)
         decoded.clear()
         half_known = Panel([Detector(folders[0], cache), Detector(folders[1])]).judge_file(clip)
     assert sorted(decoded) == list(range(16))

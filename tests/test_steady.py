@@ -13,6 +13,7 @@ from deepfake_detector.calibration import Calibration
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import NoFace, UnusablePicture
 from deepfake_detector.looks_filmed import LooksFilmed
+from deepfake_detector.panel import Panel
 from deepfake_detector.types import Thresholds
 from deepfake_detector.ui.verdict_card import card
 from deepfake_detector.video import Clip
@@ -30,21 +31,21 @@ def files(dataset):
 
 
 def test_a_steady_answer_stands(detector, files):
-    assert [detector.judge_file(file).verdict for file in files] == ["real", "fake"]
-    assert detector.judge_file(files[0]).notes == ()
+    assert [Panel([detector]).judge_file(file).verdict for file in files] == ["real", "fake"]
+    assert Panel([detector]).judge_file(files[0]).notes == ()
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_an_answer_that_saving_again_turns_round_becomes_unsure_at_every_door(detector, files, label):
     other = files[1 - label].read_bytes()
-    before = detector.judge_file(files[label])
+    before = Panel([detector]).judge_file(files[label])
     detector.saved_again = SimpleNamespace(embed_one=lambda content: detector.embedder.embed_one(other))
     verdict = detector.judge(files[label].read_bytes())
     assert verdict.verdict == "unsure"
     assert verdict.p_fake == before.p_fake
     assert f"by the thresholds {before.verdict}" in verdict.notes[-1]
     assert f"The answer would be {before.verdict}, but it changes when the picture is saved again" in card(verdict)
-    [(_, in_batch)] = detector.judge_files([str(files[label])])
+    [(_, in_batch)] = Panel([detector]).judge_files([str(files[label])])
     assert (in_batch.verdict, in_batch.notes) == (verdict.verdict, verdict.notes)
 
 
@@ -53,7 +54,7 @@ def test_a_face_that_is_not_found_again_is_no_answer(detector, files):
         raise NoFace("no face found")
 
     detector.saved_again = SimpleNamespace(embed_one=lost)
-    verdict = detector.judge_file(files[1])
+    verdict = Panel([detector]).judge_file(files[1])
     assert verdict.verdict == "unsure"
     assert "no face found" in verdict.notes[-1]
 
@@ -65,7 +66,7 @@ def test_a_file_that_is_gone_before_it_is_read_again_costs_its_own_verdict_only(
         raise FileNotFoundError(2, "No such file or directory")
 
     monkeypatch.setattr(detect, "read_file", gone)
-    [(_, outcome)] = detector.judge_files([str(files[0])])
+    [(_, outcome)] = Panel([detector]).judge_files([str(files[0])])
     assert "can't be read again" in outcome
 
 
@@ -73,7 +74,7 @@ def test_where_nothing_can_be_promised_no_picture_gets_an_answer(model, tmp_path
     """Its thresholds are then 0 and 1, which no probability may reach by being rounded."""
     trained = bundle.load(model)
     bundle.save(replace(trained, thresholds=Thresholds(0.0, 1.0), calibration=Calibration(40.0, 0.0)), tmp_path / "m")
-    verdicts = [Detector(tmp_path / "m").judge_file(file) for file in files]
+    verdicts = [Panel([Detector(tmp_path / "m")]).judge_file(file) for file in files]
     assert [round(one.p_fake) for one in verdicts] == [0, 1]
     assert [one.verdict for one in verdicts] == ["unsure", "unsure"]
     assert not any("The answer would be" in card(one) for one in verdicts), "nothing was withheld: it never has an answer"
@@ -82,7 +83,7 @@ def test_where_nothing_can_be_promised_no_picture_gets_an_answer(model, tmp_path
 @pytest.mark.parametrize(("whole", "withheld"), [(7, "only 7 of 16 frames can be judged"), (8, "")])
 def test_of_a_clip_that_is_mostly_damaged_nothing_is_answered(detector, tmp_path, monkeypatch, whole, withheld):
     clip, picture = draw_clip(tmp_path / "clip.mp4", list(range(0, 4000, 40)), size=(160, 96), tint=(0, 0, 60)), Clip.picture
-    assert detector.judge_file(clip).verdict != "unsure"
+    assert Panel([detector]).judge_file(clip).verdict != "unsure"
 
     def damaged(self, nth):
         if nth >= whole:
@@ -90,7 +91,7 @@ def test_of_a_clip_that_is_mostly_damaged_nothing_is_answered(detector, tmp_path
         return picture(self, nth)
 
     monkeypatch.setattr(Clip, "picture", damaged)
-    verdict = detector.judge_file(clip)
+    verdict = Panel([detector]).judge_file(clip)
     assert verdict.withheld == withheld
     assert (verdict.verdict == "unsure") == bool(withheld)
     assert f"{whole} of 16 frames were judged" in verdict.notes[0]

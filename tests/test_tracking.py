@@ -19,6 +19,7 @@ from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
 from deepfake_detector.evaluate import evaluate_scores, per_picture
 from deepfake_detector.extract import embed_samples, extract
+from deepfake_detector.panel import Panel
 from deepfake_detector.pooling import by_video, pool, pool_tracks
 from deepfake_detector.table import joined
 from deepfake_detector.tracking import NOBODY, PATIENCE, Tracker, overlap
@@ -226,7 +227,7 @@ def model(people, dataset, tmp_path):
 
 
 def test_a_clip_is_judged_person_by_person(model, clip):
-    [(_, verdict)] = Detector(model).judge_files([str(clip)], Sampling(10))
+    [(_, verdict)] = Panel([Detector(model)]).judge_files([str(clip)], Sampling(10))
     red, blue = verdict.persons
     assert (red.track, blue.track) == (0, 1)
     assert (len(red.frames), len(blue.frames)) == (10, 7)
@@ -243,14 +244,14 @@ def test_a_clip_is_judged_person_by_person(model, clip):
 
 def test_a_clip_of_whole_pictures_has_no_persons(clip, tmp_path, embeddings_csv):
     bundle.save(train(table.read(embeddings_csv), "logistic", "w").bundle, tmp_path / "w")
-    verdict = Detector(tmp_path / "w").judge_file(clip)
+    verdict = Panel([Detector(tmp_path / "w")]).judge_file(clip)
     assert verdict.persons == ()
     assert verdict.p_fake == pytest.approx(pool([p for _, p in verdict.frames]), abs=1e-5)
 
 
 def test_a_clip_without_a_face_says_so(model, tmp_path):
     nobody = draw_people(tmp_path / "nobody.mp4", [[]] * 5)
-    [(_, outcome)] = Detector(model).judge_files([str(nobody)])
+    [(_, outcome)] = Panel([Detector(model)]).judge_files([str(nobody)])
     assert "no face of at least 32 pixels" in outcome
 
 

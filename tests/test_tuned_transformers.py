@@ -22,6 +22,7 @@ from deepfake_detector.finetune import bases, transformer
 from deepfake_detector.finetune.batches import BATCH
 from deepfake_detector.finetune.method import Settings
 from deepfake_detector.heads.blocks import TEMPERATURE, supervised_contrastive
+from deepfake_detector.panel import Panel
 from tests import gridded, hf_models, tiny_clip
 
 STEPS, KEPT_EVERY = 5, 3
@@ -67,7 +68,7 @@ def test_the_model_works_wherever_models_do(tuned, pictures, method, head):
     assert training["tuned"].items() >= {"method": method, "base": "clip_vit_b16", "steps": ENOUGH if method == "vit" else STEPS}.items()
     assert sorted(name for one in training["left_out"] for name in one["sources"]) == sorted(gridded.SOURCES)
     file = str(pictures.parent / "fake/gan/3.png")
-    (_, verdict), *_ = Detector(tuned / method).judge_files([file])
+    (_, verdict), *_ = Panel([Detector(tuned / method)]).judge_files([file])
     assert verdict.encoder == "hf_classifier"
     assert cli.evaluate([f"--model={tuned / method}", f"--data={pictures}", "--split=test", "--no-cache"]) == 0
 

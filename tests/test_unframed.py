@@ -13,6 +13,7 @@ from deepfake_detector.cache import Cache
 from deepfake_detector.detect import Detector
 from deepfake_detector.embed import Embedder
 from deepfake_detector.encoders.colour_histogram import Encoder
+from deepfake_detector.panel import Panel
 from deepfake_detector.pooling import pool
 
 BLACK, WHITE, GREY = (0, 0, 0), (255, 255, 255), (54, 57, 63)
@@ -171,7 +172,7 @@ def test_a_clip_in_bars_is_one_picture_from_end_to_end(tmp_path, model):
     for_unframed = shutil.copytree(model, tmp_path / "model")
     manifest = json.loads((for_unframed / "manifest.json").read_text())
     (for_unframed / "manifest.json").write_text(json.dumps({**manifest, "crop": "unframed"}))
-    verdict = Detector(for_unframed).judge_file(tmp_path / "clip.mp4")
+    verdict = Panel([Detector(for_unframed)]).judge_file(tmp_path / "clip.mp4")
     assert len(verdict.frames) == 6
     assert verdict.p_fake == pytest.approx(pool([p for _, p in verdict.frames]), abs=1e-4)
     assert max(p for _, p in verdict.frames) - verdict.p_fake > 1e-4
