@@ -215,16 +215,12 @@ def _draws(labels: np.ndarray, draws: int, seed: int, group_of: np.ndarray) -> I
 
 def _placements(p: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each fake the share of reals below it, for each real the share of fakes above it; ties count half."""
-    ranks = _midranks(p)
-    below = (ranks[fake] - _midranks(p[fake])) / (~fake).sum()
-    above = 1 - (ranks[~fake] - _midranks(p[~fake])) / fake.sum()
+    from scipy.stats import rankdata
+
+    ranks = rankdata(p)
+    below = (ranks[fake] - rankdata(p[fake])) / (~fake).sum()
+    above = 1 - (ranks[~fake] - rankdata(p[~fake])) / fake.sum()
     return below, above
-
-
-def _midranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1 up; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
 def _percentiles(drawn: np.ndarray, groups: int) -> tuple[float, float]:

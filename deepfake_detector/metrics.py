@@ -21,6 +21,8 @@ import numpy as np
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.types import FAKE, REAL, Thresholds
 
+_BINS = 15  # of probabilities, in which said and true shares of fakes are set beside each other
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -139,12 +141,12 @@ class Curve:
         wrong, answered = self._answers(thresholds)
         return _ratio(wrong, answered)
 
-    def ece(self, bins: int = 15) -> np.ndarray:
+    def ece(self) -> np.ndarray:
         """Expected calibration error over bins of equal width: the mean gap between p_fake and the share of fakes.
 
         Both classes weigh the same, whatever the mix of the pictures, since that is the case which p_fake is a probability for.
         """
-        bin_of = _bin_of(self.scores, bins)[:, None] == np.arange(bins)  # (m, bins)
+        bin_of = _bin_of(self.scores)[:, None] == np.arange(_BINS)  # (m, bins)
         fake, real = (_ratio(counts, 2 * counts.sum(axis=1, keepdims=True)) for counts in (self.fake, self.real))
         return np.abs((fake - (fake + real) * self.scores) @ bin_of).sum(axis=1)
 
@@ -175,52 +177,28 @@ RANKING: dict[str, Statistic] = {  # what compares fakes with reals by their ord
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """One bar of a reliability diagram: pictures with low < p_fake ≤ high (the first bar takes 0 too).
+    """One bar of a reliability diagram: `n` counts its pictures; in `mean_p` and `share_fake` both classes weigh the same, as in ECE."""
 
-    `n` counts them; in `mean_p` and `share_fake` both classes weigh the same, as in ECE.
-    """
-
-    low: float
-    high: float
     n: int
     mean_p: float
     share_fake: float
 
 
 def auroc(labels: Any, p_fake: Any) -> float:
-    return float(_two_class_curve(labels, p_fake).auroc()[0])
+    labels, p_fake = checked(labels, p_fake)
+    need_both(labels)
+    return float(Curve.of(labels, p_fake).auroc()[0])
 
 
-def confusion(labels: Any, p_fake: Any, threshold: float) -> Confusion:
-    """Counts with fake at or above the threshold; one class alone will do."""
-    counts = Curve.of(labels, p_fake).confusion(threshold)
-    return Confusion(*(int(count[0]) for count in (counts.tn, counts.fp, counts.fn, counts.tp)))
-
-
-def roc_curve(labels: Any, p_fake: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """FPR, TPR and threshold, (m + 1,) each, from "nothing is fake" (0, 0, inf) to "all is fake"."""
-    curve = _two_class_curve(labels, p_fake)
-    fpr, tpr = curve.fp[0] / curve.n_real[0], curve.tp[0] / curve.n_fake[0]
-    return np.r_[0.0, fpr], np.r_[0.0, tpr], np.r_[np.inf, curve.scores]
-
-
-def pr_curve(labels: Any, p_fake: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and threshold, (m + 1,) each, from "nothing is fake" (1, 0, inf) to "all is fake"."""
-    curve = _two_class_curve(labels, p_fake)
-    precision, recall = curve.tp[0] / (curve.tp[0] + curve.fp[0]), curve.tp[0] / curve.n_fake[0]
-    return np.r_[1.0, precision], np.r_[0.0, recall], np.r_[np.inf, curve.scores]
-
-
-def reliability(labels: Any, p_fake: Any, bins: int = 15) -> list[ReliabilityBin]:
+def reliability(labels: Any, p_fake: Any) -> list[ReliabilityBin]:
     """The bars of a reliability diagram, from 0 to 1, without the empty ones."""
     labels, p_fake = checked(labels, p_fake)
-    bin_of, edges = _bin_of(p_fake, bins), np.linspace(0, 1, bins + 1)
-    weight = 1 / np.bincount(labels)[labels]
+    bin_of, weight = _bin_of(p_fake), 1 / np.bincount(labels)[labels]
     bars = []
     for b in np.unique(bin_of):
         of = bin_of == b
         mean_p, share_fake = (float(np.average(values[of], weights=weight[of])) for values in (p_fake, labels))
-        bars.append(ReliabilityBin(float(edges[b]), float(edges[b + 1]), int(of.sum()), mean_p, share_fake))
+        bars.append(ReliabilityBin(int(of.sum()), mean_p, share_fake))
     return bars
 
 
@@ -252,7 +230,7 @@ def summary(labels: Any, p_fake: Any, thresholds: Thresholds) -> dict[str, Any]:
         "n_real": n_real,
         "n_fake": n_fake,
         "threshold": HALF,
-        "confusion": asdict(confusion(labels, p_fake, HALF)),
+        "confusion": {name: int(count[0]) for name, count in asdict(curve.confusion(HALF)).items()},
         **{name: None if math.isnan(value) else value for name, value in values.items()},
     }
 
@@ -280,11 +258,12 @@ class Ranking:
         return Curve(self.scores, fake, real)
 
 
-def _bin_of(p_fake: np.ndarray, bins: int) -> np.ndarray:
+def _bin_of(p_fake: np.ndarray) -> np.ndarray:
+    """Which of the bins, low < p_fake ≤ high; the first takes 0 too."""
     low, high = p_fake.min(), p_fake.max()
     if low < 0 or high > 1:
         raise TrainingError(f"Calibration needs probabilities in 0..1. Received: {low:.4g}..{high:.4g}. Calibrate these scores first.")
-    return np.digitize(p_fake, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    return np.digitize(p_fake, np.linspace(0, 1, _BINS + 1)[1:-1], right=True)
 
 
 def _before(counts: np.ndarray, k: Any) -> np.ndarray:
@@ -297,12 +276,6 @@ def _ratio(part: Any, whole: Any) -> Any:
     """part / whole, NaN where the whole is 0."""
     whole = np.asarray(whole, dtype=float)
     return np.asarray(part) / np.where(whole == 0, np.nan, whole)
-
-
-def _two_class_curve(labels: Any, p_fake: Any) -> Curve:
-    labels, p_fake = checked(labels, p_fake)
-    need_both(labels)
-    return Curve.of(labels, p_fake)
 
 
 def need_both(labels: np.ndarray) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from deepfake_detector.comparison import Scored
-from deepfake_detector.metrics import pr_curve, reliability, roc_curve
+from deepfake_detector.metrics import reliability
 
 _STYLE = {
     "svg.hashsalt": "report",
@@ -32,10 +33,10 @@ def curves(labels: np.ndarray, detectors: Sequence[Scored]) -> str:
         figure = Figure(figsize=(9, 4), layout="constrained")
         roc, pr = figure.subplots(1, 2)
         for detector in detectors:
-            fpr, tpr, _ = roc_curve(labels, detector.p_fake)
-            precision, recall, _ = pr_curve(labels, detector.p_fake)
+            fpr, tpr, _ = roc_curve(labels, detector.p_fake, drop_intermediate=False)
+            precision, recall, _ = precision_recall_curve(labels, detector.p_fake)
             roc.plot(*_thin(fpr, tpr), label=detector.name)
-            pr.plot(*_thin(recall, precision), label=detector.name)
+            pr.plot(*_thin(recall[::-1], precision[::-1]), label=detector.name)
         roc.plot([0, 1], [0, 1], ":", color="grey", lw=1)
         roc.set(xlabel="reals called fake (FPR)", ylabel="fakes found (TPR)", title="ROC")
         pr.set(xlabel="fakes found (recall)", ylabel="precision", title="Precision and recall", ylim=(0, 1.02))
