@@ -47,7 +47,6 @@ def environment(folder: Path, package: str) -> Path:
 
 @in_words
 def main() -> int:
-    sys.path.insert(0, str(Path(__file__).parent.parent))
     from deepfake_detector.robustness import some
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

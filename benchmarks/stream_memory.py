@@ -18,6 +18,8 @@ from pathlib import Path
 
 from _input import at_least_one
 
+SHARD = 5000  # rows
+
 
 class Web(BaseHTTPRequestHandler):
     """Every address is a picture of its own, but for each tenth, which is gone."""
@@ -43,14 +45,14 @@ def picture(number: int) -> bytes:
     return head + number.to_bytes(4, "little") * 192
 
 
-def write_shards(folder: Path, url: str, rows: int, each: int = 5000) -> None:
+def write_shards(folder: Path, url: str, rows: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from tests.elsa import FEATURES, MODELS
 
-    for first in range(0, rows, each):
-        numbers = range(first, min(first + each, rows))
+    for first in range(0, rows, SHARD):
+        numbers = range(first, min(first + SHARD, rows))
         columns = {name: [None] * len(numbers) for name in FEATURES}
         columns |= {"id": [f"{n:09}" for n in numbers], "url": [f"{url}/{n}" for n in numbers]}
         for i, model in enumerate(MODELS):
@@ -59,7 +61,7 @@ def write_shards(folder: Path, url: str, rows: int, each: int = 5000) -> None:
         shard = pa.table(
             [pa.array(columns[name], FEATURES.arrow_schema.field(name).type) for name in FEATURES], schema=FEATURES.arrow_schema
         )
-        pq.write_table(shard, folder / f"train-{first // each:05}.parquet", row_group_size=100)
+        pq.write_table(shard, folder / f"train-{first // SHARD:05}.parquet", row_group_size=100)
 
 
 def resident() -> float:

@@ -10,13 +10,11 @@ from collections.abc import Collection
 
 import numpy as np
 
-from deepfake_detector import split
-from deepfake_detector.calibration import Scores
 from deepfake_detector.datasets.folder import label_of_word
 from deepfake_detector.encoders.hf_classifier import Encoder, LastLayer
 from deepfake_detector.errors import TrainingError
 from deepfake_detector.heads import logistic
-from deepfake_detector.train import Fitted, Training, check_trainable, finished, fit_promise, judged, two_sides
+from deepfake_detector.train import Fitted, Training, check_trainable, finished, fit_promise, held_out, two_sides
 from deepfake_detector.types import FAKE, REAL, Embeddings, made_differently
 
 _SEED = 0  # of the split into what it is calibrated by and what it is measured on
@@ -38,17 +36,12 @@ def adopt(encoder: Encoder, data: Embeddings, name: str, fakes: Collection[str] 
     fake = _fake_label(layer, fakes)
     head = logistic.given(*layer.lead(fake))
     sides = two_sides(data, _SEED)
-    rows = sides.training.rows
-    scores, groups = head.p_fake(sides.training.X), split.whole_groups(rows)
-    own, labels = split.in_their_own_right(rows), rows["label"].to_numpy()
-    real, faked = (judged(rows, groups, scores, own & (labels == label)) for label in (REAL, FAKE))
-    fitted = Fitted(head, *fit_promise(real, _NONE, faked, _NONE))
+    scores = head.p_fake(sides.training.X)
+    of_new = np.full(len(scores), np.nan)  # whose sources and generators are new to the classifier, nobody here knows
+    fitted = Fitted(head, *fit_promise(*held_out(sides.training.rows, scores, of_new, of_new)))
     adopted = {"from": encoder.weights, "labels": layer.words, "fake": layer.words[fake]}
     facts = {"seed": _SEED, "views": 0, "adopted": adopted, "command": command}  # nothing was learnt, from degraded copies neither
     return finished(name, "logistic", fitted, sides, facts, encoder_weights=encoder.folder)
-
-
-_NONE = Scores(np.empty(0), np.empty(0, int))  # whose sources and generators are new to the classifier, nobody here knows
 
 
 def _fake_label(layer: LastLayer, fakes: Collection[str]) -> int:

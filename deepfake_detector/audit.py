@@ -22,6 +22,7 @@ from PIL import Image
 from deepfake_detector.embed import read_file
 from deepfake_detector.encoders.colour_histogram import Encoder as ColourHistogram
 from deepfake_detector.errors import TrainingError, UnusablePicture
+from deepfake_detector.files import listed
 from deepfake_detector.images import formats_of, open_picture
 from deepfake_detector.intervals import bootstrap
 from deepfake_detector.metrics import Curve
@@ -101,7 +102,7 @@ def conclude(classes: list[Finding], controls: dict[str, list[Finding]], matched
     if files:
         single = [f.features for f in files if f.features != FACTS] or [FACTS]
         return "no", (
-            f"This benchmark is not to be trusted as it stands: the files alone ({_and(single)}) tell real from fake with AUROC "
+            f"This benchmark is not to be trusted as it stands: the files alone ({listed(single)}) tell real from fake with AUROC "
             f"{files[0].auroc:.2f}, so a detector can score high on it without having seen a trace of generation; bring both classes "
             "through the same size, format and quality first."
         )
@@ -111,7 +112,7 @@ def conclude(classes: list[Finding], controls: dict[str, list[Finding]], matched
         advice = "look for what was done to all pictures of one class" if matched else "prefer content-matched figures to the overall one"
         return trust, (
             f"This benchmark is {'not to be trusted' if trust == 'no' else 'to be trusted with care'}: real and fake pictures differ in "
-            f"what they show ({_and(list(dict.fromkeys(f.features for f in content)))} alone: AUROC {content[0].auroc:.2f}{even}), "
+            f"what they show ({listed(dict.fromkeys(f.features for f in content))} alone: AUROC {content[0].auroc:.2f}{even}), "
             f"so {advice}."
         )
     if max((f.interval[1] - f.interval[0] for f in classes if f.interval), default=1.0) > 0.4:
@@ -311,7 +312,3 @@ def _at_most(limit: int, samples: Sequence[Sample]) -> list[Sample]:
             kept.add(group)
             left -= n
     return [s for s in samples if s.group in kept]
-
-
-def _and(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

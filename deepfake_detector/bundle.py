@@ -25,7 +25,7 @@ from deepfake_detector.encoders import PictureEncoder, hf_classifier
 from deepfake_detector.errors import BundleError, TableError, kind_and_words
 from deepfake_detector.families import SWAP, line_of
 from deepfake_detector.family_head import FamilyHead
-from deepfake_detector.files import check_folder, locked, sync, write_atomically
+from deepfake_detector.files import check_folder, locked, sync, write_bytes
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.looks_filmed import LooksFilmed
 from deepfake_detector.recall import FILE as _RECALL
@@ -306,7 +306,7 @@ def keep_figures(folder: str | Path, name: str, figures: dict[str, Any]) -> None
         with locked(place.parent):  # another may keep its own at the same time
             manifest = json.loads(place.read_text())
             manifest["elsewhere"] = manifest.get("elsewhere", {}) | {name: figures}
-            write_atomically(place, lambda part: part.write_text(_as_text(manifest)))
+            write_bytes(place, _as_text(manifest).encode())
     except OSError as error:
         raise BundleError(f"{place} can't be written ({error.strerror or error}), so the model keeps no figures of {name!r}.") from error
 

@@ -79,7 +79,7 @@ def read_signers(file: str | Path) -> str:
     return signers
 
 
-def credentials(kind: str, file: BinaryIO, signers: str = "") -> list[Declaration]:
+def credentials(kind: str, file: BinaryIO, signers: str) -> list[Declaration]:
     """What the manifest in a file of this media type declares, then what those of its sources do; [] without one.
 
     The file is read from its start. `signers` are certificates as `read_signers` gives them; without any, nobody's signature is

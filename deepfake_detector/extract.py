@@ -97,8 +97,8 @@ def embed_samples(
 def as_files(
     listing: Listing,
     folder: Path,
-    sampling: Sampling | None = None,
-    progress: Callable[[int], object] = lambda done: None,
+    sampling: Sampling | None,
+    progress: Callable[[int], object],
 ) -> tuple[Listing, list[tuple[str, str]]]:
     """The same pictures as files that can be gone back to → (these, what is missing of clips as (name, note)).
 

@@ -1,4 +1,4 @@
-"""Files that a reader, or a kill at any moment, meets as they were or whole; locks; and names as tables and terminals can hold them."""
+"""Files that a reader, or a kill at any moment, meets as they were or whole; locks; names as tables, terminals and sentences hold them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -156,13 +156,16 @@ def in_one_line(text: str) -> str:
 
     A file's name may hold all of that, and would otherwise write lines of its own.
     """
-    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else _spelt(c) for c in spelt_out(text))
-
-
-def _spelt(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    shown = (c if c.isprintable() or unicodedata.category(c) == "Zs" else c.encode("unicode_escape").decode() for c in spelt_out(text))
+    return "".join(shown)
 
 
 def cut(text: str) -> str:
     """The text, or its beginning where it is longer than can be read in an error."""
     return text if len(text) <= _READABLE else f"{text[: _READABLE - 2]} …"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b and c`, of one or more."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

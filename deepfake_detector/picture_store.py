@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deepfake_detector import database
 from deepfake_detector.errors import StoreError
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import spelt_out, write_bytes
 
 MAY_PASS = ("timeout", "error")
 BY_SERVER = "status "  # so begins the detail of what a server refused
@@ -108,17 +108,17 @@ class PictureStore:
                 if row and row[2] not in (None, sha256):
                     outcome, detail, sha256, size = "changed", f"recorded with SHA-256 {row[2]}, now {sha256}", None, None
                 elif not self._is_there(sha256, size):
-                    write_atomically(self._path(sha256), lambda part: part.write_bytes(content))
+                    write_bytes(self._path(sha256), content)
             with self._lock, self._db:  # which commits, or rolls back what raises
                 self._db.execute("BEGIN IMMEDIATE")
-                row = self._db.execute("SELECT outcome, sha256, bytes FROM urls WHERE url = ?", (_text(url),)).fetchone()
+                row = self._db.execute("SELECT outcome, sha256, bytes FROM urls WHERE url = ?", (spelt_out(url),)).fetchone()
                 if row and row[0] == "ok" and self._is_there(*row[1:]):
                     return
                 self._db.execute(
                     "INSERT INTO urls VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (url) DO UPDATE SET outcome = excluded.outcome, "
                     "detail = excluded.detail, sha256 = coalesce(excluded.sha256, sha256), bytes = coalesce(excluded.bytes, bytes), "
                     "asked = asked + excluded.asked, at = excluded.at",
-                    (_text(url), outcome, _text(" ".join(detail.split())[:300]), sha256, size, asked, int(time.time())),
+                    (spelt_out(url), outcome, spelt_out(" ".join(detail.split())[:300]), sha256, size, asked, int(time.time())),
                 )
         except (OSError, sqlite3.Error) as error:
             raise self._trouble(error) from error
@@ -151,7 +151,7 @@ class PictureStore:
             return False
 
     def _row(self, url: str) -> tuple | None:
-        rows = self._query("SELECT outcome, detail, sha256, bytes, asked FROM urls WHERE url = ?", _text(url))
+        rows = self._query("SELECT outcome, detail, sha256, bytes, asked FROM urls WHERE url = ?", spelt_out(url))
         return rows[0] if rows else None
 
     def _query(self, statement: str, *values: object) -> list[tuple]:
@@ -166,8 +166,3 @@ class PictureStore:
             f"The store of fetched pictures {self.folder} can't be used ({error}). Check the disk, its free space and its permissions, "
             "or choose another folder."
         )
-
-
-def _text(value: str) -> str:
-    """What SQLite can hold: a list of URLs may contain half a surrogate pair."""
-    return value.encode(errors="backslashreplace").decode()

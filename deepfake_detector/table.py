@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from deepfake_detector import vectors
 from deepfake_detector.errors import TableError
-from deepfake_detector.files import check_place, cut, locked, remove_abandoned, spelt_out, sync, write_atomically
+from deepfake_detector.files import check_place, cut, locked, remove_abandoned, spelt_out, sync, write_atomically, write_bytes
 from deepfake_detector.types import Embeddings, EncoderSpec, Sample, made_differently
 
 FORMAT = 2
@@ -191,7 +191,7 @@ def _save(path: Path, chunks: Iterable[Chunk], columns: Sequence[str], spec: Enc
         write_atomically(path, write_table)
         own = {"format": FORMAT, "encoder": spec.to_json(), "dtype": dtype, "rows": count}
         whole = own | manifest | own  # in this order, whatever a manifest carried along says of itself
-        write_atomically(manifest_path(path), lambda part: part.write_text(json.dumps(whole, indent=2) + "\n"))
+        write_bytes(manifest_path(path), f"{json.dumps(whole, indent=2)}\n".encode())
     return count
 
 

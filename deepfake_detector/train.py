@@ -162,7 +162,7 @@ def finished(
         "split": sides.how,
         "train": counts(sides.training),
         "test": counts(sides.test),
-        "views": _views(sides.training),
+        "views": int((sides.training.rows["split"] == VIEW).sum()),
         "settings": {},
         "settings_tried": [],
     }
@@ -201,19 +201,19 @@ def fit_calibrated(
     rows = training.rows
     folds = (split.group_folds(rows, seed), split.real_source_folds(rows), split.generator_folds(rows))
     scored = [_held_out_scores(head_of, training, one, frames and frames.data) for one in folds]
-    calibration, thresholds, promise = fit_promise(*_held_out(rows, *(scores for scores, _ in scored)))
+    calibration, thresholds, promise = fit_promise(*held_out(rows, *(scores for scores, _ in scored)))
     log.info("fitting the head on %d pictures", len(training))
     head = head_of().learn(training.X, rows, watched)
     clips = {}
     for i, coding in enumerate(frames.codings if frames else ()):
         own = frames.looks_like == i
-        of_clips = _held_out(frames.data.rows[own].reset_index(drop=True), *(scores[own] for _, scores in scored))
+        of_clips = held_out(frames.data.rows[own].reset_index(drop=True), *(scores[own] for _, scores in scored))
         clips[coding] = fit_promise_of_clips(*of_clips, thresholds)
     return Fitted(head, calibration, thresholds, promise, clips)
 
 
-def _held_out(rows: pd.DataFrame, known: np.ndarray, new_source: np.ndarray, new_generator: np.ndarray) -> list[Scores]:
-    """What `fit_promise` takes, of (n,) scores of the same rows."""
+def held_out(rows: pd.DataFrame, known: np.ndarray, new_source: np.ndarray, new_generator: np.ndarray) -> list[Scores]:
+    """What `fit_promise` takes, of (n,) scores of the same rows, NaN where there is none."""
     labels, groups, own = rows["label"].to_numpy(), split.whole_groups(rows), split.in_their_own_right(rows)
     asked = ((known, REAL), (new_source, REAL), (known, FAKE), (new_generator, FAKE))
     return [judged(rows, groups, scores, own & (labels == label)) for scores, label in asked]
@@ -417,10 +417,6 @@ def counts(data: Embeddings) -> dict[str, dict[str, int]]:
     """Pictures by class and source, each once however many regions it has and whatever was made of it."""
     rows = data.rows[split.in_their_own_right(data.rows)].drop_duplicates(["path", "sha256"])
     return {name: rows[rows["label"] == label]["generator"].value_counts().sort_index().to_dict() for label, name in enumerate(LABEL_NAMES)}
-
-
-def _views(data: Embeddings) -> int:
-    return int((data.rows["split"] == VIEW).sum())
 
 
 def plot_curves(history: dict[str, list[float]], path: Path) -> None:

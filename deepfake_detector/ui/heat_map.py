@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
+from scipy.special import expit
 
 from deepfake_detector.images import as_address, open_picture
 from deepfake_detector.metrics import log_odds
@@ -76,7 +77,7 @@ def _coloured(picture: Image.Image, size: tuple[int, int], parts: Sequence[Part]
         there = np.s_[round(top * down) : round(bottom * down), round(left * across) : round(right * across)]
         total[there] += log_odds(part.p_fake)
         count[there] += 1
-    p_fake = 1 / (1 + np.exp(-total / np.maximum(count, 1)))
+    p_fake = expit(total / np.maximum(count, 1))
     low, high = max(thresholds.real, 1e-6), min(thresholds.fake, 1 - 1e-6)
     steps = (0, low, (low + high) / 2, high, 1)
     real, unsure, fake = (np.array(colour) for colour in _COLOURS)
