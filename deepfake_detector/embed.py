@@ -82,10 +82,8 @@ class Timing:
 
     waiting: float = 0.0
     encoding: float = 0.0
-    batches: int = 0
     encoded: int = 0
     cached: int = 0
-    errors: int = 0
 
 
 @dataclass
@@ -146,33 +144,27 @@ class Embedder:
         ahead: deque[Future[Prepared[Item]]] = deque()
         waiting: deque[Prepared[Item]] = deque()
         misses: dict[bytes, list[Prepared[Item]]] = {}  # of `waiting`: each distinct unknown picture, then its twins
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
-            source = iter(prepared)
-            try:
-                while True:
-                    while len(ahead) < 2 * self.batch_size + self.workers:
-                        try:
-                            ahead.append(pool.submit(next(source)))
-                        except StopIteration:
-                            break
-                    if not ahead:
-                        break
-                    began = time.perf_counter()
-                    one = ahead.popleft().result()
-                    timing.waiting += time.perf_counter() - began
-                    waiting.append(one)
-                    if one.prepared is not None:
-                        self._note_miss(one, misses)
-                    if sum(len(same[0].prepared) for same in misses.values()) >= self.batch_size or len(waiting) >= _MAX_WAITING:
-                        self._encode(misses, timing)
-                        misses = {}
-                    if not misses:
-                        yield from self._release(waiting, timing)
-                self._encode(misses, timing)
-                yield from self._release(waiting, timing)
-            finally:
-                for future in ahead:
-                    future.cancel()
+        source, pool = iter(prepared), ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
+        try:
+            while True:
+                ahead.extend(map(pool.submit, itertools.islice(source, 2 * self.batch_size + self.workers - len(ahead))))
+                if not ahead:
+                    break
+                began = time.perf_counter()
+                one = ahead.popleft().result()
+                timing.waiting += time.perf_counter() - began
+                waiting.append(one)
+                if one.prepared is not None:
+                    self._note_miss(one, misses)
+                if sum(len(same[0].prepared) for same in misses.values()) >= self.batch_size or len(waiting) >= _MAX_WAITING:
+                    self._encode(misses, timing)
+                    misses = {}
+                if not misses:
+                    yield from self._release(waiting, timing)
+            self._encode(misses, timing)
+            yield from self._release(waiting, timing)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def embed_one(self, content: bytes) -> Embedded[None]:
         """One picture's bytes in the calling thread; raises UnusablePicture."""
@@ -242,14 +234,12 @@ class Embedder:
             except CacheError as error:  # a full disk, say; the answers are there all the same
                 log.warning("what was embedded is not remembered: %s", error)
         timing.encoding += time.perf_counter() - began
-        timing.batches += 1
         timing.encoded += len(entries)
 
     def _release(self, waiting: deque[Prepared[Item]], timing: Timing) -> Iterator[Embedded[Item]]:
         while waiting:
             one = waiting.popleft()
             timing.cached += one.result.cached
-            timing.errors += one.result.error is not None
             yield one.result
 
 

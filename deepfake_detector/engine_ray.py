@@ -177,7 +177,6 @@ class RayEngine:
                 one = unfinished.setdefault(part, _Unfinished())
                 one.add(item)
                 timing.encoding += item.seconds
-                timing.batches += 1
                 if one.complete:
                     mark = "" if one.passing else item.chunk.mark
                     parts.write(self._file(part), one.table(), mark)
@@ -260,7 +259,6 @@ def _counted(outcomes: Iterator[Embedded[Take]], known: bool, timing: Timing) ->
         one.cached = known and not one.error
         timing.cached += one.cached
         timing.encoded += not known and not one.error
-        timing.errors += one.error is not None
         yield one
 
 

@@ -49,32 +49,21 @@ class Norms(Method):
         return clip_vit_b16_corners.Encoder(self.settings.device)
 
     def tune(self, data: Embeddings, paths: list[str], kept: Path, progress: Callable[[int], object]) -> Tuned:
-        return tune(data, paths, kept, self.settings, progress)
+        """What is learnt is in `kept`-PLAN.safetensors every 25 steps, and in the end the norms, too, as `kept`-PLAN.norms.safetensors.
 
-    def encoder(self, weights: Path, exact: bool) -> PictureEncoder:
-        encoder = clip_vit_b16_tuned.Encoder(self.settings.device, str(weights))
-        encoder.bfloat16 = self.settings.bfloat16 and not exact
-        return encoder
-
-
-def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, progress: Callable[[int], object]) -> Tuned:
-    """Learn from all rows of `data`, embeddings by clip_vit_b16_corners of the pictures at `paths` (alike in order).
-
-    What is learnt is in `kept`-PLAN.safetensors every 25 steps: a run that was killed goes on from there, a finished one is not done
-    again, and one of other settings leaves it as it is. Beside it the layer norms are written, as `kept`-PLAN.norms.safetensors.
-    `progress` counts pictures.
-    """
-    run = _Run(data, settings)
-    place = place_of(kept, run.plan, ".safetensors")
-    run.restore(place, progress)
-    batches = Batches(data.rows, settings.seed)
-    labels = data.rows["label"].to_numpy()
-    losses: list[float] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="see") as pool:
+        A run of another plan, by other settings or of other pictures, leaves both as they are.
+        """
+        steps, run = self.settings.steps, _Run(data, self.settings)
+        place = place_of(kept, run.plan, ".safetensors")
+        run.restore(place, progress)
+        batches = Batches(data.rows, self.settings.seed)
+        labels = data.rows["label"].to_numpy()
+        losses: list[float] = []
         ahead: deque[tuple[list[Look], list[Future[np.ndarray]]]] = deque()
-        numbers = iter(range(run.step, settings.steps))
+        numbers = iter(range(run.step, steps))
+        pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="see")
         try:
-            while run.step < settings.steps:
+            while run.step < steps:
                 while len(ahead) < 2 and (number := next(numbers, None)) is not None:
                     looks = batches.step(number)
                     ahead.append((looks, [pool.submit(see_window, look, paths[look.row], data.crop) for look in looks]))
@@ -82,16 +71,19 @@ def tune(data: Embeddings, paths: list[str], kept: Path, settings: Settings, pro
                 pixels = np.stack([one.result() for one in seen])
                 losses.append(run.learn(pixels, labels[[look.row for look in looks]] == FAKE))
                 progress(BATCH)
-                if run.step % _KEEP_EVERY == 0 or run.step == settings.steps:
-                    log.info("step %d of %d: loss %.3f", run.step, settings.steps, np.mean(losses[-_KEEP_EVERY:]))
+                if run.step % _KEEP_EVERY == 0 or run.step == steps:
+                    log.info("step %d of %d: loss %.3f", run.step, steps, np.mean(losses[-_KEEP_EVERY:]))
                     run.keep(place)
         finally:
-            for _, seen in ahead:
-                for one in seen:
-                    one.cancel()
-    norms = place.with_suffix(".norms.safetensors")
-    run.write_norms(norms)
-    return Tuned(norms, run.finished_head())
+            pool.shutdown(cancel_futures=True)
+        norms = place.with_suffix(".norms.safetensors")
+        run.write_norms(norms)
+        return Tuned(norms, run.finished_head())
+
+    def encoder(self, weights: Path, exact: bool) -> PictureEncoder:
+        encoder = clip_vit_b16_tuned.Encoder(self.settings.device, str(weights))
+        encoder.bfloat16 = self.settings.bfloat16 and not exact
+        return encoder
 
 
 class _Run:

@@ -119,7 +119,7 @@ class Transformer(Method):
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _learn(self, data: Embeddings, paths: list[str], place: Path, progress: Callable[[int], object]) -> None:
-        """Run the Trainer from where it was, and leave the finished model in `place`/encoder."""
+        """Run the Trainer from where it was to the end."""
         hf_classifier.transformers()
         import torch
         from transformers import Trainer, TrainingArguments, set_seed
@@ -164,19 +164,24 @@ class Transformer(Method):
             raise TrainingError(f"{device} has too little memory for {BATCH} pictures at once; take a smaller --base.") from error
         if recipe.adapter:
             model.vision_model = model.vision_model.merge_and_unload()
-        with tempfile.TemporaryDirectory(dir=place) as part:
-            model.to("cpu").save_pretrained(part, max_shard_size="100GB")
-            processor.save_pretrained(part)
-            fresh = Path(part) / "whole"
-            fresh.mkdir()
-            for name in hf_classifier.FILES:
-                shutil.move(Path(part) / name, fresh)
-                (fresh / name).chmod(0o644)  # safetensors makes private files
-            if (place / "encoder").exists():  # one that a crash of the machine has cut off
-                shutil.rmtree(place / "encoder")
-            fresh.rename(place / "encoder")
-        for checkpoint in place.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
+        _save(model, processor, place)
+
+
+def _save(model: Any, processor: Any, place: Path) -> None:
+    """What was learnt as `place`/encoder, whole at once, in place of all that it could have been gone on from."""
+    with tempfile.TemporaryDirectory(dir=place) as part:
+        model.to("cpu").save_pretrained(part, max_shard_size="100GB")
+        processor.save_pretrained(part)
+        fresh = Path(part) / "whole"
+        fresh.mkdir()
+        for name in hf_classifier.FILES:
+            shutil.move(Path(part) / name, fresh)
+            (fresh / name).chmod(0o644)  # safetensors makes private files
+        if (place / "encoder").exists():  # one that a crash of the machine has cut off
+            shutil.rmtree(place / "encoder")
+        fresh.rename(place / "encoder")
+    for checkpoint in place.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
 
 
 def _check_installed(method: str) -> None:
