@@ -180,7 +180,7 @@ class Learning:
     def shown(self, model: Bundle, rows: np.ndarray) -> EmbeddingHead:
         part = self.training.take(rows)
         part = replace(part, rows=part.rows.assign(group=part.rows["path"]))  # a visitor's pictures carry no groups
-        return adapt(model, part, "m").bundle.head
+        return adapt(model, part, "m").head
 
     def area(self, head: EmbeddingHead, reals: np.ndarray, fakes: np.ndarray) -> float:
         truth = np.repeat([REAL, FAKE], [len(reals), len(fakes)])

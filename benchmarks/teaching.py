@@ -58,7 +58,7 @@ def asked_about_the_rest(
     given = np.concatenate([of_class[one][:n] for one, n in zip((REAL, FAKE), shown, strict=True)])
     shown_at_most = np.concatenate([rows[:most] for rows in of_class.values()])
     rest = np.flatnonzero(~np.isin(groups, groups[shown_at_most]))  # the same whatever is shown
-    answering = adapt(model, data.take(given), "taught").bundle if len(given) else model
+    answering = adapt(model, data.take(given), "taught") if len(given) else model
     p_fake, fake = answering.p_fake_of(data.take(rest)), label[rest] == FAKE
     answers = np.array([answering.thresholds.answer(p) for p in p_fake])
     return auroc(label[rest], p_fake), *((answers[of] == said).mean() for of, said in ((~fake, "fake"), (fake, "fake"), (fake, "real")))

@@ -14,7 +14,6 @@ import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,31 +35,11 @@ from deepfake_detector.versions import versions
 FEWEST = 10
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A source or generator that was shown by `n` pictures: how many of them the old and the new model answer real, unsure and fake of.
-
-    The new one's answers are of pictures that it was not shown: each is judged by what was learnt from the others.
-    """
-
-    name: str
-    label: int
-    n: int
-    before: dict[str, int]
-    after: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """The new model, and what came of each source and generator that it was shown."""
-
-    bundle: Bundle
-    shown: list[Shown]
-
-
-def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> Adapted:
+def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> Bundle:
     """Learn `pictures`, embedded as the model takes them, as new sources of real pictures or new generators.
 
+    What the new model's manifest has of those `shown` to it is how many of each the old and the new one answer real, unsure and fake of.
+    The new one's answers are of pictures that it was not shown: each is judged by what was learnt from the others.
     Raises TrainingError for a model that keeps nothing to learn by, too few pictures of a place, a place that the model knows already,
     or a picture that is said to be both real and fake.
     """
@@ -81,14 +60,20 @@ def adapt(model: Bundle, pictures: Embeddings, name: str, command: str = "") -> 
         after[fold == i] = _answers(model, fitted, pictures.X[fold == i])
     before = _answers(model, model.head, pictures.X)
     shown = [
-        Shown(place, int(label), len(own), dict(Counter(before[own])), dict(Counter(after[own])))
+        {
+            "name": place,
+            "label": LABEL_NAMES[label],
+            "n": len(own),
+            "before": dict(Counter(before[own])),
+            "after": dict(Counter(after[own])),
+        }
         for (label, place), own in sorted(pictures.rows.groupby(["label", "generator"]).indices.items())
     ]
     joined = recall.joined(looks, lessons)
     manifest = _manifest(model, shown, command)
     learnt = None if model.learnt is None else np.union1d(model.learnt, fingerprints(pictures.rows))
-    bundle = dataclasses.replace(model, name=name, head=_fit(model, recall, joined), manifest=manifest, remembered=joined, learnt=learnt)
-    return Adapted(completed(bundle), shown)
+    head = _fit(model, recall, joined)
+    return completed(dataclasses.replace(model, name=name, head=head, manifest=manifest, remembered=joined, learnt=learnt))
 
 
 def embed_shown(
@@ -141,15 +126,14 @@ def _check(model: Bundle, recall: Recall, rows: pd.DataFrame, groups: np.ndarray
         )
 
 
-def _manifest(model: Bundle, shown: list[Shown], command: str) -> dict[str, Any]:
+def _manifest(model: Bundle, shown: list[dict[str, Any]], command: str) -> dict[str, Any]:
     """The model's own, without what was measured, since that was another head; what it promises stays, as its thresholds do."""
     manifest = {key: value for key, value in model.manifest.items() if key not in ("scores", "elsewhere")}
     training = manifest["training"]
     counts = {name: dict(training["train"][name]) for name in LABEL_NAMES}
     for one in shown:
-        counts[LABEL_NAMES[one.label]][one.name] = one.n
-    told = [dataclasses.asdict(one) | {"label": LABEL_NAMES[one.label]} for one in shown]
-    changed = training | {"train": counts, "adapted_from": model.name, "shown": told, "command": command}
+        counts[one["label"]][one["name"]] = one["n"]
+    changed = training | {"train": counts, "adapted_from": model.name, "shown": shown, "command": command}
     promise = {key: value for key, value in manifest["promise"].items() if key != "percentiles"}
     return manifest | {"promise": promise, "training": changed, "versions": versions()}
 

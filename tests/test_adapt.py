@@ -53,18 +53,18 @@ def test_photographs_that_look_fake_are_not_called_so_once_their_source_is_known
     photographs, others, fakes = pictures(NEW, 40), pictures(NEW, 200, seed=1), pictures({"g": KNOWN["g"]}, 200, seed=2)
     done = adapt(model, photographs, "mine")
     truth = np.repeat([REAL, FAKE], 200)
-    before, after = (auroc(truth, np.concatenate([one.p_fake(others.X), one.p_fake(fakes.X)])) for one in (model, done.bundle))
+    before, after = (auroc(truth, np.concatenate([one.p_fake(others.X), one.p_fake(fakes.X)])) for one in (model, done))
     assert before < 0.85
     assert after > before + 0.04
     assert (model.p_fake(others.X) >= 0.5).mean() > 0.5
-    first, adapted = ((one.p_fake(others.X) >= one.thresholds.fake).mean() for one in (model, done.bundle))
+    first, adapted = ((one.p_fake(others.X) >= one.thresholds.fake).mean() for one in (model, done))
     assert adapted < first - 0.15
     known = pictures(KNOWN, 200, seed=3)
-    assert auroc(known.rows["label"].to_numpy(), done.bundle.p_fake(known.X)) > 0.95
-    [shown] = done.shown
-    assert (shown.name, shown.label, shown.n) == ("archive", REAL, 40)
-    assert shown.before.get("real", 0) < shown.after["real"]
-    assert sum(shown.before.values()) == sum(shown.after.values()) == 40
+    assert auroc(known.rows["label"].to_numpy(), done.p_fake(known.X)) > 0.95
+    [shown] = shown_to(done)
+    assert (shown["name"], shown["label"], shown["n"]) == ("archive", "real", 40)
+    assert shown["before"].get("real", 0) < shown["after"]["real"]
+    assert sum(shown["before"].values()) == sum(shown["after"].values()) == 40
 
 
 def test_a_generator_that_it_misses_is_found_once_it_was_shown_and_real_pictures_stay_real(model):
@@ -75,15 +75,19 @@ def test_a_generator_that_it_misses_is_found_once_it_was_shown_and_real_pictures
     asked, known = unlike.X[40:], pictures(KNOWN, 200, seed=3)
     reals = known.X[known.rows["label"] == REAL]
     truth = np.repeat([REAL, FAKE], [len(reals), len(asked)])
-    before, after = (auroc(truth, np.concatenate([one.p_fake(reals), one.p_fake(asked)])) for one in (model, done.bundle))
+    before, after = (auroc(truth, np.concatenate([one.p_fake(reals), one.p_fake(asked)])) for one in (model, done))
     assert before < 0.7
     assert after > before + 0.1
-    assert auroc(known.rows["label"].to_numpy(), done.bundle.p_fake(known.X)) > 0.95
-    assert (done.bundle.p_fake(reals) >= done.bundle.thresholds.fake).mean() < 0.1
-    [shown] = done.shown
-    assert (shown.name, shown.label) == ("new", FAKE)
-    assert shown.after.get("real", 0) < shown.before["real"]
-    assert done.bundle.manifest["training"]["train"]["fake"]["new"] == 40
+    assert auroc(known.rows["label"].to_numpy(), done.p_fake(known.X)) > 0.95
+    assert (done.p_fake(reals) >= done.thresholds.fake).mean() < 0.1
+    [shown] = shown_to(done)
+    assert (shown["name"], shown["label"]) == ("new", "fake")
+    assert shown["after"].get("real", 0) < shown["before"]["real"]
+    assert done.manifest["training"]["train"]["fake"]["new"] == 40
+
+
+def shown_to(taught) -> list[dict]:
+    return taught.manifest["training"]["shown"]
 
 
 def together(*parts: Embeddings) -> Embeddings:
@@ -93,19 +97,19 @@ def together(*parts: Embeddings) -> Embeddings:
 
 def test_a_source_and_a_generator_are_learnt_at_once_and_told_apart(model):
     done = adapt(model, together(pictures(NEW, 30), pictures({"new": (FAKE, 2.0, 3.0)}, 20, seed=1)), "mine")
-    assert [(one.name, one.label, one.n) for one in done.shown] == [("archive", REAL, 30), ("new", FAKE, 20)]
+    assert [(one["name"], one["label"], one["n"]) for one in shown_to(done)] == [("archive", "real", 30), ("new", "fake", 20)]
     asked = pictures(NEW | {"new": (FAKE, 2.0, 3.0)}, 200, seed=2)
-    before, after = (auroc(asked.rows["label"].to_numpy(), one.p_fake(asked.X)) for one in (model, done.bundle))
+    before, after = (auroc(asked.rows["label"].to_numpy(), one.p_fake(asked.X)) for one in (model, done))
     assert after > before
-    told = describe(done.bundle.manifest)
+    told = describe(done.manifest)
     assert "| archive | 30 real |" in told
     assert "| new | 20 fake |" in told
-    right = [sum(dict(getattr(one, when)).get(("real", "fake")[one.label], 0) for one in done.shown) for when in ("before", "after")]
+    right = [sum(one[when].get(one["label"], 0) for one in shown_to(done)) for when in ("before", "after")]
     assert right[1] > right[0]
     assert f"Of these 50 pictures answered rightly: {right[0]} before, {right[1]} now;" in told
     assert "It did not help" not in told
     shown = [{"name": "a", "label": "real", "n": 9, "before": {"unsure": 9}, "after": {"real": 1, "fake": 2, "unsure": 6}}]
-    worse = describe({"training": done.bundle.manifest["training"] | {"shown": shown}})
+    worse = describe({"training": done.manifest["training"] | {"shown": shown}})
     assert "Of these 9 pictures answered rightly: 0 before, 1 now; wrongly: 0 before, 2 now. It did not help." in worse
 
 
@@ -121,7 +125,7 @@ def test_what_it_tells_of_its_answers_is_of_photographs_that_it_was_not_shown(mo
     assert len(whole) == 10
     assert len(parts) == 5
     assert set.intersection(*parts) == set()
-    assert sum(done.shown[0].after.values()) == 20
+    assert sum(shown_to(done)[0]["after"].values()) == 20
 
 
 def row(counted) -> str:
@@ -131,25 +135,25 @@ def row(counted) -> str:
 def test_an_adapted_model_is_read_back_the_same_and_learns_a_second_source(model, tmp_path):
     bundle.save(model, tmp_path / "m")  # as it is taught in use: from a folder, into another
     done = adapt(bundle.load(tmp_path / "m"), pictures(NEW, 30), "mine", "the command")
-    bundle.save(done.bundle, tmp_path / "mine")
+    bundle.save(done, tmp_path / "mine")
     read = bundle.load(tmp_path / "mine")
     assert (read.thresholds, read.calibration) == (model.thresholds, model.calibration)
     assert model.kept_apart(0.5)
     assert not read.kept_apart(0.5)  # what was taught may have moved those
-    assert done.bundle.fingerprint == read.fingerprint, "a report that was kept names the model that was saved"
+    assert done.fingerprint == read.fingerprint, "a report that was kept names the model that was saved"
     asked = pictures(KNOWN | NEW, 20, seed=4)
-    assert np.array_equal(read.p_fake(asked.X), done.bundle.p_fake(asked.X))
+    assert np.array_equal(read.p_fake(asked.X), done.p_fake(asked.X))
     training = read.manifest["training"]
     assert (read.name, training["adapted_from"], training["command"]) == ("mine", "m", "the command")
     assert training["train"]["real"]["archive"] == 30
-    [shown] = done.shown
-    assert [one["after"] for one in training["shown"]] == [shown.after]
+    [shown] = training["shown"]
+    assert [shown] == shown_to(done)
     assert len(read.recall.rows) == len(model.recall.rows) + 30
     told = describe(read.manifest)
     assert "This model is m, which has learnt" in told
-    assert f"| archive | 30 real | {row(shown.before)} | {row(shown.after)} |" in told
+    assert f"| archive | 30 real | {row(shown['before'])} | {row(shown['after'])} |" in told
     assert "AUROC" not in told, "the figures were of another head"
-    again = adapt(read, pictures({"phone": (REAL, 0.0, -4.0)}, 30), "both").bundle
+    again = adapt(read, pictures({"phone": (REAL, 0.0, -4.0)}, 30), "both")
     assert {"archive", "phone"} <= set(again.manifest["training"]["train"]["real"])
     photographs = pictures(NEW, 200, seed=5).X
     first, both = ((one.p_fake(photographs) >= one.thresholds.fake).mean() for one in (model, again))
@@ -158,7 +162,7 @@ def test_an_adapted_model_is_read_back_the_same_and_learns_a_second_source(model
 
 def test_with_nothing_new_to_learn_the_model_stays_as_it_is(model):
     asked = pictures(KNOWN, 100, seed=6)
-    same = adapt(model, pictures({"more": KNOWN["b"]}, 10, seed=7), "mine").bundle
+    same = adapt(model, pictures({"more": KNOWN["b"]}, 10, seed=7), "mine")
     assert np.abs(same.p_fake(asked.X) - model.p_fake(asked.X)).mean() < 0.02
 
 
@@ -173,7 +177,7 @@ def test_it_learns_inside_the_directions_that_it_kept_as_it_would_in_all(model):
 
     whole = LogisticRegression(C=1e-2, max_iter=2000).fit(X, both["label"], split.weights(both))
     asked = learnt.head.pipeline_[0].transform(pictures(NEW, 50, seed=8).X) @ learnt.recall.basis
-    adapted = adapt(learnt, photographs, "mine").bundle
+    adapted = adapt(learnt, photographs, "mine")
     np.testing.assert_allclose(adapted.head.p_fake(pictures(NEW, 50, seed=8).X), whole.predict_proba(asked)[:, 1], atol=1e-3)
 
 

@@ -92,7 +92,7 @@ def test_where_all_fakes_are_painted_anew_they_are_fakes_like_any_other():
     data = looked_at_twice({name: KNOWN[name] for name in "abc"} | {"repainted": (FAKE, -3.0, 0.0)}, 60)
     head, plain = two_looks.Head().learn(data.X, data.rows), two_looks.Head().learn(data.X, data.rows.replace("repainted", "g"))
     np.testing.assert_array_equal(head.p_fake(data.X), plain.p_fake(data.X))
-    taught = adapt(train(data, "two_looks", "m").bundle, looked_at_twice({"h": KNOWN["h"]}, 30), "taught").bundle
+    taught = adapt(train(data, "two_looks", "m").bundle, looked_at_twice({"h": KNOWN["h"]}, 30), "taught")
     asked = looked_at_twice({name: KNOWN[name] for name in "abch"}, 100, seed=4)
     assert auroc(asked.rows["label"].to_numpy(), taught.p_fake(asked.X)) > 0.85
 
@@ -141,7 +141,7 @@ def test_a_head_that_learnt_both_apart_is_saved_loaded_and_taught(tmp_path):
     new = {"archive": (REAL, -3.0, 3.0)}
     asked = looked_at_twice(new, 50, seed=8)
     np.testing.assert_array_equal(model.p_fake(asked.X), done.bundle.p_fake(asked.X))
-    taught = adapt(model, looked_at_twice(new, 30), "taught").bundle
+    taught = adapt(model, looked_at_twice(new, 30), "taught")
     assert taught.p_fake(asked.X).mean() < model.p_fake(asked.X).mean() - 0.1
     known = opposite(100, seed=9)
     assert auroc(known.rows["label"].to_numpy(), taught.p_fake(known.X)) > 0.85
@@ -154,7 +154,7 @@ def test_a_model_is_saved_loaded_and_taught(tmp_path):
     bundle.save(done.bundle, tmp_path / "m")
     model, asked = bundle.load(tmp_path / "m"), looked_at_twice(NEW, 50, seed=8)
     np.testing.assert_array_equal(model.p_fake(asked.X), done.bundle.p_fake(asked.X))
-    taught = adapt(model, looked_at_twice(NEW, 30), "taught").bundle
+    taught = adapt(model, looked_at_twice(NEW, 30), "taught")
     assert taught.p_fake(asked.X).mean() < model.p_fake(asked.X).mean() - 0.1
     bundle.save(taught, tmp_path / "taught")
     np.testing.assert_allclose(bundle.load(tmp_path / "taught").p_fake(asked.X), taught.p_fake(asked.X), atol=1e-6)
@@ -170,7 +170,7 @@ def test_real_pictures_are_learnt_and_taught_whatever_their_source_is_called():
     np.testing.assert_allclose(one.p_fake(asked), other.p_fake(asked), atol=0.02)
     (source,) = NEW
     shown = [looked_at_twice({name: NEW[source]}, 20, seed=6) for name in ("archive", "my repainted house")]
-    taught = [adapt(one, pictures, "mine").bundle.p_fake(asked) for pictures in shown]
+    taught = [adapt(one, pictures, "mine").p_fake(asked) for pictures in shown]
     np.testing.assert_allclose(*taught, atol=1e-3)
 
 

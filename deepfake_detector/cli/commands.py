@@ -87,7 +87,6 @@ def _adapt(arguments: argparse.Namespace) -> int:
     from deepfake_detector.adapt import adapt, embed_shown, recall_of
     from deepfake_detector.datasets.folder import named_folders
     from deepfake_detector.detect import DEFAULT_MODEL
-    from deepfake_detector.types import LABEL_NAMES
 
     if not arguments.real and not arguments.fake:
         raise DetectorError("There is nothing to learn: give a folder of pictures with --real, --fake or both.")
@@ -103,13 +102,14 @@ def _adapt(arguments: argparse.Namespace) -> int:
     progress.close()
     for path, reason in skipped:
         say(f"{path}: {reason}", file=sys.stderr)
-    done = adapt(model, pictures, out.name, command_line())
-    bundle.save(done.bundle, out)
+    taught = adapt(model, pictures, out.name, command_line())
+    bundle.save(taught, out)
     answers = ("real", "unsure", "fake")
     say(f"{'':28}{model.name:^24}{out.name:^24}", f"{'':28}{f'{answers[0]:>8}{answers[1]:>8}{answers[2]:>8}' * 2}")
-    for one in done.shown:
-        counts = "".join(f"{counted.get(answer, 0):8}" for counted in (one.before, one.after) for answer in answers)
-        say(f"{f'{one.n} {LABEL_NAMES[one.label]}, {one.name}':28}{counts}")
+    for one in taught.manifest["training"]["shown"]:
+        counts = "".join(f"{one[when].get(answer, 0):8}" for when in ("before", "after") for answer in answers)
+        what = f"{one['n']} {one['label']}, {one['name']}"
+        say(f"{what:28}{counts}")
     say(f"Each picture was judged by what {out.name} learns from the others.")
     say(f"{out}: {model.name}, which has learnt these too. Measure it with evaluate.py, on pictures that it was not shown.")
     return 0

@@ -162,4 +162,4 @@ def learn(base: Detector, boxes: Sequence[Box], known: Corrections, progress: An
     progress(None, desc="Learning")
     pictures = beside(shown, known, {box.label: box.name for box in boxes})
     names = ", ".join(dict.fromkeys(pictures.rows["generator"]))
-    return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}").bundle), skipped
+    return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}")), skipped
