@@ -28,7 +28,7 @@ from deepfake_detector.finetune.method import Method, Settings, Tuned
 from deepfake_detector.heads import EmbeddingHead
 from deepfake_detector.metrics import auroc
 from deepfake_detector.train import Fitted, Training, alike_in, check_trainable, finished, fit_promise, judged, two_sides
-from deepfake_detector.types import FAKE, REAL, Embeddings, Thresholds
+from deepfake_detector.types import FAKE, REAL, Embeddings, Sample, Thresholds
 from deepfake_detector.video import Sampling, is_video
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,50 @@ def _auroc(real: Scores, fake: Scores) -> float:
     return auroc(np.repeat([REAL, FAKE], [len(real.p_fake), len(fake.p_fake)]), np.concatenate([real.p_fake, fake.p_fake]))
 
 
+@dataclass(frozen=True)
+class _Tuning:
+    """What all runs have in common: the method and its `seed`, the pictures by their names, and the folder for what is learnt."""
+
+    method: Method
+    seed: int
+    crop: str
+    cache: Cache | None
+    samples: dict[str, Sample]
+    kept: Path
+    progress: Callable[[int], object]
+
+    def tuned(self, part: Embeddings, file: str) -> Tuned:
+        return self.method.tune(part, [self.samples[name].path for name in part.rows["path"]], self.kept / file, self.progress)
+
+    def embedded(self, part: Embeddings, weights: Path, exact: bool = False) -> Embeddings:
+        """The same rows, by the encoder with these weights; for thresholds the rounder one will do."""
+        encoder = self.method.encoder(weights, exact)
+        wanted = Listing([self.samples[name] for name in part.rows["path"].unique()])
+        found, _ = embed_samples(wanted, Embedder(encoder, self.crop, self.cache))
+        if not found.rows["path"].reset_index(drop=True).equals(part.rows["path"].reset_index(drop=True)):
+            raise DatasetError("The pictures have changed since they were embedded. Run the same command again.")
+        return replace(part, X=found.X, spec=encoder.spec)
+
+    def head_of(self, one: Tuned, part: Embeddings, exact: bool = False) -> EmbeddingHead:
+        """The head that learnt with the encoder, or else one that learns from its embeddings of the same pictures."""
+        if one.head:
+            return one.head
+        X = self.embedded(part, one.weights, exact).X
+        return registry.load("heads", self.method.head).Head(self.seed).learn(X, part.rows)
+
+    def judged_without(self, fold: split.LeftOut, training: Embeddings, file: str) -> Judged:
+        """What a run on the rest of the training side says of what the fold leaves out."""
+        part = training.take(fold.learn)
+        one = self.tuned(part, file)
+        at = np.concatenate([fold.known, fold.new])
+        asked, groups = training.take(at), split.whole_groups(training.rows)[at]
+        scores = self.head_of(one, part).p_fake(self.embedded(asked, one.weights).X)
+        new, fake = np.arange(len(at)) >= len(fold.known), (asked.rows["label"] == FAKE).to_numpy()
+        remade = asked.rows["generator"].map(is_remade).to_numpy(bool)
+        which = (~new & ~fake, new & ~fake, ~new & fake, new & fake, new & fake & ~remade)
+        return Judged(fold, *(judged(asked.rows, groups, scores, each) for each in which))
+
+
 def finetune(
     listing: Listing,
     crop: str,
@@ -144,44 +188,19 @@ def finetune(
     training = sides.training
     told_alike, alike = alike_in(sides)  # by the first look: an encoder that was tuned to real and fake sees no single pictures
     plan = split.left_out_folds(training.rows, folds)  # before hours of work: it may not be possible
-    progress = bar((len(plan) + 1) * settings.steps * BATCH)
-
-    def tuned(part: Embeddings, file: str) -> Tuned:
-        return method.tune(part, [samples[name].path for name in part.rows["path"]], kept / file, progress)
-
-    def embedded(part: Embeddings, weights: Path, exact: bool = False) -> Embeddings:
-        """The same rows, by the encoder with these weights; for thresholds the rounder one will do."""
-        encoder = method.encoder(weights, exact)
-        wanted = Listing([samples[name] for name in part.rows["path"].unique()])
-        found, _ = embed_samples(wanted, Embedder(encoder, crop, cache))
-        if not found.rows["path"].reset_index(drop=True).equals(part.rows["path"].reset_index(drop=True)):
-            raise DatasetError("The pictures have changed since they were embedded. Run the same command again.")
-        return replace(part, X=found.X, spec=encoder.spec)
-
-    def head_of(one: Tuned, part: Embeddings, exact: bool = False) -> EmbeddingHead:
-        """The head that learnt with the encoder, or else one that learns from its embeddings of the same pictures."""
-        return one.head or registry.load("heads", method.head).Head(settings.seed).learn(embedded(part, one.weights, exact).X, part.rows)
-
-    truth, groups = training.rows["label"].to_numpy(), split.whole_groups(training.rows)
-    remade = np.array([is_remade(name) for name in training.rows["generator"]])
+    tuning = _Tuning(method, settings.seed, crop, cache, samples, kept, bar((len(plan) + 1) * settings.steps * BATCH))
     runs = []
     for i, fold in enumerate(plan):
         log.info("run %d of %d: without %s", i + 1, len(plan) + 1, split.without(fold.generators, fold.sources))
-        part = training.take(fold.learn)
-        one = tuned(part, f"fold{i}")
-        at = np.concatenate([fold.known, fold.new])
-        new, fake = np.arange(len(at)) >= len(fold.known), truth[at] == FAKE
-        scores = head_of(one, part).p_fake(embedded(training.take(at), one.weights).X)
-        asked = (~new & ~fake, new & ~fake, ~new & fake, new & fake, new & fake & ~remade[at])
-        runs.append(Judged(fold, *(judged(training.rows.iloc[at], groups[at], scores, each) for each in asked)))
+        runs.append(tuning.judged_without(fold, training, f"fold{i}"))
         log.info("told what it was without apart with AUROC %.3f", _auroc(runs[-1].new_real, runs[-1].new_fake))
     calibration, thresholds, promise = promise_of(runs)
     told = told_by_the_others(runs)
     all_new = all(fold.generators and fold.sources for fold in plan)
     log.info("run %d of %d: all that may be learnt from", len(plan) + 1, len(plan) + 1)
-    final = tuned(training, "all")
-    head = head_of(final, training, exact=True)
-    sides = replace(sides, test=embedded(sides.test, final.weights, exact=True))
+    final = tuning.tuned(training, "all")
+    head = tuning.head_of(final, training, exact=True)
+    sides = replace(sides, test=tuning.embedded(sides.test, final.weights, exact=True))
     facts = {
         "seed": settings.seed,
         "settings_tried": [{"settings": {}, "unseen_auroc": float(np.mean([one["auroc"] for one in told]))}] if all_new else [],
