@@ -15,9 +15,10 @@ import numpy as np
 from scipy.special import expit
 
 from deepfake_detector.errors import TrainingError
-from deepfake_detector.metrics import Curve, Ranking, Statistic, checked, log_odds, need_both
+from deepfake_detector.metrics import Ranking, Statistic, checked, log_odds, need_both
 from deepfake_detector.types import FAKE, REAL
 
+DRAWS = 1000
 FEWEST = 5  # groups of a class that an interval can be told from: of three, even the widest covers the truth 78 times in 100
 STRAY = 0.05  # of a class's rows may lie in a group that is the only one of its kind, and so comes up once in every draw
 AREAS = ("auroc", "ap")  # figures that are areas under a curve, and near 1 where a detector is any good
@@ -25,7 +26,7 @@ CHUNK = 500_000  # counts held at a time (draws × rows), 4 MB an array: small e
 
 
 def bootstrap(
-    labels: Any, p_fake: Any, statistics: dict[str, Statistic], draws: int = 1000, seed: int = 0, groups: Any = None
+    labels: Any, p_fake: Any, statistics: dict[str, Statistic], draws: int = DRAWS, groups: Any = None
 ) -> dict[str, tuple[float, float] | None]:
     """95 % intervals by name; None where some draw leaves the figure undefined, or a class that it needs has fewer than FEWEST groups.
 
@@ -41,7 +42,7 @@ def bootstrap(
     labels, p_fake = checked(labels, p_fake)
     groups = _as_groups(labels, groups)
     ranking, fewest = Ranking(labels, p_fake), _fewest(labels, groups)
-    curves = map(ranking.curve, _draws(labels, draws, seed, groups))
+    curves = map(ranking.curve, _draws(labels, draws, groups))
     values = np.concatenate([[statistic(curve) for statistic in statistics.values()] for curve in curves], axis=1)
     whole = ranking.curve(np.ones((1, len(labels))))
     found: dict[str, tuple[float, float] | None] = {}
@@ -57,16 +58,8 @@ def bootstrap(
     return found
 
 
-def paired_difference(
-    labels: Any,
-    p_a: Any,
-    p_b: Any,
-    draws: int = 1000,
-    seed: int = 0,
-    groups: Any = None,
-    statistic: Statistic = Curve.auroc,
-) -> tuple[float, tuple[float, float] | None]:
-    """a's figure minus b's on the same pictures, and the 95 % interval from drawing both together (see `bootstrap`).
+def paired_difference(labels: Any, p_a: Any, p_b: Any, groups: Any = None) -> tuple[float, tuple[float, float] | None]:
+    """a's AUROC minus b's on the same pictures, and the 95 % interval from drawing both together (see `bootstrap`).
 
     None where that can't be told, as where both tell all pictures apart, though each in an order of its own.
     """
@@ -76,9 +69,9 @@ def paired_difference(
     a, b = (Ranking(labels, p) for p in scores)
 
     def difference(weights: np.ndarray) -> np.ndarray:
-        return statistic(a.curve(weights)) - statistic(b.curve(weights))
+        return a.curve(weights).auroc() - b.curve(weights).auroc()
 
-    drawn = np.concatenate([difference(weights) for weights in _draws(labels, draws, seed, groups)])
+    drawn = np.concatenate([difference(weights) for weights in _draws(labels, DRAWS, groups)])
     fewest, same = _fewest(labels, groups), np.array_equal(a.order, b.order)
     told = fewest and not np.isnan(drawn).any() and (same or drawn.min() < drawn.max())
     return float(difference(np.ones((1, len(labels))))[0]), _percentiles(drawn, fewest) if told else None
@@ -186,8 +179,8 @@ def _fewest(labels: np.ndarray, groups: np.ndarray) -> int:
     return min((count for count in counts if count >= FEWEST), default=0)
 
 
-def _draws(labels: np.ndarray, draws: int, seed: int, group_of: np.ndarray) -> Iterator[np.ndarray]:
-    """How often each row comes up, (some draws, n) at a time: groups drawn with replacement among those of their classes.
+def _draws(labels: np.ndarray, draws: int, group_of: np.ndarray) -> Iterator[np.ndarray]:
+    """How often each row comes up, (some draws, n) at a time: groups drawn with replacement among those of their classes, alike each time.
 
     NaN for a class of fewer than FEWEST groups: a few pictures, or the frames of a few clips, don't tell how others would vary. The same
     where more than a few of its rows are of a group that is alone of its kind: it comes up once in every draw, and seems sure.
@@ -196,7 +189,7 @@ def _draws(labels: np.ndarray, draws: int, seed: int, group_of: np.ndarray) -> I
     has_fake, has_real = (np.bincount(group_of, labels == label, count) > 0 for label in (FAKE, REAL))
     strata = [np.flatnonzero(members) for members in (has_fake & ~has_real, has_real & ~has_fake, has_fake & has_real)]
     frozen = np.isin(group_of, np.concatenate([np.empty(0, int), *(members for members in strata if len(members) == 1)]))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     size = max(1, CHUNK // n)
     for start in range(0, draws, size):
         rows = np.arange(min(size, draws - start))[:, None]

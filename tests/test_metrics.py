@@ -227,11 +227,11 @@ def test_a_weighted_row_is_a_repeated_row(tied):
 def test_draws_keep_the_classes_and_the_groups():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0, 1])
     groups = np.array(list("aabgccdheeff"))  # a, b, g real; c, d, h fake; e, f both
-    for weights in intervals._draws(labels, 200, 0, np.arange(len(labels))):
+    for weights in intervals._draws(labels, 200, np.arange(len(labels))):
         assert weights.shape == (200, 12)
         assert (weights[:, labels == 0].sum(axis=1) == 6).all()
         assert (weights[:, labels == 1].sum(axis=1) == 6).all()
-    for weights in intervals._draws(labels, 200, 0, np.unique(groups, return_inverse=True)[1]):
+    for weights in intervals._draws(labels, 200, np.unique(groups, return_inverse=True)[1]):
         for group in "acef":
             assert (np.ptp(weights[:, groups == group], axis=1) == 0).all()
         assert (weights @ labels > 0).all()
@@ -257,9 +257,8 @@ def test_bootstrap_is_repeatable_in_chunks_and_holds_the_figure(monkeypatch):
         low, high = between[name]
         assert low < row[name] < high, name
     assert intervals.bootstrap(labels, p, named, draws=200) == between
-    assert intervals.bootstrap(labels, p, named, draws=200, seed=1) != between
     monkeypatch.setattr(intervals, "CHUNK", 300 * 7)
-    assert sum(len(weights) for weights in intervals._draws(labels, 200, 0, np.arange(len(labels)))) == 200
+    assert sum(len(weights) for weights in intervals._draws(labels, 200, np.arange(len(labels)))) == 200
     chunked = intervals.bootstrap(labels, p, named, draws=200)
     assert chunked["auroc"] == pytest.approx(between["auroc"], abs=0.01)
 
@@ -374,7 +373,7 @@ def test_delong_agrees_with_the_definition_and_the_paired_bootstrap(decimals):
     assert error == pytest.approx(math.sqrt(variance))
     assert p_value == pytest.approx(math.erfc(difference / error / math.sqrt(2)))
 
-    paired, (low, high) = intervals.paired_difference(labels, a, b, draws=2000)
+    paired, (low, high) = intervals.paired_difference(labels, a, b)
     assert paired == pytest.approx(difference)
     assert (high - low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
 
@@ -392,14 +391,15 @@ def test_delong_is_fair_to_equals():
     assert 0.02 <= np.mean(np.array(p_values) < 0.05) <= 0.09
 
 
-def test_paired_difference_takes_groups_and_other_figures():
+def test_paired_difference_takes_groups():
     labels, a, b = detectors()
-    assert intervals.paired_difference(labels, a, a, draws=50) == (0, (0, 0))
-    difference, (low, high) = intervals.paired_difference(
-        labels, a, b, draws=50, groups=np.arange(300) // 3, statistic=lambda curve: curve.tpr_at_fpr(0.05)
-    )
-    assert difference == tpr_at_fpr(labels, a, 0.05) - tpr_at_fpr(labels, b, 0.05)
-    assert low <= difference <= high
+    assert intervals.paired_difference(labels, a, a) == (0, (0, 0))
+    alone, (low, high) = intervals.paired_difference(labels, a, b)
+    difference, (lowest, highest) = intervals.paired_difference(labels, a, b, groups=np.arange(300) // 3)
+    assert difference == alone == metrics.auroc(labels, a) - metrics.auroc(labels, b)
+    assert low < difference < high
+    assert lowest < difference < highest
+    assert (lowest, highest) != (low, high)
 
 
 # a promise about a rate

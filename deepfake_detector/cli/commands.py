@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`python -m deepfake_detector`: predict, adapt, adopt, convert, cache."""
     parser = new_parser("Tell real pictures from generated ones.", "", prog="python -m deepfake_detector")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 
 def evaluate(argv: list[str] | None = None) -> int:
-    """`evaluate.py`: models × pictures or tables → figures, and a report."""
     from deepfake_detector.types import PROTOCOLS
 
     parser = new_parser(

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 
 def extract(argv: list[str] | None = None) -> int:
-    """`extract_embeddings.py`: pictures → a table."""
     parser = new_parser(
         "Embed real and fake pictures, or clips, into a table.", "Killed or stopped, the same command goes on where it was."
     )

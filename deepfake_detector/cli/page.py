@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 
 def app(argv: list[str] | None = None) -> int:
-    """`app.py`: the web page."""
     parser = new_parser("Open the web page.", "")
     add_models(parser)
     parser.add_argument("--host", default=None, help="the address to listen on (default: this machine alone; 0.0.0.0 for everyone)")

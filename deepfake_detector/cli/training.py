@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def train(argv: list[str] | None = None) -> int:
-    """`train_classifier.py`: tables → a model."""
     parser = new_parser(
         "Train a classifier on tables of embeddings.", "The model is a folder: the head's files, manifest.json and the curves."
     )

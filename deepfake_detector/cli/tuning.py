@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 
 def finetune(argv: list[str] | None = None) -> int:
-    """`finetune.py`: pictures → a model with an encoder of its own."""
     from deepfake_detector.types import METHODS
 
     parser = new_parser(
