@@ -65,6 +65,13 @@ def undecoded(content: Content) -> Undecoded:
     return content
 
 
+def read_once(read: Callable[[], Content]) -> Callable[[], Undecoded]:
+    """Gives what `read` does, which is read and decoded once however often it is asked for."""
+    opened = Once(lambda: undecoded(read()))
+    decode = Once(lambda: opened().decode())
+    return lambda: replace(opened(), decode=decode)
+
+
 @dataclass
 class Embedded(Generic[Item]):
     """What became of one item: `error` is set, or `remembered` is. `cached` says that the encoder was not run for it."""
@@ -250,9 +257,8 @@ def embed_by_each(embedders: Sequence[Embedder], items: Iterable[Item], read: Ca
     """
 
     def prepare(item: Item) -> list[Prepared[Item]]:
-        opened = Once(lambda: undecoded(read(item)))
-        decode = Once(lambda: opened().decode())
-        return [embedder.prepare(item, lambda _: replace(opened(), decode=decode)) for embedder in embedders]
+        content = read_once(lambda: read(item))
+        return [embedder.prepare(item, lambda _: content()) for embedder in embedders]
 
     shared = itertools.tee((Once(functools.partial(prepare, item)) for item in items), len(embedders))
     return [

@@ -15,12 +15,10 @@ import pandas as pd
 
 from deepfake_detector import table
 from deepfake_detector.datasets import Listing
-from deepfake_detector.embed import Content, Embedded, Embedder, Timing, Undecoded, undecoded
+from deepfake_detector.embed import Content, Embedded, Embedder, Timing, Undecoded, read_once, undecoded
 from deepfake_detector.errors import DatasetError, UnusablePicture
 from deepfake_detector.files import write_atomically, write_bytes
 from deepfake_detector.frames import Shot, shots
-from deepfake_detector.images import Picture
-from deepfake_detector.once import Once
 from deepfake_detector.tracking import NOBODY, Tracker
 from deepfake_detector.twins import Twins
 from deepfake_detector.types import LABEL_NAMES, VIEW, Embeddings, Sample
@@ -172,15 +170,14 @@ def takes(samples: Iterable[Sample], sampling: Sampling | None, views: Sequence[
         if not views or shot.item.split == "test":
             yield Take(shot, "", shot.read)
             continue
-        opened = Once(lambda read=shot.read: undecoded(read()))
-        decode = Once(lambda opened=opened: opened().decode())
+        read = read_once(shot.read)
         for view in ("", *views):
-            yield Take(shot, view, functools.partial(_view, [(opened, decode)], view))
+            yield Take(shot, view, functools.partial(_view, [read], view))
 
 
-def _view(held: list[tuple[Callable[[], Undecoded], Callable[[], Picture]]], view: str) -> Undecoded:
-    opened, decode = held.pop()  # taken along, so that the pixels are gone once the last view has seen them
-    return replace(opened(), decode=decode, view=view)
+def _view(held: list[Callable[[], Undecoded]], view: str) -> Undecoded:
+    read = held.pop()  # taken along, so that the pixels are gone once the last view has seen them
+    return replace(read(), view=view)
 
 
 def _rows(
