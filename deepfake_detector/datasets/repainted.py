@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from deepfake_detector.datasets import Listing
 from deepfake_detector.datasets._pairs import (
     GRID,
+    MADE,
+    MAX_SIDE,
     Recipe,
     add_made,
     add_max_side,
@@ -34,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_made(parser)
 
 
-def scan(root: str | Path, max_side: int = 1024, made: str | Path = "embeddings/made") -> Listing:
+def scan(root: str | Path, max_side: int = MAX_SIDE, made: str | Path = MADE) -> Listing:
     """Make the pairs of the real photographs in a folder or manifest, and list them; fakes are of the generator `repainted`.
 
     What paints them is learnt on them first, and kept in `made` for these and later photographs. A photograph is painted up to 2.3

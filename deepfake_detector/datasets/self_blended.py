@@ -9,14 +9,14 @@ import argparse
 from pathlib import Path
 
 from deepfake_detector.datasets import Listing
-from deepfake_detector.datasets._pairs import Recipe, add_made, pairs
+from deepfake_detector.datasets._pairs import MADE, Recipe, add_made, pairs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_made(parser)
 
 
-def scan(root: str | Path, made: str | Path = "embeddings/made") -> Listing:
+def scan(root: str | Path, made: str | Path = MADE) -> Listing:
     """Make the pairs of the real photographs in a folder or manifest, and list them; those without a face are left out."""
     from deepfake_detector.self_blend import SETTINGS, self_blend
 
