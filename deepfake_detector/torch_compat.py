@@ -1,5 +1,4 @@
-"""Import torchvision where its compiled operators are missing, open_clip without what our towers have no use for, and skops without torch;
-and build modules without weights.
+"""Make PyTorch's relatives load where parts of them are missing, and without what nobody here needs and what takes seconds.
 
 With a CPU-only torch beside the CUDA wheel of torchvision, open_clip, timm, transformers' image processors and peft import torchvision
 at their first line, and there it dies with `operator torchvision::nms does not exist`. Picture resizing needs none of those operators, so

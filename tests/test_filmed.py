@@ -370,7 +370,7 @@ def test_stills_that_were_saved_again_are_known_where_such_were_given():
     assert called(both, stills, False)[0] < 0.1 < 0.3 < called(alone, stills, False)[0]
     assert both.taken_for_frames(with_mark(drawn(1)).X).mean() > 0.9
     assert both.taken_for_frames(drawn(1).X).mean() < 0.02
-    assert re.search("[0-9.]+% of frames of clips, [0-9.]+% of frames of clips saved as jpeg90, and", of_clips_too(both.manifest)[1])
+    assert re.search("[0-9.]+ % of frames of clips, [0-9.]+ % of frames of clips saved as jpeg90, and", of_clips_too(both.manifest)[1])
     own = both.manifest["clips"]["clip0"]["promise"]["pictures"]["real"]
     assert f"calibrated by {own} frames of clips of real pictures" in of_clips_too(both.manifest)[0], "stills tell nothing of clips"
     unlike = train(drawn(0), "logistic", "m", clips=[film, replace(film_of(drawn(0)), crop="whole+poor0")]).bundle.looks_filmed

@@ -123,7 +123,7 @@ def test_the_drawing_is_red_where_it_looks_fake_and_green_where_real():
     left, right = pixels[100, 100], pixels[100, 400]
     assert left[1] > left[0] + 30
     assert right[0] > right[1] + 30
-    assert "its 2 overlapping parts have a probability of fake from 2.0 to 97.0 %" in html
+    assert "its 2 overlapping parts have a probability of fake from 2.0 % to 97.0 %" in html
     assert "Green looks real, yellow unsure, red fake." in html
     assert "This decides nothing" in html
 

@@ -38,8 +38,8 @@ def test_it_runs_from_top_to_bottom(notebook, dataset, tmp_path):
     assert "80 rows of" in done.stdout
     assert "mean AUROC" in done.stdout
     assert ", never fake, unsure otherwise" in done.stdout
-    assert "It will never say fake: that at most 5%" in done.stdout, "nothing is promised of an answer that is never given"
-    assert "Promised: at most 10% of fakes called real (measured on generators" in done.stdout
+    assert "It will never say fake: that at most 5 %" in done.stdout, "nothing is promised of an answer that is never given"
+    assert "Promised: at most 10 % of fakes called real (measured on generators" in done.stdout
     assert (out / "scores.png").stat().st_size > 1000
     picture = next(dataset.rglob("fake/**/*.jpg"))
     assert Panel([Detector(out / "model")]).judge_file(picture).p_fake > 0.5

@@ -201,7 +201,7 @@ def test_protocols_alone_need_no_model(world, capsys):
     assert cli.evaluate([f"--data={world / 't.csv'}", *asked]) == 0
     printed = capsys.readouterr().out
     assert "mean AUROC" in printed
-    assert "at most 10% of fakes called real" in printed
+    assert "at most 10 % of fakes called real" in printed
 
 
 @pytest.mark.parametrize(
@@ -668,7 +668,7 @@ def test_weaknesses_are_named_or_their_absence_is_not_boasted_of():
     p = np.array([0.9, 0.95, 0.05, 0.9])
     found = " ".join(weaknesses(evaluate_scores(ROWS, p, Thresholds(0.4, 0.6)), [], None, {}))
     assert "photographs poorly: g" in found
-    assert "100% of s" in found
+    assert "100 % of s" in found
     paired = evaluate_scores(ROWS.assign(group=list("wxwx")), np.array([0.9, 0.9, 0.1, 0.1]), Thresholds(0.4, 0.6))
     assert "the same content it does worse than its other figures suggest: g (AUROC 0.00)." in " ".join(weaknesses(paired, [], None, {}))
     good = weaknesses(evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6)), [], None, {})
@@ -685,7 +685,7 @@ def test_a_model_that_is_good_at_what_it_knows_says_how_far_it_gets_with_what_is
     shares = (("a", 0.1), ("bc", 0.25), ("d", 0.5))
     runs = [{"generators": [*name], "sources": ["s"], "fakes": {"called_real": share}} for name, share in shares]
     (said,) = weaknesses(scores, [], None, {"training": {"settings": {}, "left_out": runs}})
-    assert "called many fakes real: 50% of d and 25% of b and c." in said
+    assert "called many fakes real: 50 % of d and 25 % of b and c." in said
     runs = [one | {"generators": []} for one in runs]
     (said,) = weaknesses(scores, [], None, {"training": {"settings": {}, "left_out": runs}})
     assert "how it does on new ones was not measured" in said
@@ -735,11 +735,11 @@ def test_a_model_that_hardly_answers_or_has_never_seen_a_kind_of_fake_says_so():
 def test_of_an_answer_that_is_never_given_nothing_is_promised():
     promise = {"false_positive_rate": 0.05, "false_negative_rate": 0.1, "real_pictures_from": "here", "fakes_from": "there"}
     fake, real = promised(Thresholds(0.3, 0.7), promise)
-    assert fake == "Promised: at most 5% of real pictures called fake (measured on here)."
-    assert real == "Promised: at most 10% of fakes called real (measured on there)."
+    assert fake == "Promised: at most 5 % of real pictures called fake (measured on here)."
+    assert real == "Promised: at most 10 % of fakes called real (measured on there)."
     never, same = promised(Thresholds(0.3, 1.0), promise)
     assert (same, never.startswith("It will never say fake: "), "It takes 59 real pictures" in never) == (real, True, True)
-    assert promised(Thresholds(0.0, 0.7), promise)[1].startswith("It will never say real: that at most 10% of fakes")
+    assert promised(Thresholds(0.0, 0.7), promise)[1].startswith("It will never say real: that at most 10 % of fakes")
 
 
 def test_what_is_bad_elsewhere_is_among_the_weaknesses():
@@ -757,8 +757,8 @@ def test_what_is_bad_elsewhere_is_among_the_weaknesses():
     reals_alone = {"auroc": None, "real": good["real"], "fake": {"n": 0, "fake": None, "unsure": None, "real": None}}
     said = " ".join(weaknesses(scores, [], None, {"elsewhere": {"A": good, "B": bad, "C": reals_alone}}))
     assert "less well: B (AUROC 0.60)." in said
-    assert "many real: 50% of the fakes in B." in said
-    assert "many fake: 30% of the real pictures in B." in said
+    assert "many real: 50 % of the fakes in B." in said
+    assert "many fake: 30 % of the real pictures in B." in said
     (said,) = weaknesses(scores, [], None, {"elsewhere": {"A": good, "C": reals_alone}})
     assert "Nothing in these figures" in said
 

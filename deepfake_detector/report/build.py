@@ -18,7 +18,7 @@ from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.evaluate import evaluate_scores, family_answers, promise_kept
 from deepfake_detector.files import write_bytes
-from deepfake_detector.report.words import MEANINGS, counted, given, of_clips_too, promise_on_unseen, weaknesses
+from deepfake_detector.report.words import MEANINGS, counted, given, of_clips_too, percent, promise_on_unseen, weaknesses
 from deepfake_detector.split import without
 from deepfake_detector.types import REAL, Thresholds
 from deepfake_detector.versions import versions
@@ -217,7 +217,7 @@ def _number(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return _NOTHING if value is None else f"{100 * value:.1f} %"
+    return _NOTHING if value is None else percent(value, 1)
 
 
 def _p_value(p: float | None) -> str:

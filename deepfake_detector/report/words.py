@@ -31,6 +31,10 @@ MEANINGS = {
 _CODED = {"clip": "frames of clips", "poor": "frames of small clips coded with much loss", "h264": "frames of H.264"}
 
 
+def percent(share: float, decimals: int = 0) -> str:
+    return f"{100 * share:.{decimals}f} %"
+
+
 def weaknesses(
     scores: dict[str, Any], promise: Sequence[dict[str, Any]], robustness: dict[str, Any] | None, manifest: dict[str, Any]
 ) -> list[str]:
@@ -49,15 +53,15 @@ def weaknesses(
     for told, places, wrong in (("fakes real", "generators", "real"), ("real pictures fake", "real_sources", "fake")):
         often = sorted(((s[wrong], s["n"], name) for name, s in scores[places].items() if s[wrong] > WEAK_SHARE), reverse=True)
         if often:
-            found.append(f"It calls many {told}: {listed(f'{share:.0%} of {name} (of {n})' for share, n, name in often)}.")
+            found.append(f"It calls many {told}: {listed(f'{percent(share)} of {name} (of {n})' for share, n, name in often)}.")
     found += _hardly_answered(scores)
     broken = [p for p in promise if p["answer"] == "broken"]
     if broken:
-        shares = listed(f"{p['delivered']:.1%} on {p['source']}" for p in broken)
-        found.append(f"It promises at most {broken[0]['promised']:.0%} false alarms and does not keep it: {shares}.")
+        shares = listed(f"{percent(p['delivered'], 1)} on {p['source']}" for p in broken)
+        found.append(f"It promises at most {percent(broken[0]['promised'])} false alarms and does not keep it: {shares}.")
     unsure = scores["overall"]["abstain_rate"] or 0.0
     if unsure > 0.3:
-        found.append(f"It is unsure about {unsure:.0%} of the pictures.")
+        found.append(f"It is unsure about {percent(unsure)} of the pictures.")
     if robustness:
         found += _under_degradation(robustness)
     return found or ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
@@ -87,7 +91,7 @@ def _on_the_unseen(training: dict[str, Any]) -> list[str]:
     missed = sorted(((run["fakes"]["called_real"], run["generators"]) for run in runs if run["generators"]), reverse=True)
     missed = [(share, names) for share, names in missed if share > WEAK_SHARE]
     if missed:
-        shares = listed(f"{share:.0%} of {' and '.join(names)}" for share, names in missed)
+        shares = listed(f"{percent(share)} of {' and '.join(names)}" for share, names in missed)
         found.append(f"Of generators that it had not been tuned on it called many fakes real: {shares}.")
     return found
 
@@ -129,10 +133,10 @@ def promised(thresholds: Thresholds, promise: dict[str, Any]) -> list[str]:
         "real": ("fakes", promise["false_negative_rate"], promise["fakes_from"]),
     }
     return [
-        f"It will never say {answer}: that at most {rate:.0%} of {of} get this answer can't be promised from so few, or ones so hard to "
-        f"tell. It takes {fewest_for(rate)} {of} at the very least, each in a group of its own; some hundreds are better."
+        f"It will never say {answer}: that at most {percent(rate)} of {of} get this answer can't be promised from so few, or ones so hard "
+        f"to tell. It takes {fewest_for(rate)} {of} at the very least, each in a group of its own; some hundreds are better."
         if answer in thresholds.never
-        else f"Promised: at most {rate:.0%} of {of} called {answer} (measured on {places})."
+        else f"Promised: at most {percent(rate)} of {of} called {answer} (measured on {places})."
         for answer, (of, rate, places) in wrong.items()
     ]
 
@@ -146,10 +150,10 @@ def of_clips_too(manifest: dict[str, Any]) -> list[str]:
     real, fake = (sum(one["promise"]["pictures"][label] for one in of_frames) for label in LABEL_NAMES)
     too = [f"Of clips the same: answers about them are calibrated by {real:,} frames of clips of real pictures and {fake:,} of fakes."]
     if looks := manifest.get("looks_filmed"):
-        known = ", ".join(f"{share:.1%} of {_coded(coding)}" for coding, share in looks["found"].items())
+        known = ", ".join(f"{percent(share, 1)} of {_coded(coding)}" for coding, share in looks["found"].items())
         too.append(
-            f"A picture that looks as if it had been such a frame is judged as one. So look {known}, and {looks['mistaken']:.1%} of other "
-            "pictures, of sources and generators that this was not learnt from."
+            f"A picture that looks as if it had been such a frame is judged as one. So look {known}, and "
+            f"{percent(looks['mistaken'], 1)} of other pictures, of sources and generators that this was not learnt from."
         )
         if any(looks.get("doubted", ())):
             too.append("What nearly looks so is called fake only if it would be as such a frame, too.")
@@ -185,7 +189,7 @@ def _elsewhere(figures: dict[str, Any]) -> list[str]:
         shares = sorted(((one[label][wrong] or 0.0, name) for name, one in figures.items()), reverse=True)
         shares = [(share, name) for share, name in shares if share > WEAK_SHARE]
         if shares:
-            found.append(f"There it calls many {wrong}: {listed(f'{share:.0%} {what} in {name}' for share, name in shares)}.")
+            found.append(f"There it calls many {wrong}: {listed(f'{percent(share)} {what} in {name}' for share, name in shares)}.")
     return found
 
 
@@ -215,7 +219,7 @@ def promise_on_unseen(protocol: dict[str, Any]) -> str:
         "real": ("generator", "of fakes called real, also of generators not learnt from"),
     }[protocol["wrong"]]
     sentence = (
-        f"Promised: at most {protocol['promised']:.0%} {promise}. Each {held_out} was left out of head, calibration and thresholds; "
+        f"Promised: at most {percent(protocol['promised'])} {promise}. Each {held_out} was left out of head, calibration and thresholds; "
         f"kept (at most {protocol['tolerated']:g} times that, and not more than promised beyond chance) for "
         f"{protocol['kept']} of {len(protocol['rows'])}."
     )
@@ -235,6 +239,6 @@ def _under_degradation(robustness: dict[str, Any]) -> list[str]:
     flips = sorted(((v["real_flipped"], name) for name, v in views.items() if (v["real_flipped"] or 0) > 0.05), reverse=True)
     if flips:
         found.append(
-            f"Mild processing makes it call real pictures fake: {listed(f'{share:.0%} under {name}' for share, name in flips[:3])}."
+            f"Mild processing makes it call real pictures fake: {listed(f'{percent(share)} under {name}' for share, name in flips[:3])}."
         )
     return found

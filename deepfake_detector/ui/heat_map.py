@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from deepfake_detector.images import as_address, open_picture
 from deepfake_detector.metrics import log_odds
+from deepfake_detector.report.words import percent
 from deepfake_detector.types import Looked, Part, Thresholds
 from deepfake_detector.windows import BLOCK
 
@@ -33,7 +34,7 @@ def heat_map(content: bytes, parts: Sequence[Part], thresholds: Thresholds) -> s
         f'<div class="parts" data-parts="{len(parts)}" data-most="{most}"><h3>Each part by itself</h3>'
         f'<img alt="The picture, its parts coloured from real to fake" src="{as_address(_coloured(picture, size, parts, thresholds))}">'
         "<p>Green looks real, yellow unsure, red fake. "
-        f"Judged alone, its {len(parts)} overlapping parts have a probability of fake from {100 * least:.1f} to {100 * most:.1f} %. "
+        f"Judged alone, its {len(parts)} overlapping parts have a probability of fake from {percent(least, 1)} to {percent(most, 1)}. "
         "This decides nothing: it shows where to look. Photographs have suspicious parts, too, above all small ones and those of a new "
         "kind.</p></div>"
     )

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from deepfake_detector.images import small
+from deepfake_detector.report.words import percent
 from deepfake_detector.types import Person, Verdict
 from deepfake_detector.ui.heat_map import heat_map
 from deepfake_detector.video import Clip, Sampling
@@ -50,14 +51,14 @@ def _parts(panel: Panel, frame: Image.Image, at: float, p_fake: float) -> str:
     by_parts = heat_map(content.getvalue(), panel.parts(content.getvalue(), of_clip=True), panel.first.bundle.thresholds)
     return by_parts and (
         f'<p class="moment">The frame most suspicious to {escape(panel.first.bundle.name)} is that at {at:.2f} s, with a '
-        f"probability of fake of {100 * p_fake:.1f} %:</p>{by_parts}"
+        f"probability of fake of {percent(p_fake, 1)}:</p>{by_parts}"
     )
 
 
 def _faces(persons: list[Person], sightings: list[tuple], frames: dict[float, Image.Image]) -> str:
     shown = "".join(
         f'<li class="{person.verdict}"><img alt="a face" src="{small(frames[seconds].crop(box))}">person {number}, {person.verdict}: '
-        f"{100 * p_fake:.1f} % at {seconds:.2f} s</li>"
+        f"{percent(p_fake, 1)} at {seconds:.2f} s</li>"
         for number, (person, (seconds, p_fake, box)) in enumerate(zip(persons, sightings, strict=True), start=1)
     )
     return shown and (

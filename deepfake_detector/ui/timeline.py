@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepfake_detector.report.words import percent
 from deepfake_detector.types import Verdict
 
 _COLOURS = 5  # of the persons' lines, each of which has one on light ground and one on dark
@@ -11,11 +12,11 @@ def timeline(verdict: Verdict) -> str:
     """A clip's frames as a drawing, a line for each person, and as tables."""
     persons = "".join(
         f'<tr><td class="person{number % _COLOURS}">person {number + 1}</td><td>{person.verdict}</td>'
-        f"<td>{100 * person.p_fake:.1f} %</td><td>{len(person.frames)}</td>"
+        f"<td>{percent(person.p_fake, 1)}</td><td>{len(person.frames)}</td>"
         f"<td>{person.frames[0][0]:.1f} – {person.frames[-1][0]:.1f} s</td></tr>"
         for number, person in enumerate(verdict.persons)
     )
-    frames = "".join(f"<tr><td>{seconds:.2f} s</td><td>{100 * p_fake:.1f} %</td></tr>" for seconds, p_fake in verdict.frames)
+    frames = "".join(f"<tr><td>{seconds:.2f} s</td><td>{percent(p_fake, 1)}</td></tr>" for seconds, p_fake in verdict.frames)
     heads = "<tr><th></th><th>answer</th><th>fake</th><th>frames</th><th>seen</th></tr>"
     return (
         _course(verdict)

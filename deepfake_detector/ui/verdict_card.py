@@ -8,7 +8,7 @@ from html import escape
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import UnusablePicture
 from deepfake_detector.images import open_picture, small, thumbnail
-from deepfake_detector.report.words import given
+from deepfake_detector.report.words import given, percent
 from deepfake_detector.types import LABEL_NAMES, Answer, Family, KeptApart, Progress, Similar, Sought, Verdict
 from deepfake_detector.ui.timeline import timeline
 
@@ -99,7 +99,7 @@ def _faces(verdict: Verdict, content: bytes | None) -> str:
     picture = open_picture(content).image if content else None
     shown = "".join(
         f'<li class="{verdict.thresholds.answer(face.p_fake)}">{_image(small(picture.crop(face.box)), "a face") if picture else ""}'
-        f"{verdict.thresholds.answer(face.p_fake)}, {100 * face.p_fake:.1f} %</li>"
+        f"{verdict.thresholds.answer(face.p_fake)}, {percent(face.p_fake, 1)}</li>"
         for face in verdict.faces[:_MOST_FACES]
     )
     more = f", the first {_MOST_FACES} of {len(verdict.faces)}" if len(verdict.faces) > _MOST_FACES else ""
@@ -108,8 +108,8 @@ def _faces(verdict: Verdict, content: bytes | None) -> str:
 
 def _about(verdict: Verdict, which: dict[str, str] | None = None) -> str:
     """The facts under one model's answer; folded away those that few ask for, of which `which` are of the file and its judging."""
-    likely = {"Probability of fake": f"{100 * verdict.p_fake:.1f} %, if half of all pictures were fake"}
-    asked = {"Thresholds": given(verdict.thresholds, lambda p: f"{100 * p:.1f} %"), "Model": f"{verdict.model} on {verdict.encoder}"}
+    likely = {"Probability of fake": f"{percent(verdict.p_fake, 1)}, if half of all pictures were fake"}
+    asked = {"Thresholds": given(verdict.thresholds, lambda p: percent(p, 1)), "Model": f"{verdict.model} on {verdict.encoder}"}
     return _rows(likely | _note(verdict.notes) | _family(verdict.family)) + _folded(asked | (which or {}))
 
 
@@ -130,7 +130,7 @@ def _kept_apart(beside: KeptApart | None) -> str:
     """What a probability alone does not say: how usual such an answer is about pictures of each kind."""
     if not beside:
         return ""
-    real, fake = (f"{100 * share:.0f} %" if share else "none" for share in (beside.real, beside.fake))
+    real, fake = (percent(share) if share else "none" for share in (beside.real, beside.fake))
     return (
         f'<p class="beside">For comparison: as suspicious as this, or more, look {real} of {beside.real_count:,} real pictures '
         f"({escape(beside.real_from)}) and {fake} of {beside.fake_count:,} fakes ({escape(beside.fake_from)}).</p>"
@@ -142,10 +142,10 @@ def _family(family: Family | None) -> dict[str, str]:
         return {}
     right = (
         f"knows only {', '.join(family.told)}; of fakes by generators that it never learnt from it named a kind for "
-        f"{100 * family.answered:.0f} %, rightly for {100 * family.right:.0f} % of these"
+        f"{percent(family.answered)}, rightly for {percent(family.right)} of these"
     )
     if family.strange is not None:
-        right += f"; of kinds that it never learnt it left {100 * family.strange:.0f} % unknown"
+        right += f"; of kinds that it never learnt it left {percent(family.strange)} unknown"
     return {"Likeliest kind of generator": str(family), "That answer": right}
 
 

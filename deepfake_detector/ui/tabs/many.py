@@ -15,6 +15,7 @@ from deepfake_detector import answers
 from deepfake_detector.embed import read_file
 from deepfake_detector.errors import DetectorError, UnusablePicture
 from deepfake_detector.images import small, thumbnail
+from deepfake_detector.report.words import percent
 from deepfake_detector.types import Progress, Verdict
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.tabs import HIDDEN, KEPT, WAITS, Held, Visitor, another_turn, asking_who_answers, clip
@@ -182,7 +183,7 @@ def _one(path: str, name: str, outcome: Verdict | str) -> str:
     with suppress(OSError, UnusablePicture):  # it was there when it was judged
         content = None if is_video(path) else read_file(path)
         picture = f'<img alt="" src="{thumbnail(content) if content else small(Clip(path, Sampling(1)).picture(0).image)}">'
-    said = "by its own word" if outcome.by_the_file else f"{100 * outcome.p_fake:.1f} % likely fake"
+    said = "by its own word" if outcome.by_the_file else f"{percent(outcome.p_fake, 1)} likely fake"
     return (
         f'<details class="{outcome.verdict}"><summary>{picture}{name}<b>{outcome.verdict}</b><span>{said}</span></summary>'
         f"{card(outcome, content, timed=False)}</details>"

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.report.words import MEANINGS, of_clips_too, promised, weaknesses
+from deepfake_detector.report.words import MEANINGS, of_clips_too, percent, promised, weaknesses
 from deepfake_detector.types import Thresholds
 from deepfake_detector.ui.tabs import Visitor
 from deepfake_detector.ui.warming import WAITING, Warming
@@ -66,11 +66,11 @@ def describe(manifest: dict[str, Any]) -> str:
         "",
         "| generator | test pictures | AUROC | called fake | unsure | called real |",
         "|---|---|---|---|---|---|",
-        *(f"| {n} | {s['n']} | {s['auroc']:.3f} | {s['fake']:.0%} | {s['unsure']:.0%} | {s['real']:.0%} |" for n, s in generators),
+        *(f"| {n} | {s['n']} | {s['auroc']:.3f} | {_answers(s, ' | ')} |" for n, s in generators),
         "",
         "| real source | test pictures | called fake | unsure | called real |",
         "|---|---|---|---|---|",
-        *(f"| {n} | {s['n']} | {s['fake']:.0%} | {s['unsure']:.0%} | {s['real']:.0%} |" for n, s in sources),
+        *(f"| {n} | {s['n']} | {_answers(s, ' | ')} |" for n, s in sources),
         *elsewhere,
         "",
         f"Head: {manifest['head']}; encoder: {manifest['encoder']['name']}; split: {manifest['training']['split']}.",
@@ -97,14 +97,16 @@ def _elsewhere(figures: dict[str, Any]) -> list[str]:
     ]
     for name, one in figures.items():
         area = "–" if one["auroc"] is None else f"{one['auroc']:.3f}"
-        lines.append(f"| {name} | {area} | {_answers(one['real'])} | {_answers(one['fake'])} |")
+        lines.append(f"| {name} | {area} | {_counted(one['real'])} | {_counted(one['fake'])} |")
     return lines
 
 
-def _answers(one: dict[str, Any]) -> str:
-    if not one["n"]:
-        return "–"
-    return f"{one['fake']:.0%}, {one['unsure']:.0%}, {one['real']:.0%} of {one['n']}"
+def _counted(one: dict[str, Any]) -> str:
+    return f"{_answers(one)} of {one['n']}" if one["n"] else "–"
+
+
+def _answers(one: dict[str, Any], between: str = ", ") -> str:
+    return between.join(percent(one[answer]) for answer in ("fake", "unsure", "real"))
 
 
 def _whether_it_helped(shown: list[dict[str, Any]]) -> str:
