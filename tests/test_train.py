@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from scipy.stats import norm
 
 from deepfake_detector import bundle, registry, split, table
@@ -81,6 +82,7 @@ def test_the_data_sets_own_test_split_is_kept_and_what_leaks_is_left_out():
     assert 0 not in learn
     assert (len(learn), len(test)) == (79, 20)
     assert "without 1 training pictures" in how
+    assert split.train_test(rows([0, 1] * 50, splits=["test"] * 100), seed=0)[2] == "80/20, stratified by class", "nothing else is there"
 
 
 def test_a_held_out_real_source_takes_its_reconstructions_with_it():
@@ -283,6 +285,8 @@ def test_degraded_copies_follow_their_picture_and_are_never_scored():
     assert test.max() < 120 <= learn.max()
     assert not {groups[i % 120] for i in learn} & {groups[i % 120] for i in test}
     assert len(learn) + 2 * len(test) == 240
+    assert list(split.train_test(r, seed=0)[1]) == list(test), "the same every time"
+    assert [list(score) for _, score in split.group_folds(r, 0)] == [list(score) for _, score in split.group_folds(r, 0)]
     for folds in (split.group_folds(r, 0), split.real_source_folds(r)):
         assert folds
         for learn, score in folds:
@@ -443,6 +447,11 @@ def test_pictures_count_as_many_as_they_are_independent():
     alike = rng.uniform(size=1030)[groups]
     assert effective_count(own[480:], groups[480:]) == 1000
     assert 1100 < effective_count(own, groups) <= 1480
+    assert effective_count(own[:32], groups[:32]) > 8, "two clips of which no two frames are alike"
+    # by hand: 2 within groups and 32 between them, so that 30 of 34 parts are alike
+    assert effective_count(expit([1.0, 3, 5, 7, 9, 11]), np.arange(6) // 2) == pytest.approx(6 / (1 + 30 / 34))
+    for wrong in (np.ones(1480, bool), np.zeros(1480, bool)):
+        assert effective_count(own, groups, wrong) == effective_count(own, groups), "all, or none, do not come by clips"
     assert effective_count(alike, groups) == pytest.approx(1480**2 / (30 * 16**2 + 1000))
     assert effective_count(alike[:16], groups[:16]) == 1
 
