@@ -430,6 +430,8 @@ def test_scores_from_elsewhere_are_checked(tmp_path):
     assert found.p_fake.tolist() == [0.1, 0.9]
     for text in ("path,p_fake\n/my/data/c,0.9\n/my/data/a,0.1\n/my/else,0.5\n", "path,p_fake\ndata\\c,0.9\ndata\\a,0.1\n"):
         assert scores(text).p_fake.tolist() == [0.1, 0.9]
+    (tmp_path / "s.csv").write_text("path,p_fake\n002,0.1\n2,0.9\n")
+    assert read_scores("peer", tmp_path / "s.csv", ROWS.assign(path=["2", "002", "3", "4"])).p_fake.tolist() == [0.9, 0.1]
     nested = ROWS.assign(path=["1.jpg", "b.jpg", "sub/1.jpg", "sub/d.jpg"])  # what is found of one must not be taken for another
     (tmp_path / "s.csv").write_text("path,p_fake\n/x/else/1.jpg,0.5\n/x/data/1.jpg,0.1\n/x/data/sub/1.jpg,0.9\n/x/data/b.jpg,0.3\n")
     assert read_scores("peer", tmp_path / "s.csv", nested).p_fake.tolist() == [0.1, 0.3, 0.9]
@@ -452,6 +454,10 @@ def test_common_pictures_are_those_of_everyone():
     both, left_out = on_common_pictures([a, b])
     assert left_out == 1
     assert [d.p_fake.tolist() for d in both] == [[0.1, 0.2, 0.8], [0.3, 0.4, 0.5]]
+    faces = replace(a, regions=(ROWS.iloc[[3, 0, 0, 2]], np.array([0.9, 0.1, 0.0, 0.8])), families=ROWS[2:].assign(answer="GAN"))
+    [of_faces, _], _ = on_common_pictures([faces, b])
+    assert (of_faces.regions[0]["path"].tolist(), of_faces.regions[1].tolist()) == (["a", "a", "c"], [0.1, 0.0, 0.8])
+    assert of_faces.families["path"].tolist() == ["c"]
     paired = Scored("c", ROWS.assign(group=list("wxwx")), np.zeros(4))
     assert on_common_pictures([a, paired])[0][0].rows["group"].tolist() == list("wxwx")
     with pytest.raises(TableError, match="differently"):
@@ -463,15 +469,22 @@ def test_common_pictures_are_those_of_everyone():
 def test_a_better_detector_is_seen_to_be_better():
     rng = np.random.default_rng(0)
     n = 200
+    origin = np.where(np.arange(n) % 2, np.where(np.arange(n) % 4 == 1, "g", "h"), "x")
+    origin[1] = "f"
     rows = pd.DataFrame(
-        {"path": range(n), "label": np.arange(n) % 2, "generator": "x", "group": range(n), "sha256": [f"s{i}" for i in range(n)]}
+        {"path": range(n), "label": np.arange(n) % 2, "generator": origin, "group": range(n), "sha256": [f"s{i}" for i in range(n)]}
     )
     good, bad = (np.clip(rng.normal(0.3 + gap * rows["label"], 0.2), 0, 1) for gap in (0.5, 0.1))
-    found = compare([Scored("good", rows, good), Scored("bad", rows, bad)])[0]
-    assert found["difference"] > 0
-    assert found["interval"][0] > 0
-    assert found["delong_p"] < 0.01
+    good[origin == "h"] = bad[origin == "h"]
+    overall, alone, of_g, of_h = compare([Scored("good", rows, good), Scored("bad", rows, bad)])
+    assert [(one["on"], one["n"]) for one in (overall, alone, of_g, of_h)] == [("overall", 200), ("f", 101), ("g", 149), ("h", 150)]
+    for found in (overall, of_g):
+        assert found["interval"][0] > 0
+        assert found["delong_p"] < 0.01
+    assert of_g["difference"] > overall["difference"] > of_h["difference"]
+    assert (alone["interval"], alone["delong_p"]) == (None, None), "one fake tells nothing of others"
     assert compare([Scored("a", rows, bad), Scored("b", rows.assign(group=0), bad)])[0]["difference"] == 0
+    assert compare([Scored("a", rows.assign(group=np.arange(n) // 2), one) for one in (good, bad)])[0]["delong_p"] is None
 
 
 def test_a_promise_is_kept_broken_or_open():

@@ -74,8 +74,9 @@ def test_few_groups_are_parted_as_far_as_they_go_and_one_is_refused():
 
 def test_the_data_sets_own_test_split_is_kept_and_what_leaks_is_left_out():
     splits = ["train"] * 60 + ["val"] * 20 + ["test"] * 20
-    learn, test, _ = split.train_test(rows([0, 1] * 50, splits=splits), seed=0)
+    learn, test, how = split.train_test(rows([0, 1] * 50, splits=splits), seed=0)
     assert list(test) == list(range(80, 100))
+    assert how == "the data set's own test split"
     groups = [str(i) for i in range(100)]
     groups[99] = groups[0]
     learn, test, how = split.train_test(rows([0, 1] * 50, groups, splits=splits), seed=0)
@@ -141,6 +142,8 @@ def test_generators_of_one_line_are_held_out_together():
     assert sorted(map(sorted, held_out)) == [["glide"], ["progan"], ["sd14", "stable_diffusion_v1_5"]]
     assert split.generator_folds(table[table["generator"] != "glide"]) == []  # nothing but one line would be learnt from
     both = rows([0] * 60 + [1] * 60, generators=["a"] * 30 + ["b"] * 30 + names * 15)
+    beside = both.assign(generator=["progan"] * 30 + both["generator"].tolist()[30:])  # a source named for the fakes beside it
+    assert np.flatnonzero(split.left_out_with(beside, 0, "progan")).tolist() == list(range(30))
     for fold in split.left_out_folds(both, 2):
         assert {"sd14", "stable_diffusion_v1_5"} <= set(fold.generators) or not {"sd14", "stable_diffusion_v1_5"} & set(fold.generators)
 
