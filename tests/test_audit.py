@@ -61,7 +61,7 @@ def test_one_process_for_both_classes_is_trusted(tmp_path):
     assert not any(f.found for f in done.classes)
     assert all(f.interval[0] <= f.auroc <= f.interval[1] for f in done.classes)
     assert set(done.controls) == {"src0 / src1"}
-    assert set(baselines(done)) == {COLOUR, FACTS}
+    assert {(f.features, f.stage) for f in baselines(done).values()} == {(COLOUR, "raw"), (FACTS, "raw")}
     assert (done.pictures, done.classes[0].a, done.classes[0].b) == (100, 50, 50)
 
 
@@ -71,7 +71,7 @@ def test_a_real_source_of_one_group_is_left_out_of_the_control_alone(tmp_path):
     clip = [replace(s, group="clip") if s.generator == "src2" else s for s in samples]
     done = audit(clip)
     assert (done.pictures, done.classes[0].a, done.classes[0].b) == (90, 45, 45)
-    assert set(done.controls) == {"src0 / src1"}
+    assert {name: {(f.a, f.b) for f in found} for name, found in done.controls.items()} == {"src0 / src1": {(15, 15)}}
 
 
 def test_the_common_size_goes_by_pictures_of_all_formats_whatever_was_opened_before(tmp_path, monkeypatch):
@@ -113,6 +113,7 @@ def test_a_colour_shortcut_survives_the_common_re_encoding(tmp_path):
     done = audit(build(tmp_path, saver(".png"), saver(".png", make=lambda n: draw(n, tint=35.0))))
     assert done.trust in ("no", "with care")
     assert "colour" in done.sentence
+    assert "files alone" not in done.sentence
     assert next(f for f in done.classes if (f.features, f.stage) == (COLOUR, "re-encoded")).found
 
 
@@ -178,9 +179,14 @@ def test_low_level_traces_are_judged_by_the_control():
     assert trust == "with care"
     assert "which source" in sentence
     assert conclude(nothing_but(low=0.9), {}, False)[0] == "with care"
-    assert conclude(nothing_but(low=0.9), {}, True)[0] == "yes"
+    trust, sentence = conclude(nothing_but(low=0.9), {}, True)
+    assert trust == "yes"
+    assert "low-level statistics reach 0.90" in sentence
     assert "compression" in conclude(nothing_but(raw=0.9), ordinary, False)[1]
     assert conclude([], {}, False)[0] == "can't tell"
+    assert conclude([finding(f.features, f.stage, f.auroc, 0.21) for f in nothing_but()], {}, False)[0] == "can't tell"
+    first, *others = nothing_but()
+    assert conclude([replace(first, interval=None), *others], {}, False)[0] == "yes"
 
 
 @pytest.mark.parametrize(("area", "half"), [(0.78, 0.28), (0.99, None)])
@@ -190,11 +196,15 @@ def test_a_control_of_too_few_pictures_does_not_speak_for_true_traces(area, half
     assert "too few pictures" in sentence
 
 
-def test_colours_that_tell_the_classes_apart_in_the_files_as_they_are_are_no_reason_for_trust():
-    classes = [replace(f, auroc=0.93, interval=(0.9, 0.95)) if (f.features, f.stage) == (COLOUR, "raw") else f for f in nothing_but()]
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [(COLOUR, "colour histogram alone: AUROC 0.93), so"), (FACTS, "(all file facts) tell real from fake with AUROC 0.93, so")],
+)
+def test_what_tells_the_classes_apart_in_the_files_as_they_are_is_no_reason_for_trust(features, said):
+    classes = [replace(f, auroc=0.93, interval=(0.9, 0.95)) if (f.features, f.stage) == (features, "raw") else f for f in nothing_but()]
     trust, sentence = conclude(classes, {}, False)
     assert trust == "no"
-    assert "colour histogram alone: AUROC 0.93), so" in sentence
+    assert said in sentence
 
 
 def test_the_sentence_is_one_sentence():

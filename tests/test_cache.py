@@ -47,6 +47,20 @@ def test_what_was_put_comes_back_exactly(tmp_path):
         assert back.notes == two.notes
         assert cache.get(b"1").notes == ()
         assert cache.get(b"3") is None
+    with sqlite3.connect(tmp_path / "c.sqlite") as raw:
+        raw.execute("UPDATE embeddings SET used = 'no time'")
+    with Cache(tmp_path / "c.sqlite") as cache:
+        np.testing.assert_array_equal(cache.get(b"1").vectors, first.vectors)
+
+
+def test_a_batch_that_fails_leaves_nothing_and_the_next_is_remembered(tmp_path):
+    with Cache(tmp_path / "c.sqlite") as cache, Cache(tmp_path / "c.sqlite") as beside:
+        with pytest.raises(CacheError):
+            cache.put("e", {b"1": entry(1), ("no", "key"): entry(2)})
+        assert cache.get(b"1") is None
+        for one, key in ((beside, b"2"), (cache, b"3")):
+            one.put("e", {key: entry(3)})
+            assert one.get(key)
 
 
 @pytest.mark.parametrize("field", [f for f in SPEC.to_json() if f != "normalised"])

@@ -189,6 +189,8 @@ def test_the_thresholds_of_pictures_answer_of_clips_as_their_own_would(own, give
         np.testing.assert_array_equal(own.calls_fake(before), given.calls_fake(after))
     if "real" not in given.never:
         np.testing.assert_array_equal(own.calls_real(before), given.calls_real(after))
+    if given.never:
+        assert moved.slope == calibration.slope, "one threshold asks for no stretching"
 
 
 def test_no_picture_passes_a_threshold_by_rounding():

@@ -342,6 +342,8 @@ def test_a_few_pictures_far_apart_are_no_certainty():
     p = 1 / (1 + np.exp(-odds))
     real, fake = apart(1 - p), apart(p)
     assert 0.93 < fit_calibration(real, fake)(p).mean() < 0.99
+    alike = fit_calibration(apart(np.full(8, 0.1)), apart(np.full(16, 0.9)))
+    assert alike(np.array([0.1, 0.9])) == pytest.approx([1 / 10, 17 / 18], abs=1e-3), "as Platt has it"
     one_clip = replace(fake, groups=np.zeros(16))
     assert fit_calibration(real, one_clip)(p).mean() < 0.9, "sixteen frames of one clip are one"
 
@@ -362,7 +364,7 @@ def test_calibration_never_turns_a_head_round():
     np.testing.assert_allclose(calibration(scores), 0.5, atol=0.01, err_msg="what is told the wrong way round is told no way at all")
 
 
-@pytest.mark.parametrize(("reals", "fakes"), [(200, 16), (40, 200), (200, 200)])
+@pytest.mark.parametrize(("reals", "fakes"), [(200, 16), (40, 200), (200, 200), (59, 29)])
 def test_a_verdict_never_contradicts_its_probability(reals, fakes):
     """Of two classes far apart, one perhaps too small to promise anything by: what lies between them is unsure."""
     real, fake = apart(np.linspace(0.0001, 0.0006, reals)), apart(np.linspace(0.9991, 0.9999, fakes))
