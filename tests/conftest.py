@@ -138,7 +138,7 @@ ALWAYS = {
     "real": (-9.0, 0.3, 0.7),
     "doubts": (0.0, 0.0, 1.0),
     "leans to fake": (9.0, 0.0, 1.1),
-    "leans to real": (-9.0, -0.1, 1.0),
+    "leans to real": (-1.0, -0.1, 1.0),
 }
 
 

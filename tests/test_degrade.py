@@ -42,8 +42,17 @@ def test_every_view_changes_something_even_in_tiny_pictures(name):
 
 
 def test_resizing_and_cropping_do_what_their_names_say(picture):
-    sizes = {name: degrade.VIEWS[name](picture, 0).size for name in ("half", "double", "crop80", "jpeg50")}
-    assert sizes == {"half": (80, 60), "double": (320, 240), "crop80": (128, 96), "jpeg50": (160, 120)}
+    sizes = {name: degrade.VIEWS[name](picture, 0).size for name in ("half", "double", "crop80", "jpeg50", "phone")}
+    assert sizes == {"half": (80, 60), "double": (320, 240), "crop80": (128, 96), "jpeg50": (160, 120), "phone": (160, 347)}
+    limits = {(4000, 3000): (4096, 3072), (5000, 3000): (5000, 3000)}
+    assert {size: degrade.resized(size, 2.0) for size in limits} == limits, "no picture grows beyond 4096 pixels"
+
+
+@pytest.mark.parametrize("quality", [90, 70, 50, 30])
+def test_a_jpeg_has_the_quality_of_its_name(picture, quality):
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    assert degrade.VIEWS[f"jpeg{quality}"](picture, 0).tobytes() == Image.open(file).convert("RGB").tobytes()
 
 
 def test_seeds_and_draws_differ(picture):
@@ -81,6 +90,9 @@ def test_degraded_embeddings_are_cached_under_their_own_name(picture, tmp_path):
 def test_grain_is_the_same_whether_drawn_at_once_or_in_bands(monkeypatch):
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 37, 3), dtype=np.uint8))
     whole = degrade.noise(picture, 5.0, 3)
+    grain = np.asarray(degrade.noise(Image.new("RGB", (80, 60), (128, 128, 128)), 5.0, 3), float) - 128
+    assert abs(grain.mean()) < 0.2
+    assert grain.std() == pytest.approx(5, rel=0.05)
     assert not np.array_equal(np.asarray(whole), np.asarray(picture))
     monkeypatch.setattr(degrade, "_AT_ONCE", 100)
     np.testing.assert_array_equal(np.asarray(degrade.noise(picture, 5.0, 3)), np.asarray(whole))

@@ -9,6 +9,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -244,7 +245,10 @@ def test_predict_tells_who_decided_and_what_the_others_say(model, tmp_path, pict
 
 def test_a_panel_goes_on_with_the_others_when_its_first_is_taught(panel_of, picture):
     panel = panel_of("real", "fake")
+    panel.first.known = SimpleNamespace(most_similar=lambda vectors: ("a known picture",))
     taught = panel.answering_by(replace(panel.first.bundle, name="taught"))
     assert [one.name for one in taught.bundles] == ["taught", "model1"]
     assert [one.name for one in panel.bundles] == ["model0", "model1"]
-    assert taught.judge(picture.read_bytes()).others[0].model == "taught"
+    verdict = taught.judge(picture.read_bytes())
+    assert (verdict.model, verdict.others[0].model) == ("model1", "taught")
+    assert verdict.similar == ("a known picture",), "whoever decides"
