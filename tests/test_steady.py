@@ -85,16 +85,18 @@ def test_where_nothing_can_be_promised_no_picture_gets_an_answer(model, tmp_path
 @pytest.mark.parametrize(("whole", "withheld"), [(7, "only 7 of 16 frames can be judged"), (8, "")])
 def test_of_a_clip_that_is_mostly_damaged_nothing_is_answered(detector, tmp_path, monkeypatch, whole, withheld):
     clip, picture = draw_clip(tmp_path / "clip.mp4", list(range(0, 4000, 40)), size=(160, 96), tint=(0, 0, 60)), Clip.picture
-    assert Panel([detector]).judge_file(clip).verdict != "unsure"
+    undamaged = Panel([detector]).judge_file(clip)
+    assert undamaged.verdict != "unsure"
 
     def damaged(self, nth):
-        if nth >= whole:
+        if nth < 16 - whole:
             raise UnusablePicture("damaged: parts of this frame are missing")
         return picture(self, nth)
 
     monkeypatch.setattr(Clip, "picture", damaged)
     verdict = Panel([detector]).judge_file(clip)
     assert verdict.withheld == withheld
+    assert verdict.frames == undamaged.frames[-whole:]
     assert (verdict.verdict == "unsure") == bool(withheld)
     assert f"{whole} of 16 frames were judged" in verdict.notes[0]
     assert ("The answer would be" in card(verdict)) == bool(withheld)
