@@ -64,7 +64,7 @@ def test_generators_of_one_line_are_one():
         "glide_100_27 GLIDE imagenet_glide",
         "flux2_vae_recon FLUX.1-dev",
     ):
-        assert len({line_of(name) for name in names.split()}) == 1
+        assert len({line_of(name) for name in names.split()}) == len({unseen_with(name) for name in names.split()}) == 1
     assert line_of("sd21") != line_of("sdxl") != line_of("sd3")
     assert {line_of(name).name for name in ("sd-vae-ft-mse_recon", "mine_recon")} == {"Stable Diffusion 1 and 2", "autoencoder"}
 
