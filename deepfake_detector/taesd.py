@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from deepfake_detector.errors import WeightsUnavailable, words_of
+from deepfake_detector.torch_compat import undrawn
 
 FACTOR = 8  # pixels for the side of a latent
 _WIDTH = 64
@@ -44,7 +45,7 @@ def load(encoder: Path, decoder: Path) -> nn.Module:
     down, up = _read(encoder), _read(decoder)
     try:
         latents, pooled = len(down["14.weight"]), "11.pool.0.weight" in down
-        with torch.device("meta"):  # no time spent on random numbers that the files are about to replace
+        with undrawn():
             network = nn.Sequential(_encoder(latents, pooled), _decoder(latents, pooled))
         for part, state in zip(network, (down, up), strict=True):
             part.load_state_dict(state, assign=True)
