@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from deepfake_detector import degrade
 from deepfake_detector.cache import Cache
@@ -44,8 +44,51 @@ def test_every_view_changes_something_even_in_tiny_pictures(name):
 def test_resizing_and_cropping_do_what_their_names_say(picture):
     sizes = {name: degrade.VIEWS[name](picture, 0).size for name in ("half", "double", "crop80", "jpeg50", "phone")}
     assert sizes == {"half": (80, 60), "double": (320, 240), "crop80": (128, 96), "jpeg50": (160, 120), "phone": (160, 347)}
+    assert degrade.phone(picture.resize((100, 300)), 0).size == (100, 360), "a long picture has bars above and below, too"
     limits = {(4000, 3000): (4096, 3072), (5000, 3000): (5000, 3000)}
     assert {size: degrade.resized(size, 2.0) for size in limits} == limits, "no picture grows beyond 4096 pixels"
+
+
+# Of what a view gives of one drawn picture: width, height, the mean red of its left and right half, the mean green of its upper and lower
+# half, the mean blue, and tenths of a grey level by which neighbours differ. The draws are such that every choice of `augment` is taken.
+GIVEN = {
+    "webp75": [160, 120, 79.9, 159.8, 200.7, 140.8, 98.6, 36.0],
+    "half": [80, 60, 80.0, 160.0, 201.0, 141.0, 99.4, 55.2],
+    "blur1": [160, 120, 79.5, 159.5, 200.5, 140.5, 98.9, 21.1],
+    "screenshot": [116, 87, 85.2, 165.6, 206.8, 146.5, 103.0, 61.5],
+    "social": [110, 82, 81.8, 160.0, 198.5, 139.7, 99.4, 16.1],
+    "phone": [160, 347, 194.1, 222.0, 235.9, 215.5, 201.1, 49.0],
+    "augment1": [134, 90, 162.7, 96.2, 181.8, 137.3, 97.8, 106.2],
+    "augment2": [123, 103, 86.0, 147.5, 200.0, 148.5, 99.2, 49.4],
+    "augment5": [167, 119, 180.1, 120.1, 224.1, 182.3, 130.0, 47.5],
+    "augment8": [98, 72, 106.3, 149.3, 157.8, 124.7, 103.0, 132.3],
+    "augment13": [172, 131, 40.6, 138.4, 207.4, 138.8, 73.8, 162.6],
+    "augment21": [110, 82, 53.2, 143.7, 190.2, 120.4, 76.5, 10.2],
+    "augment32": [79, 60, 204.7, 98.6, 244.2, 180.5, 127.1, 28.9],
+    "augment54": [64, 48, 159.6, 79.7, 200.4, 140.6, 99.7, 12.7],
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_name_goes_on_meaning_what_it_did(name):
+    y, x = np.mgrid[:120, :160]
+    grain = np.random.default_rng(0).integers(0, 120, x.shape)
+    given = np.asarray(degrade.view(name)(Image.fromarray(np.stack([40 + x, 230 - y, 40 + grain], axis=-1).astype(np.uint8)), 5), float)
+    height, width, _ = given.shape
+    red, green, blue = np.moveaxis(given, -1, 0)
+    halves = (red[:, : width // 2], red[:, width // 2 :], green[: height // 2], green[height // 2 :])
+    told = [width, height, *(half.mean() for half in halves), blue.mean(), 10 * np.abs(np.diff(given, axis=1)).mean()]
+    np.testing.assert_allclose(told, GIVEN[name], rtol=0, atol=0.5, err_msg="else embeddings cached by this name would mean two things")
+
+
+def test_a_phones_clock_stands_where_it_did():
+    screens = [degrade.phone(Image.new("RGB", (400, 300)), seed) for seed in range(8)]
+    grounds = [screen.getpixel((0, 0)) for screen in screens]
+    assert set(grounds) == {(0, 0, 0), (255, 255, 255)}
+    for screen, ground in zip(screens, grounds, strict=True):
+        above = screen.crop((0, 0, 400, 280))
+        clock = ImageChops.difference(above, Image.new("RGB", above.size, ground)).getbbox()
+        np.testing.assert_allclose(clock, (25, 22, 52, 33), rtol=0, atol=2)
 
 
 @pytest.mark.parametrize("quality", [90, 70, 50, 30])
