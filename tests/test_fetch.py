@@ -26,7 +26,7 @@ import pytest
 from PIL import Image
 
 from deepfake_detector import addresses
-from deepfake_detector.addresses import GuardedBackend, is_public
+from deepfake_detector.addresses import GuardedBackend, is_public, resolve
 from deepfake_detector.errors import AddressRefused, StoreError
 from deepfake_detector.fetch import Fetcher, Limits, fetched_now
 from deepfake_detector.picture_store import Fetched, PictureStore
@@ -170,6 +170,7 @@ def pixel_bomb() -> bytes:
 HOSTILE = {  # path: what the server does, what becomes of it, how often it is asked
     "serves": (reply(png()), "ok", 1),
     "serves_without_length": (reply(png(), Content_Length=None), "ok", 1),
+    "serves_and_names_another_place": (reply(png(), Location="/other_picture"), "ok", 1),
     "says_it_is_text": (reply(png(), Content_Type="text/html"), "ok", 1),
     "page_named.jpg": (reply(HTML, Content_Type="image/jpeg"), "not_a_picture", 1),
     "empty": (reply(b""), "not_a_picture", 1),
@@ -316,6 +317,10 @@ def test_a_public_address_may_be_asked(address, only_loopback, monkeypatch):
     assert reached(address, monkeypatch) == reached("name.test", monkeypatch) == [address]
 
 
+def test_the_systems_resolver_gives_each_address_once():
+    assert asyncio.run(resolve("127.0.0.1", 80)) == ["127.0.0.1"]
+
+
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_another_address_is_refused_by_number_and_by_name(address, only_loopback, monkeypatch):
     only_loopback["name.test"] = [address]
@@ -446,7 +451,8 @@ def test_order_is_kept_whatever_the_servers_take(tmp_path, server):
     assert set(server.asked.values()) == {1}
 
 
-def test_few_requests_at_once_to_one_host_and_so_many_to_all(tmp_path):
+def test_few_requests_at_once_to_one_host_and_so_many_to_all(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepfake_detector.fetch._HOSTS_KEPT", 1)  # but for those that are being asked
     servers = [Server() for _ in range(4)]
     together, changed = {"now": 0, "peak": 0}, threading.Condition()
 
@@ -461,7 +467,8 @@ def test_few_requests_at_once_to_one_host_and_so_many_to_all(tmp_path):
 
     for one in servers:
         one.answers |= {f"/{i}": slow for i in range(10)}
-    found = fetch(tmp_path, [f"{one.url}/{i}" for one in servers for i in range(10)], concurrency=6)
+    urls = [f"{one.url}/{i}" for two in (servers[:2], servers[2:]) for i in range(10) for one in two]
+    found = fetch(tmp_path, urls, concurrency=6)
     for one in servers:
         one.close()
     assert {f.outcome for f in found} == {"ok"}
@@ -470,10 +477,10 @@ def test_few_requests_at_once_to_one_host_and_so_many_to_all(tmp_path):
 
 
 def test_a_host_gets_the_pause_it_asks_for(tmp_path, server):
-    server.answers["/busy"] = [reply(HTML, 429, Retry_After="1"), reply(png())]
-    (found,) = fetch(tmp_path, [server.url + "/busy"], Limits(backoff=0.01, retry_after=2))
-    assert found.outcome == "ok"
-    assert server.starts[1] - server.starts[0] > 0.9
+    server.answers |= {"/busy": [reply(HTML, 429, Retry_After="1"), reply(png())], "/other": reply(png())}
+    found = fetch(tmp_path, [server.url + "/busy", server.url + "/other"], Limits(per_host=1, backoff=0.01, retry_after=2))
+    assert [f.outcome for f in found] == ["ok", "ok"]
+    assert server.starts[1] - server.starts[0] > 0.9, "whatever it is asked for next"
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_another_sites_page_has_nothing_done_and_its_name_goes_no_further(client
     [
         {},  # a program
         {"Origin": "http://page.example:7860"},
-        {"Origin": "https://public.example", "X-Forwarded-Host": "public.example, inner.example"},  # a proxy that says for whom it stands
+        {"Origin": "https://public.example", "X-Forwarded-Host": "public.example , inner.example"},  # a proxy that says for whom it stands
         {"Origin": "https://public.example", "Sec-Fetch-Site": "same-origin"},  # one that does not
         {"Origin": "http://public.example:8080", "X-Forwarded-Host": "public.example"},  # one that leaves out the port, as by $host
         {"Origin": "http://public.example", "Host": "public.example:80"},  # one that names it always, as by $host:$server_port
