@@ -194,16 +194,20 @@ def test_of_many_pictures_whole_groups_are_kept_and_copies_stay_copies(monkeypat
     assert kept.learnt_from > 300
 
 
-def test_of_long_clips_each_leaves_some_frames_to_learn_by(monkeypatch):
+def test_of_long_clips_each_leaves_some_frames_to_learn_by(monkeypatch, tmp_path):
     data = pictures(KNOWN, 40)
     data.rows["group"] = data.rows["generator"]  # one clip each
     monkeypatch.setattr(recall, "MOST_ROWS", 100)
     monkeypatch.setattr(recall, "_OF_ONE_GROUP", 10)
-    kept = recall.remember(logistic.Head().learn(data.X, data.rows), data, 0).rows
-    assert dict(kept["generator"].value_counts()) == dict.fromkeys(KNOWN, 10)
+    head = logistic.Head().learn(data.X, data.rows)
+    kept = recall.remember(head, data, 0)
+    assert dict(kept.rows["generator"].value_counts()) == dict.fromkeys(KNOWN, 10)
+    np.testing.assert_array_equal(kept.basis, recall.remember(head, data, 0).basis)
+    replace(kept, X=1e6 * kept.X).save(tmp_path)
+    assert np.isfinite(recall.Recall.load(tmp_path / recall.FILE).X).all(), "what is too far out is kept as far as half a number reaches"
 
 
-@pytest.mark.parametrize("damage", ["cut", "nan", "no zip", "other directions"])
+@pytest.mark.parametrize("damage", ["cut", "nan", "no zip", "other directions", "a pickle"])
 def test_what_a_model_keeps_is_refused_in_words_where_it_is_damaged(model, tmp_path, damage):
     bundle.save(model, tmp_path / "m")
     file = tmp_path / "m" / recall.FILE
@@ -213,6 +217,8 @@ def test_what_a_model_keeps_is_refused_in_words_where_it_is_damaged(model, tmp_p
         parts["X"][0, 0] = np.nan
     if damage == "other directions":
         parts["basis"] = parts["basis"][:, 1:]
+    if damage == "a pickle":  # which would do whatever it holds
+        parts["names"] = parts["names"].astype(object)
     np.savez_compressed(file, **parts)
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-200])
