@@ -27,8 +27,8 @@ def part(folder: Path, name: str, samples: list[Sample], files: str, X: np.ndarr
     return folder / name
 
 
-def numbered(label: int, n: int = 6) -> list[Sample]:
-    return [Sample("", f"{i}.jpg", label, "g", f"{i}.jpg") for i in range(n)]
+def numbered(label: int, n: int = 6, first: int = 0) -> list[Sample]:
+    return [Sample("", f"{i}.jpg", label, "g", f"{i}.jpg") for i in range(first, first + n)]
 
 
 def groups(*tables: Path) -> list[int]:
@@ -41,6 +41,20 @@ def test_other_pictures_of_the_same_names_are_others(tmp_path):
     copy, alone = Sample("", "0.jpg#view", 1, "g", "0.jpg", "view"), Sample("", "9.jpg", 1, "g", "prompt 7")
     b = part(tmp_path, "b.parquet", [*numbered(1), copy, alone], "ghijkfgl", np.concatenate([shown(1), shown(2, 2)]))
     assert groups(a, b) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 5, 6, 11], "but for the very same file"
+
+
+def test_tables_without_a_common_name_say_nothing_of_each_other(tmp_path):
+    named = [(0, "abcdef"), (0, "ghijkl"), (6, "mnopqr"), (6, "stuvwx")]
+    tables = [part(tmp_path, f"{i}.csv", numbered(0, 6, first), files, shown(i)) for i, (first, files) in enumerate(named)]
+    assert groups(*tables) == [*range(24)]
+
+
+def test_pictures_that_differ_in_one_respect_above_all_are_no_copies_for_that(tmp_path):
+    """As by day and by night: then many are much alike that have nothing else in common."""
+    dark = np.array([1, 1, 1, -1, -1, -1]), np.array([1, 1, -1, -1, -1, 1])
+    X = [shown(seed) + 20 * np.eye(64)[0] * one[:, None] for seed, one in enumerate(dark)]
+    a, b = (part(tmp_path, f"{files}.csv", numbered(0), files, x) for files, x in zip(("abcdef", "ghijkl"), X, strict=True))
+    assert groups(a, b) == [*range(12)]
 
 
 @pytest.mark.parametrize("label", [0, 1])
