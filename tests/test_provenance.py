@@ -187,7 +187,7 @@ def test_old_files_note_what_failed_of_a_source_in_a_list_of_its_own():
         store = {
             "active_manifest": "a",
             "validation_results": ours,
-            "manifests": {"a": {"ingredients": [source]}, "b": {"assertions": [made]}},
+            "manifests": {"a": {"ingredients": [source, {"relationship": "parentOf"}, source]}, "b": {"assertions": [made]}},
         }
         return [one.generated for one in credentials._declarations(store, False)]
 

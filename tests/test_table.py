@@ -248,7 +248,8 @@ def test_what_was_left_a_moment_ago_is_removed_too(tmp_path):
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_what_is_no_table_is_not_written_over(tmp_path, ending):
     source, target = small_table(tmp_path, "parquet"), tmp_path / f"mine.{ending}"
-    for content in (b"path,label,generator,group,split,sha256\na.jpg,0,g,a,,ab\n", b"\xff\xfe", b"name;points\nme;3\n"):
+    a_list = b"path,label,generator,group,split,sha256\na.jpg,0,g,a,,ab\n"
+    for content in (a_list, b"\xff\xfe", b"name;points\nme;3\n", b"e0,reading\n1,3\n"):
         target.write_bytes(content)
         for write in (lambda: table.convert(source, target), lambda: table.write(target, rows(awkward(3)), SPEC, {})):
             with pytest.raises(TableError, match=rf"mine\.{ending} is there, and is no table: it would be lost. Choose another name"):

@@ -76,6 +76,7 @@ def test_evenly_means_evenly_in_time():
     assert Sampling(3).choose([0.0], 0.04) == [0]
     assert Sampling(1).choose([0.0, 1.0], 2.0) == [1]
     assert Sampling(every=0.04).choose([i * 0.04 for i in range(1000)], 40.0) == list(range(1000))
+    assert Sampling(every=1.0).choose([0.5 + i / 25 for i in range(125)], 5.5) == list(range(0, 125, 25)), "and none beyond the end"
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mkv", ".ts", ".flv"])
