@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from deepfake_detector import cli, credentials, images, provenance
+from deepfake_detector import cli, credentials, file_texts, images, provenance
 from deepfake_detector.detect import Detector
 from deepfake_detector.errors import TableError
 from deepfake_detector.images import open_picture
@@ -470,6 +470,7 @@ def test_what_stands_behind_the_pixels_of_a_png_is_read_and_they_are_not_decoded
         png(parameters="sharpness 3, contrast 2"),
         png(prompt="What do you see?", Description="Imagen de una catedral", Software="Adobe Photoshop 26"),
         png(prompt="[1, 2]", workflow='{"nodes": 3}'),
+        png(prompt='{"lens": {"focus": 3}}'),
         noise(comment=b'{"nodes": [], "links": []}'),
         exif(comment=b'ASCII\0\0\0{"0": {"class_type": "car", "score": 0.9}}'),
         png(Title="Midjourneys of a pilgrim"),
@@ -538,6 +539,11 @@ def test_an_xml_bomb_is_not_opened():
 )
 def test_files_made_to_take_for_ever_do_not(content):
     assert len(provenance.of_bytes(content)) <= 20
+
+
+def test_of_a_png_of_very_many_parts_no_credentials_are_read(monkeypatch):
+    monkeypatch.setattr(file_texts, "_MOST_CHUNKS", 2)
+    assert provenance.of_bytes(signed(noise("PNG"), kind="image/png")) == (), "who looks for them there takes minutes"
 
 
 def test_broken_files_raise_nothing():
