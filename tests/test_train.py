@@ -190,6 +190,9 @@ def test_the_promise_about_fakes_rests_on_new_generators_where_these_are_enough(
     assert alike == calibration
     assert wider.real > thresholds.real
     assert fit_promise(real, none, fake, new)[2]["real_pictures_from"] == "sources learnt from, but not these pictures"
+    for held_out in ((none, none, fake, new), (real, real, none, none)):
+        with pytest.raises(TrainingError, match="No picture of one of the classes"):
+            fit_promise(*held_out)
 
 
 def test_an_answer_is_set_beside_the_pictures_that_the_promise_rests_on():
