@@ -334,6 +334,8 @@ def test_what_cannot_be_done_says_why():
         protocols.run("leave-one-generator-out", one, "logistic")
     with pytest.raises(TrainingError, match="at least two generators"):
         protocols.run("promise-unseen-generator", one, "logistic")
+    with pytest.raises(TrainingError, match="needs at least two of each"):
+        protocols.run("leave-both-out", one, "logistic")
     with pytest.raises(TrainingError, match="at least two real sources; the table has: a"):
         protocols.run("promise-unseen-source", data.take((data.rows["generator"].isin(["a", "g1", "g2"])).to_numpy()), "logistic")
     with pytest.raises(TrainingError, match="No fake shares its group"):

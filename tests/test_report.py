@@ -27,7 +27,7 @@ from deepfake_detector.intervals import clopper_pearson
 from deepfake_detector.report import build
 from deepfake_detector.report.gather import Request, gather
 from deepfake_detector.report.words import counted, given, promised, tuned_on_too_few, weaknesses
-from deepfake_detector.robustness import robustness
+from deepfake_detector.robustness import _flips, robustness
 from deepfake_detector.types import Sample, Thresholds
 from deepfake_detector.ui.tabs.model import describe
 from tests.conftest import draw
@@ -611,6 +611,14 @@ def test_what_is_printed_of_a_generator_colours_no_terminal(capsys):
     assert "\033" not in printed
 
 
+def test_answers_that_change_are_counted_and_those_that_come_to_be_wrong():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1])
+    before = np.array(["real", "unsure", "fake", "real", "fake", "unsure", "real"])
+    after = np.array(["fake", "fake", "fake", "unsure", "real", "real", "real"])
+    assert _flips(labels, before, after) == {"real_changed": 3 / 4, "real_flipped": 2 / 4, "fake_changed": 2 / 3, "fake_flipped": 2 / 3}
+    assert _flips(labels[:4], before[:4], after[:4])["fake_flipped"] is None
+
+
 def test_pictures_of_one_group_are_degraded_without_intervals(world):
     samples = [replace(sample, group="clip") for sample in scan(world / "data").samples[::16]]
     views = robustness(bundle.load(world / "logistic"), samples, Embedder(Encoder()))["views"]
@@ -689,6 +697,18 @@ def test_weaknesses_are_named_or_their_absence_is_not_boasted_of():
     assert "the same content it does worse than its other figures suggest: g (AUROC 0.00)." in " ".join(weaknesses(paired, [], None, {}))
     good = weaknesses(evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.4, 0.6)), [], None, {})
     assert good == ["Nothing in these figures stands out as bad; what is not in this data has not been measured."]
+    scores = evaluate_scores(ROWS, np.array([0.1, 0.5, 0.55, 0.9]), Thresholds(0.4, 0.6))
+    promise = [{"answer": "broken", "promised": 0.05, "delivered": 0.3, "source": "s"}, {"answer": "kept", "delivered": 0.0, "source": "t"}]
+    figures = {"as it is": (0.99, 0.0), "jpeg90": (0.95, 0.05), "blur1": (0.9, 0.2), "half": (0.6, 0.5), "phone": (None, None)}
+    views = {name: {"auroc": area, "real_flipped": flipped} for name, (area, flipped) in figures.items()}
+    said = weaknesses(scores, promise, {"views": views}, {})
+    told = (
+        "5 % .* 30.0 % on s.",
+        "unsure about 50 %",
+        "0.99 to 0.60 under half and 0.90 under blur1.",
+        "50 % under half and 20 % under blur1.",
+    )
+    assert all(re.search(figure, one) for figure, one in zip(told, said, strict=True))
 
 
 def test_a_model_that_is_good_at_what_it_knows_says_how_far_it_gets_with_what_is_new():
