@@ -118,6 +118,8 @@ def test_a_source_that_looks_like_the_fakes_has_a_high_false_positive_rate():
     rates = {row["held_out"]: row["fpr_at_known_5"] for row in protocols.run("leave-one-source-out", data, "logistic")["rows"]}
     assert rates["b"] > 0.5
     assert rates["a"] < 0.3
+    few = protocols.run("leave-one-source-out", table(content=0.0, n=15, sources="ab"), "logistic")["rows"]
+    assert all(row["fpr_at_known_5"] < 0.3 for row in few), "of fifteen known ones none may be called fake"
 
 
 def test_matched_pairs_are_counted_and_won():
