@@ -180,6 +180,11 @@ def test_an_interval_over_few_lines_is_as_wide_as_they_are_few():
         low, high = family_head._better_than_guessing(lines, ["a", "b"])[1]
         held += low <= 0.8 <= high
     assert held / 200 > 0.9
+    alike = dict.fromkeys("ab", 0.9) | dict.fromkeys("cdefghij", 0.8)
+    lines = {name: {"family": "a" if name in "ab" else "b", "accuracy": one} for name, one in alike.items()}
+    lines |= {name: {"family": "c", "accuracy": 1.0} for name in "xyz"}
+    balanced, interval = family_head._better_than_guessing(lines, ["a", "b", "c"])
+    assert [balanced, *interval] == pytest.approx([0.9] * 3), "families count the same, however many lines they have"
 
 
 def test_it_is_saved_with_the_model_and_answers_the_same(told, tmp_path):

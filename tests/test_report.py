@@ -26,7 +26,7 @@ from deepfake_detector.extract import embed_samples, extract
 from deepfake_detector.intervals import clopper_pearson
 from deepfake_detector.report import build
 from deepfake_detector.report.gather import Request, gather
-from deepfake_detector.report.words import counted, given, promised, tuned_on_too_few, weaknesses
+from deepfake_detector.report.words import bad_at, counted, given, of_clips_too, promised, tuned_on_too_few, weaknesses
 from deepfake_detector.robustness import _flips, robustness
 from deepfake_detector.types import Sample, Thresholds
 from deepfake_detector.ui.tabs.model import describe
@@ -758,6 +758,10 @@ def test_a_model_that_hardly_answers_or_has_never_seen_a_kind_of_fake_says_so():
     scores = evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.3, 0.95))
     found = weaknesses(scores, [], None, {"training": {"train": {"fake": {"sd21": 9, "progan": 9, "who knows": 9}}}})
     assert "It hardly ever says fake: of 0 of the 2 pictures that are." in found
+    many, labels = range(40), np.repeat([0, 1], 20)
+    rows = pd.DataFrame({"path": many, "label": labels, "generator": np.where(labels, "g", "s"), "group": many, "sha256": many})
+    once = evaluate_scores(rows, np.r_[np.full(20, 0.1), np.full(19, 0.5), 0.99], Thresholds(0.3, 0.95))
+    assert "It hardly ever says fake: of 1 of the 20 pictures that are." in weaknesses(once, [], None, {})
     never = " ".join(weaknesses(evaluate_scores(ROWS, np.array([0.1, 0.1, 0.9, 0.9]), Thresholds(0.0, 1.0)), [], None, {}))
     assert never.startswith("It never says fake or real: it was trained on too few pictures")
     assert "hardly ever" not in never
@@ -776,6 +780,19 @@ def test_of_an_answer_that_is_never_given_nothing_is_promised():
     never, same = promised(Thresholds(0.3, 1.0), promise)
     assert (same, never.startswith("It will never say fake: "), "It takes 59 real pictures" in never) == (real, True, True)
     assert promised(Thresholds(0.0, 0.7), promise)[1].startswith("It will never say real: that at most 10 % of fakes")
+
+
+def test_a_model_says_what_it_was_taught_and_by_how_many_frames_it_answers_about_clips():
+    taught = {"shown": [{"n": 12, "label": "real", "name": "phone"}], "adapted_from": "base"}
+    assert "It is base, which has also learnt 12 real pictures of phone." in bad_at({"training": taught})[0]
+    coded, again = ({"promise": {"pictures": {"real": real, "fake": fake}}} for real, fake in ((1000, 20), (5, 6)))
+    looks = {"found": {"clip0": 0.9}, "mistaken": 0.012, "doubted": [True]}
+    calibrated, known, doubted = of_clips_too({"clips": {"clip0": coded, "clip0+jpeg90": again}, "looks_filmed": looks})
+    assert "1,000 frames of clips of real pictures and 20 of fakes" in calibrated
+    assert "90.0 % of frames of clips, and 1.2 % of other pictures" in known
+    assert "fake only if" in doubted
+    assert len(of_clips_too({"clips": {"clip0": coded}, "looks_filmed": looks | {"doubted": []}})) == 2
+    assert "5 frames" in of_clips_too({"clips": {"clip0+jpeg90": again}})[0]
 
 
 def test_what_is_bad_elsewhere_is_among_the_weaknesses():
