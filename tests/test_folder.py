@@ -114,7 +114,8 @@ def test_other_files_and_hidden_ones_are_left_out(tmp_path):
     os.mkfifo(tmp_path / "real" / "pipe.jpg")  # opening it would wait for ever
     listing = scan(tmp_path)
     assert [sample.name for sample in listing.samples] == ["real/a.jpg"]
-    assert listing.skipped == []
+    assert listing.skipped == [("real/pipe.jpg", "not a plain file")]
+    assert files_below(str(tmp_path))[2] == [(str(tmp_path / "real/pipe.jpg"), "not a plain file")]
 
 
 @pytest.mark.parametrize("name", ["Zoë 图像 🦊.jpg", 'a, "b".jpg', "two\nlines.jpg", " .jpg", "100%.jpg", "back\\slash.jpg"])

@@ -51,7 +51,7 @@ def predict_files(arguments: argparse.Namespace) -> int:
 
 
 def _judged(panel: Panel, paths: Iterable[str], sampling: Sampling) -> Iterator[tuple[str, Verdict | str]]:
-    """Files, those in folders, and pictures at addresses, in order; folders that give none come last."""
+    """Files, those in folders, and pictures at addresses, in order; what folders could not give comes last."""
     unlisted: list[tuple[str, str]] = []
     for at_addresses, some in itertools.groupby(paths, _is_address):
         named = list(some)
@@ -92,7 +92,7 @@ def _plain_line(path: str, outcome: Verdict | str) -> str:
 
 
 def _files(paths: Iterable[str], unlisted: list[tuple[str, str]]) -> Iterable[str]:
-    """Files as they are, folders as the pictures and clips in them, sorted; `unlisted` takes folders that give none, and why."""
+    """Files as they are, folders as the pictures and clips in them, sorted; `unlisted` takes what they could not give, and why."""
     from deepfake_detector.datasets.folder import files_below
 
     for path in paths:

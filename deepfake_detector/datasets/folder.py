@@ -113,7 +113,7 @@ def named_folders(real: Iterable[str], fake: Iterable[str]) -> Listing:
 
 
 def files_below(root: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
-    """What is below a folder: the paths of pictures and clips, the names of other files, and folders that can't be read, with the reason.
+    """What is below a folder: the paths of pictures and clips, the names of other files, and what can't be read, with the reason.
 
     Each in the order of their names.
     """
@@ -206,13 +206,11 @@ def walk(
         name = prefix + entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         if os.path.isdir(entry.path):
             yield from walk(entry.path, extensions, skipped, f"{name}/", (*above, here))
-        elif (extensions is None or os.path.splitext(entry.name)[1].lower() in extensions) and _is_file(entry):
+        elif not (entry.is_symlink() or entry.is_file()):  # a link may lead to any
+            if _has_ending(entry.name):
+                skipped.append((name, "not a plain file"))
+        elif (extensions is None or os.path.splitext(entry.name)[1].lower() in extensions) and video.may_be_clip(entry.path):
             yield entry.path, name
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is one that counts by its name: a link may lead to any, and source code may have a clip's ending."""
-    return (entry.is_symlink() or entry.is_file()) and video.may_be_clip(entry.path)
 
 
 def from_layout(path: str, name: str) -> Sample | None:
