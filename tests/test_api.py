@@ -173,6 +173,7 @@ def test_too_long_a_clip_is_refused_as_on_the_page(client, tmp_path):
         ({"json": {"file": "a.jpg"}}, 415, "received the content type 'application/json'"),
         ({"files": {"picture": ("a.jpg", b"x")}}, 422, "in the field 'file'; received 'picture'"),
         ({"data": {"file": "a.jpg"}, "files": {"x": ("a", b"x")}}, 422, "in the field 'file'; received text in it. Send it"),
+        ({"data": {"frames": "48"}, "files": {"file": ("a.jpg", b"x")}}, 422, "'file' alone; received also 'frames'. Ask for more in"),
         ({"files": [("file", ("a.jpg", b"x")), ("file", ("b.jpg", b"x"))]}, 422, "The form can't be read (Too many files"),
         ({"content": b"--y\r\nbroken", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 422, ""),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 422, "The form can't be read"),

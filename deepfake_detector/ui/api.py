@@ -221,6 +221,8 @@ def _file_in(form: FormData) -> tuple[BinaryIO, str]:
     if not isinstance(upload, UploadFile):
         received = "text in it" if upload is not None else ", ".join(map(repr, form)) or "no field"  # as from curl without the @
         raise _Refused(422, f"Expected a file in the field 'file'; received {received}. {_ASK}")
+    if beside := ", ".join(repr(name) for name in form if name != "file"):  # to pass over frames would be to judge others
+        raise _Refused(422, f"Expected the field 'file' alone; received also {beside}. Ask for more in the address, as by {PATH}?frames=48")
     return upload.file, spelt_out(Path(upload.filename or "").name)
 
 
