@@ -1240,6 +1240,9 @@ def test_what_is_known_of_pictures_is_learnt_with_those_in_the_boxes(model, tmp_
     assert (shown["name"], shown["n"]) == ("archive", 12), "what is in both counts once"
     with pytest.raises(DetectorError, match="There are 4 real pictures; learning takes 10 of a kind"):
         learn(detector, [Box(REAL, "archive", []), Box(FAKE, "x", [])], known, lambda *_, **__: None)
+    (tmp_path / "notes.png").write_text("no picture")
+    with pytest.raises(DetectorError, match=r"archive has 8 real ones\. Add some\.\s+Left out: notes\.png, not a picture that"):
+        learn(detector, [Box(REAL, "archive", [*files[4:], str(tmp_path / "notes.png")]), Box(FAKE, "x", [])], {}, lambda *_, **__: None)
     with pytest.raises(DetectorError, match="a name of its own"):
         learn(detector, [Box(REAL, "", []), Box(FAKE, "x", files)], known, lambda *_, **__: None)
     with pytest.raises(DetectorError, match=r"you called otherwise before: photo_00.png, .*photo_03.png. Take it out"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deepfake_detector import adapt, bundle
 from deepfake_detector.datasets import Listing
-from deepfake_detector.errors import DetectorError
+from deepfake_detector.errors import DetectorError, TrainingError
 from deepfake_detector.types import FAKE, REAL, Sample
 from deepfake_detector.ui import uploads
 from deepfake_detector.ui.corrections import Corrections, beside, told
@@ -50,7 +50,7 @@ def build(gr: ModuleType, detector: Warming, visitor: Visitor) -> None:
         except (DetectorError, OSError) as error:
             yield gr.skip(), f"**Nothing was learnt.** {error}", gr.skip(), gr.skip()  # what was taught before still holds
             return
-        lines = [describe(own.bundle.manifest), *(f"Left out: {Path(name).name}, {reason}." for name, reason in skipped)]
+        lines = [describe(own.bundle.manifest), *told_left_out(skipped)]
         lines += [f"{other.name}, which is asked beside it, has learnt nothing and answers as before." for other in panel.bundles[1:]]
         lines.append(
             "To keep it, download it and unpack it. `python app.py --model taught` asks it alone; add `--model models/face_swaps` to ask "
@@ -162,4 +162,12 @@ def learn(base: Detector, boxes: Sequence[Box], known: Corrections, progress: An
     progress(None, desc="Learning")
     pictures = beside(shown, known, {box.label: box.name for box in boxes})
     names = ", ".join(dict.fromkeys(pictures.rows["generator"]))
-    return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}")), skipped
+    try:
+        return base.answering_by(adapt.adapt(model, pictures, f"{model.name}, taught {names}")), skipped
+    except TrainingError as error:  # too few are left, perhaps: who dropped ten hears what became of the others
+        raise TrainingError("\n\n".join([str(error), *told_left_out(skipped)])) from error
+
+
+def told_left_out(skipped: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each picture that was left out, as (name, reason)."""
+    return [f"Left out: {Path(name).name}, {reason}." for name, reason in skipped]
