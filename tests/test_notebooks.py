@@ -23,7 +23,10 @@ def cells(notebook) -> list[str]:
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
 def test_it_runs_from_top_to_bottom(notebook, dataset, tmp_path):
     (tmp_path / "notebook.py").write_text("\n\n".join(cells(notebook)))
-    relative, out = os.path.relpath(dataset, ROOT), tmp_path / "made" / "out"  # the README's command is typed in its folder
+    (tmp_path / "data" / "real").mkdir(parents=True)
+    (tmp_path / "data" / "real" / "broken.jpg").write_text("no picture")
+    (tmp_path / "data" / "whole").symlink_to(dataset)
+    relative, out = os.path.relpath(tmp_path / "data", ROOT), tmp_path / "made" / "out"  # the README's command is typed in its folder
     asked = {"DATA": relative, "ENCODER": "colour_histogram", "HEAD": "logistic", "OUT": str(out), "MPLBACKEND": "Agg"}
     done = subprocess.run(
         [sys.executable, tmp_path / "notebook.py"],
@@ -35,7 +38,7 @@ def test_it_runs_from_top_to_bottom(notebook, dataset, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "80 rows of" in done.stdout
+    assert "80 rows of 64 numbers; left out: 1\nreal/broken.jpg: not a picture" in done.stdout
     assert "mean AUROC" in done.stdout
     assert ", never fake, unsure otherwise" in done.stdout
     assert "It will never say fake: that at most 5 %" in done.stdout, "nothing is promised of an answer that is never given"
