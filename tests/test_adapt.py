@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -305,6 +307,10 @@ def test_folders_that_cant_be_learnt_are_said_and_leave_no_model(model_folder, t
     ):
         assert cli.main(["adapt", *map(str, folders), f"--out={tmp_path / 'x'}", "--no-cache", f"--model={model_folder}"]) == 2
         assert said in capsys.readouterr().err
+    with patch("deepfake_detector.adapt.embed_samples", side_effect=KeyboardInterrupt):
+        assert cli.main(["adapt", "--real", str(twin), f"--out={tmp_path / 'x'}", "--no-cache", f"--model={model_folder}"]) == 130
+    gc.collect()
+    assert capsys.readouterr().err.endswith("stopped.\n"), "the bar is not drawn again below it"
     assert not (tmp_path / "x").exists()
 
 

@@ -96,9 +96,8 @@ def _adapt(arguments: argparse.Namespace) -> int:
     listing = named_folders(arguments.real, arguments.fake)
     embedder = embedders(arguments)(model)
     model.check_encoder(embedder.encoder.spec, embedder.crop)
-    progress = progress_bar(len(listing.samples))
-    pictures, skipped = embed_shown(model, listing, embedder, progress.update)
-    progress.close()
+    with progress_bar(len(listing.samples)) as progress:
+        pictures, skipped = embed_shown(model, listing, embedder, progress.update)
     for path, reason in skipped:
         say(f"{path}: {reason}", file=sys.stderr)
     taught = adapt(model, pictures, out.name, command_line())
