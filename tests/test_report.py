@@ -581,7 +581,10 @@ def test_one_class_alone_is_measured_as_far_as_it_goes(tmp_path):
 def test_a_folder_of_one_class_alone_gets_a_report(world, tmp_path, label):
     shutil.copytree(world / "data" / label, tmp_path / "data" / label)
     assert cli.evaluate([f"--model={world / 'logistic'}", f"--data={tmp_path / 'data'}", "--no-cache", f"--out={tmp_path / 'r'}"]) == 0
-    assert "can't be told: each class needs at least 15 pictures" in (tmp_path / "r" / "report.html").read_text().replace("&#39;", "'")
+    page = (tmp_path / "r" / "report.html").read_text().replace("&#39;", "'")
+    assert "can't be told: each class needs at least 15 pictures" in page
+    assert "<th>real, fake</th>" not in page, "a table without a row"
+    assert ("Shortcut audit" in page) == ("Control: real against real" in page)
 
 
 def test_a_source_of_one_group_is_compared_and_printed_without_an_interval(tmp_path):
