@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import tempfile
@@ -61,9 +60,10 @@ def check_place(path: Path) -> None:
 def check_folder(folder: Path) -> None:
     """Raise OSError where nothing can be made in this folder, before hours are spent on what is to lie there; it need not be there yet."""
     there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
-    if not there.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
-    tempfile.TemporaryDirectory(dir=there, prefix=".").cleanup()  # a disk may be read-only
+    try:
+        tempfile.TemporaryDirectory(dir=there, prefix=".").cleanup()  # a disk may be read-only
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(there)) from error  # not by a name that nobody has given
 
 
 def _is_no_file(path: Path) -> bool:

@@ -82,7 +82,7 @@ def save_and_tell(done: Training, out: Path) -> None:
     say(*summary_lines(scores["overall"]))
     print_clips(scores)
     thresholds = made.thresholds
-    say(f"Verdict: {given(thresholds)}, unsure otherwise.")
+    say(f"Verdict: {given(thresholds)}.")
     if made.calibration.says_nothing:
         say("What it had not learnt from it told no better than by guessing, or the wrong way round, so every probability is about a half.")
     say(*promised(thresholds, made.manifest["promise"]), *of_clips_too(made.manifest))

@@ -122,8 +122,11 @@ def never_said(who: str, thresholds: Thresholds) -> list[str]:
 
 def given(thresholds: Thresholds, put: Callable[[float], str] = "{:.3f}".format) -> str:
     """From which probability on, put into words by `put`, which answer is given."""
+    if thresholds.real == thresholds.fake:  # of another's scores
+        return f"fake from {put(thresholds.fake)}, else real"
     limits = {"real": f"real up to {put(thresholds.real)}", "fake": f"fake from {put(thresholds.fake)}"}
-    return ", ".join(f"never {answer}" if answer in thresholds.never else limit for answer, limit in limits.items())
+    said = [f"never {answer}" if answer in thresholds.never else limit for answer, limit in limits.items()]
+    return ", ".join([*said, "unsure otherwise"])
 
 
 def promised(thresholds: Thresholds, promise: dict[str, Any]) -> list[str]:
