@@ -833,7 +833,7 @@ def test_many_files_are_judged_and_taken_away_as_a_csv(page, model, tmp_path):
     with (tmp_path / "film.mp4").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     page.set_input_files("#many input[type=file]", [red, blue, clip, tmp_path / "film.mp4", tmp_path / "text.jpg", long])
-    page.get_by_role("alert").get_by_text("“film.mp4” has 201 MB; at most 200 are taken, so all others were sent.").wait_for()
+    page.get_by_role("alert").get_by_text("“film.mp4” has 201 MB; at most 200 are taken. All others were sent.").wait_for()
     page.locator("#many").get_by_text("long").first.wait_for()
     page.click("#judge_many")
     page.wait_for_selector("#many_verdicts .many", timeout=90_000)

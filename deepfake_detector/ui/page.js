@@ -93,8 +93,8 @@
     const sent = [], large = [], inMB = bytes => Math.ceil(bytes / 2 ** 20);
     for (const file of files) (file.size > largest ? large : sent).push(file);
     const sizes = large.map(({name, size}) => `“${name}” has ${inMB(size)} MB`).join(', ');
-    const rest = sent.length ? 'so all others were sent' : 'and nothing was sent';
-    return [sent, sizes && `${sizes}; at most ${inMB(largest)} are taken, ${rest}. Take a smaller copy.`];
+    const rest = sent.length ? '. All others were sent' : ', and nothing was sent';
+    return [sent, sizes && `${sizes}; at most ${inMB(largest)} are taken${rest}. Take a smaller copy.`];
   };
   const send = (files, to) => {
     const [sent, words] = sort(files, to);
