@@ -20,28 +20,29 @@ if TYPE_CHECKING:
 def import_torchvision() -> None:
     """Make `import torchvision` work in this process; call it before importing transformers or diffusers.
 
-    Any failure but the missing operators is passed on unchanged.
+    Any failure but the missing operators is passed on unchanged. torch's compiler, which takes a second to load, is not loaded for it.
     """
     import torch
 
-    try:
-        import torchvision  # noqa: F401
+    with _compiling_nothing():
+        try:
+            import torchvision  # noqa: F401
 
-        return
-    except RuntimeError as error:
-        if "operator torchvision::nms does not exist" not in str(error):
-            raise
-    for module in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
-        del sys.modules[module]
-    torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision  # noqa: F401
+            return
+        except RuntimeError as error:
+            if "operator torchvision::nms does not exist" not in str(error):
+                raise
+        for module in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
+            del sys.modules[module]
+        torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import torchvision  # noqa: F401
 
 
 def import_open_clip() -> ModuleType:
-    """open_clip, without the two seconds that take to load timm and transformers, whose towers none of ours is, and torch's compiler."""
-    with _absent("timm", "transformers"), _compiling_nothing():
-        import_torchvision()
+    """open_clip, without the second that timm and transformers take to load, which have towers that none of ours is."""
+    import_torchvision()
+    with _absent("timm", "transformers"):
         import open_clip
     return open_clip
 

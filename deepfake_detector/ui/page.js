@@ -86,7 +86,7 @@
   const inMenu = title => [...document.querySelectorAll('.overflow-dropdown button')].find(tab => tab.textContent === title);
   const open = tab => (document.querySelector(`[data-tab-id=${tab}]`) ?? inMenu(titles[tab])).click();
   // What of them is sent, and what is said of the rest.
-  const sort = (files, to) => {
+  const sift = (files, to) => {
     const count = files.length > most[to] + 1 ? files.length : `more than ${most[to]}`;  // no more of a folder are counted
     if (files.length > most[to])
       return [[], `There are ${count} files; at most ${most[to]} are taken at once, and none was sent. Choose fewer.`];
@@ -97,7 +97,7 @@
     return [sent, sizes && `${sizes}; at most ${inMB(largest)} are taken${rest}. Take a smaller copy.`];
   };
   const send = (files, to) => {
-    const [sent, words] = sort(files, to);
+    const [sent, words] = sift(files, to);
     if (words) refused = {to, words};
     if (sent.length && !(most[to] && waiting[to])) waiting[to] = new DataTransfer();  // another picture is judged in place of the first
     for (const file of sent) waiting[to].items.add(file.type.startsWith(KINDS[to]) ? file : new File([file], file.name, {type: KINDS[to]}));
@@ -136,7 +136,7 @@
     const entries = Array.from(items ?? [], item => item.webkitGetAsEntry()).filter(Boolean);
     const isFolder = entries.some(entry => entry.isDirectory);
     const to = here && meant(files, here);
-    const isPicked = event.type === 'change' && to === here && !sort(files, to)[1];
+    const isPicked = event.type === 'change' && to === here && !sift(files, to)[1];
     const fits = isPicked && [...files].every(file => file.type.startsWith(KINDS[here]));
     if (!beside && (!here || fits)) return;
     event.preventDefault();
